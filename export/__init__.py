@@ -1,0 +1,1 @@
+"""torch -> ONNX: graphs, metadata, parity check, quantisation."""

@@ -1,0 +1,1 @@
+"""torch: layers, networks, data, training, evaluation. `pretrained/` holds what ships."""

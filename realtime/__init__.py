@@ -1,0 +1,1 @@
+"""The live program. Imports no torch, and nothing of `models` or `export`."""

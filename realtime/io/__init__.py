@@ -1,0 +1,1 @@
+"""The only place that touches ports, files, onnxruntime, processes and threads."""
