@@ -1,0 +1,62 @@
+"""A run on disk: `model.safetensors` (the weights to ship), `run.json` (how they came about), and, while training,
+`train.safetensors` (everything needed to go on). No pickle: these files are safe to open."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from models.decoder import SIZES, Decoder
+from realtime import vocabulary
+from realtime.errors import UserError
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file whole or not at all."""
+    part = path.with_suffix(".part")
+    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, part, metadata)
+    os.replace(part, path)
+
+
+def save_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    os.replace(part, path)
+
+
+def save_decoder(run: Path, weights: dict[str, Tensor], info: dict[str, Any]) -> None:
+    """Write the weights to ship and what is known of them. `info` needs "size", a key of `SIZES`."""
+    run.mkdir(parents=True, exist_ok=True)
+    save_json(run / "run.json", {**info, "vocabulary_version": vocabulary.VERSION})
+    save_tensors(run / "model.safetensors", weights)
+
+
+def load_info(run: Path) -> dict[str, Any]:
+    """`run.json` of a run folder. Raises `UserError` where there is none."""
+    try:
+        info = json.loads((run / "run.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run}: not a training run ({error}); give the folder that models.train wrote") from None
+    if info.get("vocabulary_version") != vocabulary.VERSION:
+        raise UserError(
+            f"{run}: made for vocabulary {info.get('vocabulary_version')}, this is {vocabulary.VERSION}; train again"
+        )
+    return dict(info)
+
+
+def load_decoder(run: Path) -> tuple[Decoder, dict[str, Any]]:
+    """The decoder of a run, in evaluation mode, and its `run.json`. Raises `UserError`."""
+    info = load_info(run)
+    decoder = Decoder(SIZES[info["size"]])
+    try:
+        decoder.load_state_dict(load_file(run / "model.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"{run}/model.safetensors: cannot be read ({str(error).splitlines()[0]})") from None
+    return decoder.eval(), info

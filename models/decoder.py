@@ -1,0 +1,128 @@
+"""The compound-event decoder: one trunk step per event, five chained heads.
+
+The trunk reads the sum of the field embeddings and of the held-now vector; the heads predict the next event of the
+model's own, field by field, each given the fields before it (time -> part -> pitch -> duration -> velocity).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import HEAD_SIZE, Block
+from realtime.vocabulary import FIELDS, HEADS, HELD
+
+State = list[tuple[Tensor, Tensor]]
+"""Per layer: the attention's memory (B, H, 64, 64) and the convolution's window (B, 3, 3 d), float32."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """The shape of a decoder. S is what a laptop plays; M is for servers and GPUs; tiny is for tests."""
+
+    d_model: int
+    layers: int
+    head_hidden: int = 192
+
+
+SIZES = {"tiny": Size(64, 2, 32), "S": Size(256, 6), "M": Size(384, 8, 256)}
+
+
+class ChainedHeads(nn.Module):
+    """Five small heads. Head i sees the trunk's output and the embeddings of the fields already known."""
+
+    def __init__(self, d_model: int, hidden: int) -> None:
+        super().__init__()
+        names = list(HEADS)
+        self.enter = nn.Linear(d_model, len(names) * hidden, bias=False)
+        self.known = nn.ModuleDict(
+            {name: nn.Embedding(HEADS[name], (len(names) - 1 - i) * hidden) for i, name in enumerate(names[:-1])}
+        )
+        self.leave = nn.ModuleDict({name: nn.Linear(hidden, size) for name, size in HEADS.items()})
+        self.norm = nn.ModuleList(nn.RMSNorm(hidden, eps=1e-6) for _ in names)
+        self.hidden = hidden
+        for embedding in self.known.values():
+            nn.init.normal_(embedding.weight, std=0.5)
+
+    def enter_all(self, h: Tensor) -> Tensor:
+        """What each head gets from the trunk. h: (..., d_model) -> (..., 5 * hidden)."""
+        return self.enter(h)
+
+    def logits(self, i: int, entered: Tensor, drawn: list[Tensor]) -> Tensor:
+        """Logits of head i, given `entered` (..., 5 * hidden) and the ids (...,) of the i fields before it."""
+        names = list(HEADS)
+        z = entered[..., i * self.hidden : (i + 1) * self.hidden]
+        for j, ids in enumerate(drawn):
+            at = (i - j - 1) * self.hidden
+            z = z + self.known[names[j]](ids)[..., at : at + self.hidden]
+        return self.leave[names[i]](nn.functional.silu(self.norm[i](z)))
+
+    def forward(self, h: Tensor, targets: Tensor) -> list[Tensor]:
+        """Teacher-forced logits of all heads. h: (..., d_model); targets: (..., 5) ids in range of each head."""
+        entered = self.enter_all(h)
+        known = [targets[..., j] for j in range(len(HEADS))]
+        return [self.logits(i, entered, known[:i]) for i in range(len(HEADS))]
+
+
+class Decoder(nn.Module):
+    """Events and held-now vectors in, logits of the next own event out; see the module's docstring."""
+
+    def __init__(self, size: Size, dropout: float = 0.0) -> None:
+        super().__init__()
+        d = size.d_model
+        if d % HEAD_SIZE:
+            raise ValueError(f"d_model is {d}; it must be a multiple of {HEAD_SIZE}, the size of a head")
+        self.size = size
+        self.embed = nn.ModuleDict({name: nn.Embedding(count, d) for name, count in FIELDS.items()})
+        self.pitch_class = nn.Embedding(13, d)
+        self.octave = nn.Embedding(12, d)
+        self.held = nn.Linear(HELD, d, bias=False)
+        self.blocks = nn.ModuleList(Block(d, dropout) for _ in range(size.layers))
+        self.norm = nn.RMSNorm(d, eps=1e-6)
+        self.dropout = nn.Dropout(dropout)
+        self.heads = ChainedHeads(d, size.head_hidden)
+        for embedding in [*self.embed.values(), self.pitch_class, self.octave]:
+            nn.init.normal_(embedding.weight, std=0.3)
+        for block in self.blocks:  # residual branches start small, so that depth does not grow the stream
+            nn.init.normal_(block.mixer.out.weight, std=0.02 / (2 * size.layers) ** 0.5)
+            nn.init.normal_(block.mlp.down.weight, std=0.02 / (2 * size.layers) ** 0.5)
+        pitch = torch.arange(129)
+        self.register_buffer("class_of", torch.where(pitch < 128, pitch % 12, 12), persistent=False)
+        self.register_buffer("octave_of", torch.where(pitch < 128, pitch // 12, 11), persistent=False)
+
+    def initial_state(self, batch: int = 1) -> State:
+        """The state before the first event: zeros."""
+        d, heads = self.size.d_model, self.size.d_model // HEAD_SIZE
+        like = self.norm.weight
+        return [
+            (
+                torch.zeros(batch, heads, HEAD_SIZE, HEAD_SIZE, device=like.device),
+                torch.zeros(batch, 3, 3 * d, device=like.device),
+            )
+            for _ in self.blocks
+        ]
+
+    def trunk(
+        self, events: Tensor, held: Tensor, state: State | None = None, chunk: int = 64
+    ) -> tuple[Tensor, State]:
+        """events: (B, T, 9) ids; held: (B, T, 256) flags. Returns h (B, T, d) and the state after the last event."""
+        pitch = events[..., 2]
+        x = self.held(held.to(self.held.weight.dtype))
+        for i, embedding in enumerate(self.embed.values()):
+            x = x + embedding(events[..., i])
+        x = x + self.pitch_class(self.class_of[pitch]) + self.octave(self.octave_of[pitch])
+        x = self.dropout(x)
+        after = []
+        for i, block in enumerate(self.blocks):
+            x, layer_state = block(x, state[i] if state is not None else None, chunk)
+            after.append(layer_state)
+        return self.norm(x), after
+
+    def forward(
+        self, events: Tensor, held: Tensor, targets: Tensor, state: State | None = None, chunk: int = 64
+    ) -> tuple[list[Tensor], State]:
+        """Teacher-forced logits [(B, T, choices) x 5] of the event after each event, and the state after the last."""
+        h, state = self.trunk(events, held, state, chunk)
+        return self.heads(h, targets), state

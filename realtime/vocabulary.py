@@ -1,0 +1,174 @@
+"""Music <-> model input: the compound event, its fields and its features.
+
+One model step per event. An event is a note or a BEAT (the step from one beat to the next), and carries
+nine integer fields, in the order of `FIELDS`:
+
+    time      0..23: tick within the beat of a note's onset (24 ticks a quarter); 24: BEAT
+    part      0..4: the player's melody, accompaniment, bass, drums, other; 5..9: the model's; 10: none (BEAT)
+    pitch     0..127; 128: none
+    duration  0..31: an index into `DURATION_TICKS`; 32: OPEN (still held; every player's note); 33: none
+    velocity  0..31: MIDI velocity // 4; 32: none
+    beat      0..15: which beat of the bar this is
+    metre     0..31: the bar's length in eighth notes (clipped)
+    tempo     0..15: `tempo_bin`
+    role      0..7: `Role`, what the model is asked to do
+
+The first five are what the model predicts (its heads); the other four are known beforehand. Beside the fields each
+event has the held-now vector: 2 x 128 flags (player, model), what sounds at the event, the event's own note included.
+
+A feature enters only when it is known: the player's notes are OPEN until they end, and their end is seen in the
+held-now vector alone; the model's notes carry their duration from birth, so that none can stick.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+
+VERSION = 1
+
+TICKS = 24
+"""Ticks per quarter note, which is what the model calls a beat."""
+BEAT = 24
+OPEN = 32
+SOURCES = 2
+PART_NAMES = ("melody", "accompaniment", "bass", "drums", "other")
+DRUMS = PART_NAMES.index("drums")
+MODEL_PART = len(PART_NAMES)
+"""The model's parts start here: part + MODEL_PART."""
+
+# Log-spaced from one tick to four 4/4 bars, moved to the values notation uses.
+# fmt: off
+DURATION_TICKS = np.array([
+    1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 14, 16, 18, 20, 24, 28,
+    32, 36, 42, 48, 60, 72, 84, 96, 120, 144, 168, 192, 240, 288, 336, 384,
+], dtype=np.int64)
+# fmt: on
+
+HEADS = {"time": 25, "part": 10, "pitch": 128, "duration": 33, "velocity": 32}
+"""What is predicted, in the order it is drawn, with the number of choices."""
+FIELDS = {"time": 25, "part": 11, "pitch": 129, "duration": 34, "velocity": 33, "beat": 16, "metre": 32, "tempo": 16,
+          "role": 8}  # fmt: skip
+"""What is fed, with the size of each embedding: the heads' choices, `none` where an event may lack the field."""
+HELD = SOURCES * 128
+NONE_PART, NONE_PITCH, NONE_DURATION, NONE_VELOCITY = 10, 128, 33, 32
+
+_DURATION_EDGES = (DURATION_TICKS[1:] + DURATION_TICKS[:-1]) / 2
+
+
+class Role(IntEnum):
+    """What the model is asked to do in this stretch of music."""
+
+    COMPOSE = 0
+    CONTINUE = 1
+    TRADE = 2
+    ACCOMPANY = 3
+    HARMONISE = 4
+    INFILL = 5
+
+
+class Event(NamedTuple):
+    """The five predicted fields of one event; see the module's docstring for the codes."""
+
+    time: int
+    part: int
+    pitch: int
+    duration: int
+    velocity: int
+
+
+BEAT_EVENT = Event(BEAT, NONE_PART, NONE_PITCH, NONE_DURATION, NONE_VELOCITY)
+
+
+def duration_index(ticks: int) -> int:
+    """The nearest duration class, 0..31, for a length in ticks."""
+    return int(np.searchsorted(_DURATION_EDGES, ticks, side="left"))
+
+
+def duration_indices(ticks: np.ndarray) -> np.ndarray:
+    """`duration_index` for an array of lengths in ticks."""
+    return np.searchsorted(_DURATION_EDGES, ticks, side="left")
+
+
+def velocity_index(velocity: int) -> int:
+    """MIDI velocity 1..127 -> class 0..31."""
+    return velocity >> 2
+
+
+def velocity_of(index: int) -> int:
+    """Class 0..31 -> the middle of its MIDI velocities, never 0 (which would be a note-off)."""
+    return min(index * 4 + 2, 127)
+
+
+def tempo_bin(bpm: float) -> int:
+    """Tempo class 0..15: quarter-octave steps of beats per minute, 30 BPM and less being 0."""
+    return min(max(int(4 * math.log2(max(bpm, 1.0) / 30.0)), 0), 15)
+
+
+class Beat(NamedTuple):
+    """One beat of a grid: where it starts and how long it is (ticks), which of its bar, the bar's length in ticks."""
+
+    start: int
+    length: int
+    index: int
+    bar_ticks: int
+
+
+class BeatGrid:
+    """Bars and beats over ticks: `bars` is a sequence of (start tick, bar length in ticks), each valid until the next.
+
+    A bar is cut into beats of 24 ticks; where the length is no multiple, the last beat is shorter (5/8: 24, 24, 12).
+    A change of metre starts a new bar. Before the first start its bar length is extended backwards, so that pick-ups
+    and count-ins have beats too.
+    """
+
+    def __init__(self, bars: Sequence[tuple[int, int]] = ((0, 4 * TICKS),)) -> None:
+        self._starts = [tick for tick, _ in bars]
+        self._lengths = [length for _, length in bars]
+
+    def bar_at(self, tick: int) -> tuple[int, int]:
+        """(start tick, length in ticks) of the bar around `tick`; a bar that a metre change cuts off is shorter."""
+        segment = max(bisect.bisect_right(self._starts, tick) - 1, 0)
+        origin, length = self._starts[segment], self._lengths[segment]
+        start = origin + (tick - origin) // length * length
+        if segment + 1 < len(self._starts):
+            length = min(length, self._starts[segment + 1] - start)
+        return start, length
+
+    def bar_length_at(self, tick: int) -> int:
+        """The metre's bar length around `tick`, also in a bar that is cut off."""
+        return self._lengths[max(bisect.bisect_right(self._starts, tick) - 1, 0)]
+
+    def beat_at(self, tick: int) -> Beat:
+        """The beat around `tick`."""
+        start, length = self.bar_at(tick)
+        index = (tick - start) // TICKS
+        beat_start = start + index * TICKS
+        return Beat(beat_start, min(TICKS, start + length - beat_start), index, self.bar_length_at(tick))
+
+    def bar_start(self, tick: int, bars_later: int = 0) -> int:
+        """Start tick of the bar around `tick`, or of the one `bars_later` bars after it."""
+        start, length = self.bar_at(tick)
+        for _ in range(bars_later):
+            start, length = self.bar_at(start + length)
+        return start
+
+    def next_beat(self, tick: int) -> int:
+        """Start of the first beat at or after `tick`."""
+        beat = self.beat_at(tick)
+        return tick if beat.start == tick else beat.start + beat.length
+
+
+def metre_index(bar_ticks: int) -> int:
+    """Metre class 0..31: the bar's length in eighth notes."""
+    return min(bar_ticks // 12, 31)
+
+
+def fields(event: Event, beat: Beat, tempo: int, role: int) -> tuple[int, ...]:
+    """The nine model inputs of an event within a beat (see `FIELDS`)."""
+    return (*event, min(beat.index, 15), metre_index(beat.bar_ticks), tempo, role)
