@@ -1,0 +1,266 @@
+"""Train the decoder.
+
+    python -m models.train --corpus ../shared/data --out runs/s --size S --steps 4000
+    torchrun --nproc-per-node 2 -m models.train ...        # the same batches, shared out: same curve, more cores
+
+A run folder gets `model.safetensors` (the moving average of the weights: what is evaluated and shipped), `run.json`,
+`train.safetensors` (weights, average, optimiser, step: a killed run goes on from it and keeps its curve), `log.jsonl` and TensorBoard
+events. The schedule is warm-up, flat, and a linear decay over the last fifth of `--steps`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Subset
+from torch.utils.tensorboard import SummaryWriter
+
+from models.checkpoint import save_decoder, save_tensors
+from models.data import load_pack
+from models.decoder import SIZES, Decoder
+from models.windows import CENSORED, NONE, Augment, Windows, collate
+from realtime.vocabulary import HEADS, Role
+
+EMA_DECAY = 0.999
+VALIDATION_ROLES = (Role.COMPOSE, Role.CONTINUE, Role.TRADE, Role.ACCOMPANY)
+
+
+def head_losses(logits: list[Tensor], batch: dict[str, Tensor]) -> Tensor:
+    """Negative log-likelihood in nats, summed over the batch, per head: (5,), in the order of `HEADS`.
+
+    The time head counts wherever it is the model's turn; where the player cut the step short (CENSORED) it is
+    -log sum of p over the times still possible. The others count where the next event is a note of the model's.
+    """
+    targets, turn, note = batch["targets"], batch["turn"], batch["note"]
+    log_p = logits[0].float().log_softmax(-1)  # (B, T, 25)
+    exact = log_p.gather(-1, targets[..., :1]).squeeze(-1)
+    possible = torch.arange(log_p.shape[-1], device=log_p.device) >= targets[..., :1]
+    at_least = log_p.masked_fill(~possible, -torch.inf).logsumexp(-1)
+    time_nll = -torch.where(batch["kind"] == CENSORED, at_least, exact)
+    losses = [(time_nll * turn).sum()]
+    for i in range(1, len(HEADS)):
+        nll = F.cross_entropy(logits[i].float().flatten(0, 1), targets[..., i].flatten(), reduction="none")
+        losses.append((nll * note.flatten()).sum())
+    return torch.stack(losses)
+
+
+def lr_scale(step: int, steps: int, warmup: int = 100) -> float:
+    """Warm-up, flat, linear decay to a hundredth over the last fifth."""
+    decay = max((steps - step) / (0.2 * steps), 0.01)
+    return min((step + 1) / warmup, 1.0, decay)
+
+
+def make_optimisers(decoder: Decoder, lr: float, name: str) -> list[torch.optim.Optimizer]:
+    """AdamW for all, or Muon (orthogonalised momentum) for the matrices of the blocks and AdamW for the rest."""
+    matrices = [p for n, p in decoder.blocks.named_parameters() if p.ndim == 2 and "conv" not in n and "decay" not in n]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in decoder.parameters() if id(p) not in chosen]
+    if name == "adamw":
+        groups = [{"params": matrices, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
+        return [torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)]
+    return [
+        torch.optim.Muon(matrices, lr=lr, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
+
+
+@torch.no_grad()
+def validate(decoder: Decoder, sets: dict[str, Windows], batch_size: int, device: torch.device) -> dict[str, Any]:
+    """Nats per note of the model's own notes, by role: the sum and each head (the time head's BEATs included)."""
+    decoder.eval()
+    report: dict[str, Any] = {}
+    for role, windows in sets.items():
+        total, notes = torch.zeros(len(HEADS)), 0.0
+        for batch in DataLoader(windows, batch_size, collate_fn=collate):
+            batch = {name: x.to(device) for name, x in batch.items()}
+            with autocast(device):
+                logits, _ = decoder(batch["events"], batch["held"], batch["targets"])
+            total += head_losses(logits, batch).cpu()
+            notes += float(batch["note"].sum())
+        per_head = {name: round(float(x) / max(notes, 1), 4) for name, x in zip(HEADS, total, strict=True)}
+        report[role] = {"nats_per_note": round(sum(per_head.values()), 4), **per_head}
+    decoder.train()
+    return report
+
+
+def autocast(device: torch.device) -> Any:
+    """bfloat16 for the matrix products."""
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def optimiser_tensors(optimisers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Every tensor of the optimisers' states, by a flat name."""
+    return {
+        f"optimiser.{i}.{index}.{key}": value
+        for i, optimiser in enumerate(optimisers)
+        for index, state in optimiser.state_dict()["state"].items()
+        for key, value in state.items()
+    }
+
+
+def restore_optimisers(optimisers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    """Undo `optimiser_tensors`."""
+    for i, optimiser in enumerate(optimisers):
+        whole = optimiser.state_dict()
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            kind, *where = name.split(".", 3)
+            if kind == "optimiser" and int(where[0]) == i:
+                state.setdefault(int(where[1]), {})[where[2]] = value
+        whole["state"] = state
+        optimiser.load_state_dict(whole)
+
+
+def train(args: argparse.Namespace) -> None:
+    """The loop. Under torchrun each process takes every n-th window of the same stream of batches."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    if world > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    torch.manual_seed(args.seed + rank)
+    pack = load_pack(args.corpus, args.cache)
+    torch.manual_seed(args.seed)
+    decoder = Decoder(SIZES[args.size], args.dropout).to(device)
+    average = {name: p.detach().clone() for name, p in decoder.state_dict().items()}
+    optimisers = make_optimisers(decoder, args.lr, args.optimiser)
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["peak_lr"] = group["lr"]
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    step, seconds = 0, 0.0
+    if (saved := args.out / "train.safetensors").exists():
+        tensors = load_file(saved, device=str(device))
+        decoder.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+        average = {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")}
+        restore_optimisers(optimisers, tensors)
+        step, seconds = int(tensors["step"]), float(tensors["seconds"])
+        print(f"going on from step {step}")
+
+    model: nn.Module = DistributedDataParallel(decoder) if world > 1 else decoder
+    if args.compile:
+        model = torch.compile(model)  # type: ignore[assignment]
+    stream = Windows(pack, "train", args.length, args.seed, Augment(), args.steps * args.batch)
+    mine = range(step * args.batch + rank, args.steps * args.batch, world)
+    loader = iter(
+        DataLoader(Subset(stream, mine), args.batch // world, collate_fn=collate, num_workers=args.workers)
+    )
+    sets = {
+        role.name.lower(): Windows(pack, "valid", args.length, 1, NONE, args.valid_windows, role) for role in VALIDATION_ROLES
+    }
+    info = {
+        "size": args.size,
+        "steps": args.steps,
+        "batch": args.batch,
+        "length": args.length,
+        "lr": args.lr,
+        "optimiser": args.optimiser,
+        "dropout": args.dropout,
+        "seed": args.seed,
+        "data_hash": pack.hash,
+        "split_hashes": {split: pack.split_hash(split) for split in ("train", "valid", "test")},
+    }
+    board = SummaryWriter(args.out / "tensorboard") if rank == 0 else None
+    started = time.monotonic()
+    running = torch.zeros(len(HEADS) + 1)
+
+    def save() -> None:
+        save_tensors(
+            saved,
+            {f"model.{n}": t for n, t in decoder.state_dict().items()}
+            | {f"average.{n}": t for n, t in average.items()}
+            | optimiser_tensors(optimisers)
+            | {"step": torch.tensor(step), "seconds": torch.tensor(seconds)},
+        )
+
+    def log(entry: dict[str, Any]) -> None:
+        with (args.out / "log.jsonl").open("a") as f:
+            f.write(json.dumps({"step": step, "seconds": round(seconds), **entry}) + "\n")
+        print(f"step {step} {seconds:.0f} s {entry}", flush=True)
+
+    while step < args.steps:
+        torch.manual_seed(args.seed * 1_000_003 + step * world + rank)  # dropout, the same after a resume
+        batch = {name: x.to(device) for name, x in next(loader).items()}
+        scale = lr_scale(step, args.steps)
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak_lr"] * scale
+        with autocast(device):
+            logits, _ = model(batch["events"], batch["held"], batch["targets"])
+        losses = head_losses(logits, batch)
+        notes = batch["note"].sum()
+        counts = torch.stack([notes, losses.sum().detach()])
+        if world > 1:
+            dist.all_reduce(counts)
+        # DDP averages the gradients over the processes, so each contributes its sum over the mean number of notes.
+        (losses.sum() / (counts[0] / world).clamp(min=1)).backward()
+        nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            decay = min(EMA_DECAY, (step + 1) / (step + 10))
+            for name, p in decoder.state_dict().items():
+                average[name].lerp_(p, 1 - decay)
+        step += 1
+        running += torch.cat([losses.detach().cpu(), notes.cpu()[None]])
+        if rank == 0 and board and (step % args.log_every == 0 or step == args.steps):
+            seconds += time.monotonic() - started
+            started = time.monotonic()
+            per_head = (running[:-1] / running[-1].clamp(min=1)).tolist()
+            entry = dict(zip(HEADS, (round(x, 4) for x in per_head), strict=True))
+            log({"train": round(sum(per_head), 4), **entry})
+            board.add_scalar("train/nats_per_note", sum(per_head), step)
+            running.zero_()
+        if rank == 0 and board and (step % args.save_every == 0 or step == args.steps):
+            live = {n: t.clone() for n, t in decoder.state_dict().items()}
+            decoder.load_state_dict(average)
+            report = validate(decoder, sets, args.batch, device)
+            decoder.load_state_dict(live)
+            log({"valid": report})
+            for role, values in report.items():
+                board.add_scalar(f"valid/{role}", values["nats_per_note"], step)
+            save()
+            save_decoder(args.out, average, {**info, "step": step, "seconds": round(seconds), "valid": report})
+    if world > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def main() -> None:
+    """Command line; see the module's docstring."""
+    warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # autocast's norms: known and harmless
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--corpus", type=Path, required=True, help="folder with manifest.csv and its zips")
+    p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+    p.add_argument("--out", type=Path, required=True, help="folder of this run")
+    p.add_argument("--size", choices=SIZES, default="S")
+    p.add_argument("--steps", type=int, default=4000)
+    p.add_argument("--batch", type=int, default=16, help="windows a step, over all processes")
+    p.add_argument("--length", type=int, default=512, help="events a window")
+    p.add_argument("--lr", type=float, default=2e-3)
+    p.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
+    p.add_argument("--dropout", type=float, default=0.1)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--workers", type=int, default=0, help="processes that make windows (a GPU wants many)")
+    p.add_argument("--valid-windows", type=int, default=32)
+    p.add_argument("--log-every", type=int, default=20)
+    p.add_argument("--save-every", type=int, default=200)
+    p.add_argument("--compile", action="store_true", help="torch.compile the model")
+    train(p.parse_args())
+
+
+if __name__ == "__main__":
+    main()
