@@ -159,7 +159,8 @@ def _assemble(
     duration = np.concatenate([np.where(player, OPEN, duration_class), np.full(b, BEAT_EVENT.duration)])
     velocity = np.concatenate([notes["velocity"] >> 2, np.full(b, BEAT_EVENT.velocity)])
     end = np.concatenate([release, np.full(b, -1)])
-    order = np.lexsort((pitch, part, source, tick))[: length + 1]
+    order = np.lexsort((pitch, part, source, tick))
+    order = order[tick[order] < beats["start"][-1] + beats["length"][-1]][: length + 1]  # a lag may lead past the last beat
     tick, source, part, pitch, duration, velocity, end = (
         x[order] for x in (tick, source, part, pitch, duration, velocity, end)
     )

@@ -1,0 +1,313 @@
+"""The composer: what was played -> what to play next, one model step per event.
+
+It keeps the stream of events that the model has eaten, with the model's state after each (the stepper's ring), so that
+going back to any recent moment costs nothing. A surprise is handled in three moves: go back to the last event before the
+boundary, feed what the player did, propose again. It reads no clock but the one handed to it for measuring, and its
+randomness comes from (seed, tick) alone: the same input and seed give the same notes however the work was cut up, and a
+revision changes a note only where the music made it change.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from realtime.constraints import SLICES, Constraints, Sampling
+from realtime.contract import MASKED
+from realtime.messages import (
+    Extend,
+    KeyUp,
+    ModelNote,
+    Plan,
+    PlayerNote,
+    Proposed,
+    Reached,
+    Relocate,
+    Reply,
+    Request,
+    Retempo,
+    Turn,
+)
+from realtime.vocabulary import (
+    BEAT,
+    BEAT_EVENT,
+    DURATION_TICKS,
+    HEADS,
+    MODEL_PART,
+    OPEN,
+    TICKS,
+    Beat,
+    BeatGrid,
+    Event,
+    Role,
+    duration_index,
+    fields,
+    tempo_bin,
+    velocity_index,
+    velocity_of,
+)
+
+FREE = -(1 << 40)
+"""A release tick long past: the pitch is free."""
+HELD_TICKS = 384
+"""The longest an answer sounds if the key it answers never goes up."""
+
+
+class Stepper(Protocol):
+    """The model behind `realtime.contract`, with a ring of states: one call feeds an event and draws what follows."""
+
+    @property
+    def position(self) -> int:
+        """How many events have been fed; `rewind` goes back to an earlier count."""
+
+    @property
+    def oldest(self) -> int:
+        """The earliest position that can still be gone back to."""
+
+    def step(
+        self,
+        event: tuple[int, ...],
+        held: np.ndarray,
+        release: np.ndarray,
+        bias: np.ndarray,
+        sampling: np.ndarray,
+        noise: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Feed one event (9 fields); returns (choice (5,), log_prob (5,)). Shapes as in `realtime.contract`, without B."""
+
+    def rewind(self, position: int) -> None:
+        """Go back to `position`."""
+
+    def reset(self) -> None:
+        """An empty context, position 0."""
+
+
+class _Past(NamedTuple):
+    """The situation after one event: enough to go back to it."""
+
+    position: int
+    tick: int
+    beat: Beat
+    event: Event
+    nth: int
+    """How many events at this tick came before."""
+    release: np.ndarray
+    """Absolute tick at which each of Antiphon's pitches is free, (128,) int64."""
+    made: int
+    """Notes proposed in this turn so far."""
+
+
+class Composer:
+    """See the module's docstring. Not thread-safe: one thread calls it (the worker's, or the simulation's)."""
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        constraints: Constraints,
+        sampling: Sampling,
+        grid: BeatGrid,
+        bpm: float,
+        seed: int,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._stepper = stepper
+        self._constraints = constraints
+        self._sampling = sampling
+        self._grid = grid
+        self._tempo = tempo_bin(bpm)
+        self._seed = seed
+        self._clock_ns = clock_ns
+        self._bias = constraints.bias()
+        self._keys_down = np.zeros(128, bool)
+        self._role = Role.CONTINUE
+        self._turn: Turn | None = None
+        self._floor = 0
+        self._generation = -1
+        self._past: deque[_Past] = deque()
+        self._choice = np.array(BEAT_EVENT)
+        self._answers: dict[int, list[int]] = {}
+        self._step_ns: list[int] = []
+        self._rejected = 0
+        self._relocate(0)
+
+    def handle(self, request: Request, limit: Callable[[], int | None] = lambda: None) -> Iterator[Reply]:
+        """Answer one request, note by note.
+
+        `limit` is asked between steps: where a newer plan is waiting, its boundary; what lies beyond would be thrown away, so
+        the old plan stops there. It still runs up to there, so that the outcome does not depend on when the new plan came.
+        """
+        match request:
+            case Plan():
+                self._go_back(request)
+                yield from self._propose(request.until, limit)
+            case Extend(generation, until):
+                if generation == self._generation:
+                    yield from self._propose(until, limit)
+            case KeyUp(tick, pitch):
+                self._key_up(tick, pitch)
+            case Relocate(tick):
+                self._relocate(tick)
+            case Retempo(bpm):
+                self._tempo = tempo_bin(bpm)
+
+    # --- what was played ---
+
+    def _go_back(self, plan: Plan) -> None:
+        """Back to the last event before the boundary; on from there with what was played, under the new plan's masks."""
+        while (
+            len(self._past) > 1
+            and self._past[-1].tick >= plan.boundary
+            and self._past[-2].position >= self._stepper.oldest
+        ):
+            self._past.pop()
+        last = self._past[-1]
+        self._stepper.rewind(last.position)
+        release = np.minimum(last.release, plan.boundary) if plan.silence else last.release
+        self._past[-1] = last = last._replace(release=release, made=0)
+        self._generation, self._role, self._turn, self._floor = plan.generation, plan.role, plan.turn, plan.boundary
+        if plan.played is not None:
+            self._take_in(plan.played)
+        if plan.turn is not None:
+            self._advance_to(max(plan.turn.start, self._past[-1].tick))
+            if self._past[-1] is last:  # nothing was fed: what follows has to be drawn anew, under these masks
+                self._past.pop()
+                self._stepper.rewind(last.position - 1)
+                self._feed(last.event, last.tick, last.beat, last.release, nth=last.nth, made=0)
+
+    def _take_in(self, note: PlayerNote) -> None:
+        """The player's key went down."""
+        self._keys_down[note.pitch] = True
+        tick = max(note.tick, self._past[-1].tick)
+        self._advance_to(tick)
+        beat = self._past[-1].beat
+        event = Event(tick - beat.start, note.part, note.pitch, OPEN, velocity_index(note.velocity))
+        self._feed(event, tick, beat, self._past[-1].release)
+
+    def _key_up(self, tick: int, pitch: int) -> None:
+        """The player's key went up: the next step sees it in the held-now vector. Its answers end with it."""
+        self._keys_down[pitch] = False
+        for answer in self._answers.pop(pitch, ()):
+            self._past[-1].release[answer] = tick
+
+    def _relocate(self, tick: int) -> None:
+        """Time goes on from another tick, in silence: begin its beat. What was heard before stays in the state."""
+        self._keys_down[:] = False
+        self._turn = None
+        self._answers.clear()
+        self._past.clear()
+        beat = self._grid.beat_at(tick)
+        self._feed(BEAT_EVENT, beat.start, beat, np.full(128, FREE))
+
+    # --- what to play ---
+
+    def _propose(self, until: int, limit: Callable[[], int | None]) -> Iterator[Reply]:
+        """Notes up to `until`, each fed to the model as it is made; the draw that lies beyond waits for `Extend`."""
+        turn = self._turn
+        while turn is not None:
+            last = self._past[-1]
+            newer = limit()
+            stop = until if newer is None else min(until, newer)
+            choice = Event(*(int(x) for x in self._choice))
+            if choice.time == BEAT:
+                next_beat = last.beat.start + last.beat.length
+                if next_beat >= stop:
+                    break
+                self._advance_to(next_beat)
+                continue
+            onset = last.beat.start + choice.time
+            if onset >= stop and not turn.voices:
+                break
+            ticks = HELD_TICKS if turn.voices else int(DURATION_TICKS[choice.duration])
+            if turn.end is not None and onset + ticks > turn.end and not turn.voices:
+                ticks = turn.end - onset
+                choice = choice._replace(duration=duration_index(ticks))
+            release = last.release.copy()
+            release[choice.pitch] = onset + ticks
+            note = ModelNote(onset, choice.pitch, velocity_of(choice.velocity), ticks, choice.part - MODEL_PART)
+            yield Proposed(self._generation, note)
+            if turn.voices:
+                self._answers.setdefault(self._past[-1].event.pitch, []).append(choice.pitch)
+            self._feed(choice, onset, last.beat, release, made=last.made + 1)
+            if turn.voices and last.made + 1 >= turn.voices:
+                break
+        yield Reached(self._generation, until, tuple(self._step_ns), self._rejected)
+        self._step_ns.clear()
+        self._rejected = 0
+
+    def _advance_to(self, tick: int) -> None:
+        """Feed the BEATs up to the beat around `tick`."""
+        while (last := self._past[-1]).beat.start + last.beat.length <= tick:
+            start = last.beat.start + last.beat.length
+            self._feed(BEAT_EVENT, start, self._grid.beat_at(start), last.release)
+
+    # --- one step ---
+
+    def _feed(
+        self, event: Event, tick: int, beat: Beat, release: np.ndarray, nth: int | None = None, made: int | None = None
+    ) -> None:
+        """Feed one event to the model and keep what it draws next; everything goes through here."""
+        before = self._past[-1] if self._past else None
+        if nth is None:
+            nth = before.nth + 1 if before is not None and before.tick == tick else 0
+        if made is None:
+            made = before.made if before is not None else 0
+        held = np.concatenate([self._keys_down, release > tick]).astype(np.float32)
+        progress = 0.0
+        turn = self._turn
+        if turn is not None and turn.end is not None:
+            progress = (tick - turn.start) / max(turn.end - turn.start, 1)
+        bias = self._step_bias(tick, beat, release, made)
+        started = self._clock_ns()
+        choice, _ = self._stepper.step(
+            fields(event, beat, self._tempo, self._role),
+            held,
+            np.maximum(release - beat.start, -1).astype(np.float32),
+            bias,
+            self._sampling.rows(progress),
+            np.random.Generator(np.random.Philox(key=self._seed, counter=[nth, tick % (1 << 63), 0, 0])).random(
+                len(HEADS), np.float32
+            ),
+        )
+        self._step_ns.append(self._clock_ns() - started)
+        self._past.append(_Past(self._stepper.position, tick, beat, event, nth, release, made))
+        while self._past[0].position < self._stepper.oldest:
+            self._past.popleft()
+        if not self._is_legal(choice, bias):
+            self._rejected += 1
+            choice = np.array(BEAT_EVENT)
+        self._choice = choice
+
+    def _step_bias(self, tick: int, beat: Beat, release: np.ndarray, made: int) -> np.ndarray:
+        """This step's masks: time runs forward, within the turn and the polyphony; the player's keys are the player's."""
+        bias = self._bias.copy()
+        turn = self._turn
+        if turn is None:
+            return bias
+        time = bias[SLICES["time"]]
+        at = beat.start + np.arange(TICKS)
+        allowed = at >= max(tick, turn.start)
+        if turn.voices:
+            allowed &= at == tick
+            if made == 0:
+                time[BEAT] = MASKED
+        else:
+            allowed &= (at >= self._floor) & (at < beat.start + beat.length)
+            if turn.end is not None:
+                allowed &= at < turn.end
+            allowed &= (release[:, None] > at[None, :]).sum(0) < self._constraints.max_notes
+        time[:BEAT][~allowed] = MASKED
+        if self._role in (Role.ACCOMPANY, Role.HARMONISE):
+            bias[SLICES["pitch"]][self._keys_down] = MASKED
+        return bias
+
+    def _is_legal(self, choice: np.ndarray, bias: np.ndarray) -> bool:
+        """Whether a draw is a BEAT, or a note of which no field is masked."""
+        if choice[0] == BEAT:
+            return True
+        return all(
+            0 <= int(drawn) < size and bias[SLICES[name]][int(drawn)] > MASKED / 2
+            for drawn, (name, size) in zip(choice, HEADS.items(), strict=True)
+        )

@@ -1,0 +1,341 @@
+"""Every setting there is, with its default and its range: the one truth for config.yaml and for the command line.
+
+`load(path, overrides)` gives a frozen `Config`. What the user got wrong raises UserError: one line with the dotted key,
+what was given and what is allowed. A null (or a None in `overrides`) means: not given.
+Channels are 1..16 here, at the edge; the engine counts from 0.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from realtime.errors import UserError
+
+MAX_BYTES = 1 << 20
+
+Backend = Literal["auto", "alsa", "jack", "coremidi", "winmm"]
+ModeName = Literal["continue", "trade", "accompany", "harmonise"]
+Part = Literal["melody", "accompaniment", "bass", "drums", "other"]
+
+SCALES: dict[str, tuple[int, ...]] = {  # semitones above the tonic
+    "major": (0, 2, 4, 5, 7, 9, 11),
+    "minor": (0, 2, 3, 5, 7, 8, 10),
+    "harmonic minor": (0, 2, 3, 5, 7, 8, 11),
+    "dorian": (0, 2, 3, 5, 7, 9, 10),
+    "phrygian": (0, 1, 3, 5, 7, 8, 10),
+    "lydian": (0, 2, 4, 6, 7, 9, 11),
+    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+    "locrian": (0, 1, 3, 5, 6, 8, 10),
+    "major pentatonic": (0, 2, 4, 7, 9),
+    "minor pentatonic": (0, 3, 5, 7, 10),
+    "blues": (0, 3, 5, 6, 7, 10),
+    "whole tone": (0, 2, 4, 6, 8, 10),
+    "chromatic": tuple(range(12)),
+}
+PRESETS: dict[str, dict[str, float]] = {  # what a preset sets where the user did not
+    "strict": {"temperature": 0.8, "top_p": 0.9, "top_k": 16},
+    "free": {"temperature": 1.1, "top_p": 0.98, "top_k": 0},
+}
+NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
+PITCH = r"(?:[A-Ga-g][#♯b♭]?-?\d|\d{1,3})"
+
+
+class Key(NamedTuple):
+    """A tonic (pitch class 0..11, C = 0) and the name of a scale in SCALES."""
+
+    tonic: int
+    scale: str
+
+    def pitch_classes(self) -> frozenset[int]:
+        return frozenset((self.tonic + step) % 12 for step in SCALES[self.scale])
+
+
+def parse_key(given: object) -> Key | None:
+    """Such as "F# dorian" -> Key(6, "dorian"); "C" is C major and "Am" A minor. Raises ValueError naming the nearest scale."""
+    if given is None or isinstance(given, Key):
+        return given
+    pattern = r"([A-Ga-g])([#♯b♭]?)(m(?=\s*$))?(?:\s+(\S.*?))?\s*"
+    match = re.fullmatch(pattern, given) if isinstance(given, str) else None
+    if match is None:
+        raise ValueError('allowed a note and a scale, as in "C", "A minor" or "F# dorian"')
+    letter, accidental, short_minor, scale = match.groups()
+    scale = " ".join(scale.lower().split()) if scale else ("minor" if short_minor else "major")
+    if scale not in SCALES:
+        raise ValueError(f"no scale {scale!r}{_nearest(scale, list(SCALES))}; allowed {', '.join(SCALES)}")
+    return Key((NATURALS[letter.upper()] + ACCIDENTALS[accidental]) % 12, scale)
+
+
+def parse_pitch(given: object) -> int | None:
+    """60, "60" or "C4" -> 60 (C4 is middle C). Raises ValueError outside 0..127."""
+    if given is None:
+        return None
+    pitch = -1
+    if isinstance(given, int) and not isinstance(given, bool):
+        pitch = given
+    elif isinstance(given, str) and re.fullmatch(r"\d{1,3}", given.strip()):
+        pitch = int(given)
+    elif isinstance(given, str) and (match := re.fullmatch(r"([A-Ga-g])([#♯b♭]?)(-?\d)", given.strip())):
+        pitch = NATURALS[match[1].upper()] + ACCIDENTALS[match[2]] + 12 * (int(match[3]) + 1)
+    if not 0 <= pitch <= 127:
+        raise ValueError('allowed 0 to 127, or a note as in "C4" (middle C, 60)')
+    return pitch
+
+
+def parse_range(given: object) -> tuple[int, int]:
+    """Such as "A0-C8", "36-84" or a pair -> (lowest, highest) pitch. Raises ValueError."""
+    ends: list[object] = list(given) if isinstance(given, list | tuple) else []
+    if isinstance(given, str) and (match := re.fullmatch(rf"\s*({PITCH})\s*-\s*({PITCH})\s*", given)):
+        ends = [*match.groups()]
+    try:
+        low, high = (parse_pitch(end) for end in ends)
+        if low is not None and high is not None and low <= high:
+            return low, high
+    except ValueError:
+        pass  # not two ends, or not pitches: the same advice as for two in the wrong order
+    raise ValueError('allowed two pitches, the lower first, as in "A0-C8" or "36-84"')
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True, populate_by_name=False
+    )
+
+
+class Ports(Section):
+    in_: str | None = Field(default=None, alias="in", description="input port; null: a virtual port named Antiphon In")
+    out: str | None = Field(default=None, description="output port; null: a virtual port named Antiphon Out")
+    backend: Backend = "auto"
+
+
+class Sync(Section):
+    source: Literal["internal", "clock"] = Field(
+        default="internal", description="own tempo, or MIDI clock on the input port"
+    )
+    tempo_bpm: float = Field(default=120.0, ge=20, le=400)
+    beats_per_bar: int = Field(default=4, ge=2, le=12, description="in quarter notes")
+
+
+class Mode(Section):
+    name: ModeName = "trade"
+    bars_per_turn: int = Field(default=2, ge=1, le=16, description="trade: bars before the other plays")
+    rest_beats: float = Field(default=2.0, ge=0.25, le=32, description="continue: a rest of this length hands over")
+    trigger_cc: int | None = Field(
+        default=None, ge=0, le=119, description="continue: this controller hands over (64: pedal)"
+    )
+    trigger_key: Annotated[int | None, BeforeValidator(parse_pitch)] = Field(
+        default=None, description="continue: this key hands over"
+    )
+    switch_program: bool = Field(default=True, description="program changes 0 to 3 switch the mode while playing")
+    max_bars: int = Field(default=8, ge=1, le=64, description="continue: the longest answer")
+
+
+class Play(Section):
+    part: Part = Field(default="melody", description="what Antiphon plays")
+    player_part: Part = Field(default="melody", description="what the player plays")
+    channel: int = Field(default=1, ge=1, le=16, description="MIDI channel of the answer")
+    key: Annotated[Key | None, BeforeValidator(parse_key)] = None
+    key_strength: Literal["strict", "bias"] = "strict"
+    range: Annotated[tuple[int, int], BeforeValidator(parse_range)] = (21, 108)
+    max_notes: int = Field(default=4, ge=1, le=16, description="notes sounding together")
+    min_duration_ticks: int = Field(default=1, ge=1, le=384, description="24 ticks are a quarter note")
+    max_duration_ticks: int = Field(default=384, ge=1, le=384, description="24 ticks are a quarter note")
+
+    @model_validator(mode="after")
+    def _durations_in_order(self) -> Self:
+        if self.min_duration_ticks > self.max_duration_ticks:
+            raise ValueError(f"min_duration_ticks allowed 1 to max_duration_ticks ({self.max_duration_ticks})")
+        return self
+
+
+class Sampling(Section):
+    preset: Literal["strict", "free"] | None = None
+    temperature: float = Field(default=1.0, ge=0.05, le=3)
+    top_k: int = Field(default=0, ge=0, le=128, description="0: off")
+    top_p: float = Field(default=0.95, ge=0.05, le=1)
+    cool: float = Field(default=0.85, ge=0.1, le=1, description="factor on the temperature reached at a phrase's end")
+
+
+class Engine(Section):
+    lookahead_beats: float = Field(default=2.0, ge=0.5, le=8)
+    commit_ms: float = Field(default=40.0, ge=5, le=500)
+    late_ms: float = Field(default=60.0, ge=5, le=1000, description="later than this, a note is dropped and counted")
+    seed: int = Field(default=1, ge=0, le=2**31 - 1)
+    threads: int = Field(default=1, ge=1, le=64)
+
+
+class Model(Section):
+    file: Annotated[Path | None, Field(strict=False)] = Field(
+        default=None, description="null: the one that comes with Antiphon"
+    )
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Run(Section):
+    bars: int | None = Field(default=None, ge=1, le=100_000, description="null: until stopped")
+    seconds: float | None = Field(default=None, gt=0, le=1_000_000, description="null: until stopped")
+    record: Annotated[Path | None, Field(strict=False)] = Field(
+        default=None, description="null: a name made from the time"
+    )
+
+
+class Config(Section):
+    """All sections; every one may be left out."""
+
+    ports: Ports = Ports()
+    sync: Sync = Sync()
+    mode: Mode = Mode()
+    play: Play = Play()
+    sampling: Sampling = Sampling()
+    engine: Engine = Engine()
+    model: Model = Model()
+    run: Run = Run()
+
+
+def keys() -> list[str]:
+    """Every dotted key as a user writes it: "ports.in", ..., in the order of config.yaml."""
+    return [f"{section}.{key}" for section, model in _sections() for key in _names(model)]
+
+
+def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration from the file (None: built-in defaults) with `overrides` ({"sync.tempo_bpm": 96}) on top.
+
+    A preset fills in what neither the file nor the overrides give. Raises UserError.
+    """
+    tree = _read(path) if path is not None else {}
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    for dotted, value in given.items():
+        section, _, key = dotted.partition(".")
+        tree.setdefault(section, {})[key] = value
+    sampling = tree.get("sampling", {})
+    preset = sampling.get("preset")
+    if isinstance(preset, str) and preset in PRESETS:
+        tree["sampling"] = {**PRESETS[preset], **sampling}
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        lines = dict.fromkeys(_explain(detail, path, set(given)) for detail in error.errors())
+        raise UserError("; ".join(lines)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """safe_load that refuses what settings never need: aliases (alias bombs), tags, a key given twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: anchors and aliases are not allowed")
+        if getattr(event, "tag", None) is not None:
+            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: tags are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {name!r} is given twice")
+        return super().construct_mapping(node, deep)
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """The file as {section: {key: value}}, nulls left out. Raises UserError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a configuration file") from None
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{path}: larger than 1 MB; a configuration file is a few lines of YAML")
+    try:
+        tree = yaml.load(data, Loader=_Loader)  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{path}: not YAML: {where}{error.problem}; see config.yaml for an example") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a date 2001-99-99, ten thousand "["
+        reason = " ".join(str(error).split()) or "unreadable"
+        raise UserError(f"{path}: not YAML: {reason[:200]}; see config.yaml for an example") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        sections_there = ", ".join(Config.model_fields)
+        raise UserError(f"{path}: a {type(tree).__name__} at the top level; allowed sections {sections_there}")
+    sections: dict[str, dict[str, Any]] = {}
+    for name, section in tree.items():
+        if name in Config.model_fields and not isinstance(section, dict | None):
+            keys_there = ", ".join(key for key in keys() if key.startswith(f"{name}."))
+            raise UserError(f"{path}: {name}: {section!r:.60} given; allowed a section with {keys_there}")
+        # An unknown section may have any shape: it is refused by its name.
+        pairs = section.items() if isinstance(section, dict) else ()
+        sections[str(name)] = {str(key): value for key, value in pairs if value is not None}
+    return sections
+
+
+def _sections() -> Iterator[tuple[str, type[Section]]]:
+    for name, field in Config.model_fields.items():
+        assert isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        yield name, field.annotation
+
+
+def _names(model: type[Section]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _nearest(word: str, candidates: list[str]) -> str:
+    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _explain(detail: ErrorDetails, path: Path | None, overridden: set[str]) -> str:
+    """One clause: where, what was given, what is allowed."""
+    parts = [str(part) for part in detail["loc"]]
+    dotted = ".".join(parts[:2])
+    source = "command line" if dotted in overridden or path is None else str(path)
+    if detail["type"] == "extra_forbidden":
+        near = _nearest_key(parts)
+        advice = f"did you mean {near!r}?" if near else "see config.yaml for all keys"
+        return f"{source}: unknown key {dotted!r}; {advice}"
+    if len(parts) == 1:  # a rule that joins several keys of one section
+        return f"{source}: {dotted}: {detail['msg'].removeprefix('Value error, ')}"
+    return f"{source}: {dotted}: {_shown(detail['input'])} given; {_allowed(parts[0], parts[1], detail)}"
+
+
+def _nearest_key(parts: list[str]) -> str | None:
+    """The key most like the unknown one; a right name in the wrong section, or in none, counts most."""
+    by_last = {key.split(".")[1]: key for key in reversed(keys())}
+    if parts[-1] in by_last:
+        return by_last[parts[-1]]
+    whole = keys() if len(parts) > 1 else [*Config.model_fields, *keys()]
+    for word, table in ((".".join(parts), {key: key for key in whole}), (parts[-1], by_last)):
+        if close := difflib.get_close_matches(word, list(table), n=1, cutoff=0.6):
+            return table[close[0]]
+    return None
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:60] if not isinstance(value, float | int) or isinstance(value, bool) else f"{value:.12g}"
+
+
+def _allowed(section: str, key: str, detail: ErrorDetails) -> str:
+    """The range of a key, read from its own field."""
+    if detail["type"] == "value_error":
+        return detail["msg"].removeprefix("Value error, ")
+    model = dict(_sections())[section]
+    field = next(field for name, field in model.model_fields.items() if (field.alias or name) == key)
+    literals = [value for part in (field.annotation, *get_args(field.annotation)) for value in get_args(part)]
+    words = [value for value in literals if isinstance(value, str)]
+    if words:
+        near = _nearest(str(detail["input"]), words)
+        return f"allowed {', '.join(words)}{near}"
+    rules = [(name, getattr(rule, name, None)) for rule in field.metadata for name in ("ge", "gt", "le")]
+    bounds = {name: bound for name, bound in rules if bound is not None}
+    if "le" in bounds:
+        low = bounds.get("ge", bounds.get("gt"))
+        kind = "whole numbers " if int in (field.annotation, *get_args(field.annotation)) else ""
+        return f"allowed {kind}{'above ' if 'gt' in bounds else ''}{low:g} to {bounds['le']:.12g}"
+    return "allowed true or false" if field.annotation is bool else "allowed a text"

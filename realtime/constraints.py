@@ -1,0 +1,85 @@
+"""What Antiphon may play, as biases on the model's logits before temperature, top-k and top-p.
+
+A mask is a bias of -1e9. Each constraint is one line of `Constraints.bias`, so that what is forbidden can be read off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from realtime.contract import LOGITS, MASKED
+from realtime.vocabulary import DRUMS, DURATION_TICKS, HEADS, MODEL_PART, OPEN
+
+SCALES: dict[str, tuple[int, ...]] = {
+    "major": (0, 2, 4, 5, 7, 9, 11),
+    "minor": (0, 2, 3, 5, 7, 8, 10),
+    "harmonic minor": (0, 2, 3, 5, 7, 8, 11),
+    "dorian": (0, 2, 3, 5, 7, 9, 10),
+    "phrygian": (0, 1, 3, 5, 7, 8, 10),
+    "lydian": (0, 2, 4, 6, 7, 9, 11),
+    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+    "locrian": (0, 1, 3, 5, 6, 8, 10),
+    "major pentatonic": (0, 2, 4, 7, 9),
+    "minor pentatonic": (0, 3, 5, 7, 10),
+    "blues": (0, 3, 5, 6, 7, 10),
+    "whole tone": (0, 2, 4, 6, 8, 10),
+    "chromatic": tuple(range(12)),
+}
+
+_ends = np.cumsum(list(HEADS.values())).tolist()
+SLICES: dict[str, slice] = {
+    name: slice(end - size, end) for (name, size), end in zip(HEADS.items(), _ends, strict=True)
+}
+"""Where each head lies in the 228 logits and biases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a choice is drawn. `cool` multiplies the temperature at the end of a phrase (1: no change over the phrase)."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 0.95
+    cool: float = 0.85
+
+    def rows(self, progress: float) -> np.ndarray:
+        """(5, 3) float32 temperature, top-k, top-p per head, at `progress` 0..1 through the phrase."""
+        temperature = self.temperature * (1.0 + (self.cool - 1.0) * min(max(progress, 0.0), 1.0))
+        return np.tile(np.array([temperature, self.top_k, self.top_p], np.float32), (len(HEADS), 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What may be played. Key: tonic pitch class 0..11 and scale degrees, or None. Range: lowest and highest pitch.
+
+    `out_of_key` is added to pitches outside the scale (nats; -1e9 forbids them). Durations in ticks. `max_notes` is the
+    polyphony. `part` 0..4.
+    """
+
+    part: int = 0
+    tonic: int | None = None
+    scale: tuple[int, ...] = SCALES["chromatic"]
+    out_of_key: float = MASKED
+    lowest: int = 21
+    highest: int = 108
+    max_notes: int = 4
+    min_duration: int = 1
+    max_duration: int = 384
+
+    def bias(self) -> np.ndarray:
+        """(228,) float32, the part that stays the same from step to step."""
+        bias = np.zeros(LOGITS, np.float32)
+        part, pitch, duration = bias[SLICES["part"]], bias[SLICES["pitch"]], bias[SLICES["duration"]]
+        part[:] = MASKED
+        part[MODEL_PART + self.part] = 0.0
+        if self.part != DRUMS:
+            pitch[: self.lowest] = MASKED
+            pitch[self.highest + 1 :] = MASKED
+            if self.tonic is not None:
+                inside = np.isin((np.arange(128) - self.tonic) % 12, self.scale)
+                pitch[~inside] = np.minimum(pitch[~inside], self.out_of_key)
+        duration[OPEN] = MASKED  # only a player's note is open
+        duration[:OPEN][(self.min_duration > DURATION_TICKS) | (self.max_duration < DURATION_TICKS)] = MASKED
+        return bias

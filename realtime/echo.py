@@ -1,0 +1,62 @@
+"""The echo guard: Antiphon must not answer what it sent itself, and must not take a player's note for it.
+
+Times are host nanoseconds; messages are canonical or whatever a driver hands over (both sides are normalised). One
+thread at a time.
+"""
+
+from collections import deque
+
+from realtime.midi import channel, is_note_off, is_note_on, normalise
+
+_SECOND_NS = 1_000_000_000
+
+
+class EchoGuard:
+    """Remembers recent sends; each of them explains at most one equal message that comes in within `window_ns`.
+
+    Equal means the same bytes, velocity included. A note-off has no mark of its own, so it counts as an echo only after
+    its note-on did: otherwise the player's own release could be eaten, and their key would stay down for ever.
+    """
+
+    def __init__(self, window_ns: int = 250_000_000, echoes_per_s: int = 64) -> None:
+        self._window_ns = window_ns
+        self._sends: deque[tuple[int, bytes]] = deque()
+        self._echoing: set[tuple[int, int]] = set()  # (channel, pitch) whose echoed note-off is still to come
+        self._echo_stamps_ns: deque[int] = deque(maxlen=echoes_per_s + 1)
+
+    def sent(self, message: bytes, now_ns: int) -> None:
+        """Note a send. `now_ns` is read before sending, so that no echo can be older."""
+        # Twice the window: a message may have been stamped long before it is handled.
+        while self._sends and self._sends[0][0] < now_ns - 2 * self._window_ns:
+            self._sends.popleft()
+        if (canonical := normalise(message)) is not None:
+            self._sends.append((now_ns, canonical))
+
+    def is_echo(self, message: bytes, stamp_ns: int) -> bool:
+        """Whether this incoming message is one of our sends come back; if so, that send is used up."""
+        canonical = normalise(message)
+        if canonical is None:
+            return False
+        if is_note_off(canonical) and _key(canonical) not in self._echoing:
+            return False
+        for index, (sent_ns, sent) in enumerate(self._sends):
+            if sent == canonical and 0 <= stamp_ns - sent_ns <= self._window_ns:
+                del self._sends[index]
+                break
+        else:
+            return False
+        if is_note_on(canonical):
+            self._echoing.add(_key(canonical))
+        elif is_note_off(canonical):
+            self._echoing.remove(_key(canonical))
+        self._echo_stamps_ns.append(stamp_ns)
+        return True
+
+    def tripped(self, now_ns: int) -> bool:
+        """Whether more than `echoes_per_s` echoes came in during the last second: a feedback loop."""
+        stamps_ns = self._echo_stamps_ns
+        return len(stamps_ns) == stamps_ns.maxlen and now_ns - stamps_ns[0] <= _SECOND_NS
+
+
+def _key(note: bytes) -> tuple[int, int]:
+    return channel(note), note[1]

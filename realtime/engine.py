@@ -1,0 +1,368 @@
+"""The engine: the player's MIDI in, Antiphon's MIDI out, both stamped with host time. Pure: no I/O, no clock, no threads.
+
+    handle(message, stamp_ns)    what came in           -> the player's state, requests to the composer
+    receive(reply, now_ns)       what the composer says -> the scheduler
+    poll(now_ns)                 what is due            -> messages to send
+    wake_ns()                    when to poll next
+
+Everything is decided at musical moments, never at the moment some thread got round to it: a decision that was due before
+an event is taken before that event, with the boundary it would have had in time. So a real-time run and a simulated
+one play the same notes as long as no deadline is missed. Decisions fall half a tick after their tick, so that they never
+coincide with what is played on the grid.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from realtime import midi
+from realtime.clocksync import ClockFollower, Transport
+from realtime.echo import EchoGuard
+from realtime.ledger import Ledger
+from realtime.messages import Extend, KeyUp, Plan, PlayerNote, Proposed, Relocate, Reply, Request, Retempo, Turn
+from realtime.modes import Mode, PlayerState
+from realtime.scheduler import PlannedNote, Scheduler, Sent
+from realtime.tempo import PULSES_PER_TICK, TempoMap
+from realtime.vocabulary import DRUMS, TICKS, BeatGrid, tempo_bin
+
+DRUM_CHANNEL = 9
+_HALF_TICK = PULSES_PER_TICK // 2
+_LONG_AGO = -(1 << 40)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How the engine plays. Channels are 0..15. A program change n chooses the n-th of `modes`.
+
+    `prepare_ticks`: how long before its turn Antiphon begins to plan it. `commit_ns`: what lies so little ahead is final.
+    `late_ns`: a note-on this late is not sent.
+    """
+
+    modes: dict[str, Mode]
+    mode: str
+    bpm: float = 120.0
+    bar_ticks: int = 96
+    channel: int = 0
+    player_part: int = 0
+    follow_clock: bool = False
+    lookahead_ticks: int = 48
+    prepare_ticks: int = 24
+    commit_ns: int = 40_000_000
+    late_ns: int = 60_000_000
+    rest_ticks: int = 48
+    trigger_cc: int | None = None
+    trigger_key: int | None = None
+    program_changes_mode: bool = True
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened, for the summary. `retracted`: planned notes that a new plan replaced before they were due."""
+
+    turns: int = 0
+    notes: int = 0
+    player_notes: int = 0
+    retracted: int = 0
+    missed_deadlines: int = 0
+    rejected: int = 0
+    echoes: int = 0
+    step_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
+
+
+@dataclass(slots=True)
+class _Answer:
+    """In a mode that answers each note: the key that is answered, when it was struck and, if it has been, released."""
+
+    key: tuple[int, int]
+    onset_pulse: int
+    pitches: list[int]
+    release_pulse: int | None = None
+
+
+class Engine:
+    """See the module's docstring. One thread calls it."""
+
+    def __init__(self, settings: EngineSettings, tempo: TempoMap) -> None:
+        self.settings = settings
+        self.tempo = tempo
+        self.grid = BeatGrid([(0, settings.bar_ticks)])
+        self.ledger = Ledger()
+        self.scheduler = Scheduler(self.ledger)
+        self.player = PlayerState(settings.rest_ticks)
+        self.mode_name = settings.mode
+        self.counts = Counts()
+        self.follower = ClockFollower(tempo) if settings.follow_clock else None
+        self.rolling = False
+        self._echo = EchoGuard()
+        self._requests: list[Request] = []
+        self._sends: list[Sent] = []
+        self._turn: Turn | None = None
+        self._planned_until = 0
+        self._generation = 0
+        self._final = _LONG_AGO  # the last plan's boundary
+        self._boundaries: list[tuple[int, int]] = []  # (generation, boundary) of recent plans
+        self._answers: dict[int, _Answer] = {}  # by generation
+        self._decided_pulse = _LONG_AGO
+        self._told_tempo = tempo_bin(settings.bpm)
+
+    @property
+    def mode(self) -> Mode:
+        """The mode being played."""
+        return self.settings.modes[self.mode_name]
+
+    @property
+    def turn(self) -> Turn | None:
+        """The turn that is being planned or played."""
+        return self._turn
+
+    @property
+    def feeding_back(self) -> int:
+        """How many of our own notes came back in: more than a few mean that the output is wired to the input."""
+        return self.counts.echoes
+
+    def take_requests(self) -> list[Request]:
+        """What to ask the composer, in order. Empties the list."""
+        requests, self._requests = self._requests, []
+        return requests
+
+    # --- what comes in ---
+
+    def handle(self, message: bytes, stamp_ns: int) -> None:
+        """One canonical message (`midi.normalise`) that arrived at `stamp_ns`."""
+        kind = midi.kind(message)
+        if kind >= midi.SYSEX:
+            self._system(message, stamp_ns)
+        elif self._echo.is_echo(message, stamp_ns):
+            self.counts.echoes += 1
+        elif kind == midi.PROGRAM:
+            names = list(self.settings.modes)
+            if self.settings.program_changes_mode and message[1] < len(names):
+                self.set_mode(names[message[1]], stamp_ns)
+        elif kind in (midi.NOTE_ON, midi.NOTE_OFF, midi.CONTROL):
+            if not self.rolling:
+                if kind != midi.NOTE_ON or self.follower is not None:
+                    return
+                self.rolling = True
+                self.tempo.locate(stamp_ns, 0)  # the first note is the downbeat
+            pulse = self.tempo.pulse_at(stamp_ns)
+            self._decide_until(pulse)
+            tick = round(pulse / PULSES_PER_TICK)
+            if kind == midi.CONTROL:
+                self._control(message, pulse, tick)
+            elif message[1] == self.settings.trigger_key:
+                if kind == midi.NOTE_ON:
+                    self.player.trigger_tick = tick
+            elif kind == midi.NOTE_ON:
+                self._note_on(message, pulse, tick, stamp_ns)
+            else:
+                self._note_off((midi.channel(message), message[1]), pulse, tick)
+            self._decide(pulse)
+
+    def set_mode(self, name: str, now_ns: int) -> None:
+        """Change the mode while playing: the turn in progress ends here, what already sounds ends as planned."""
+        if name == self.mode_name:
+            return
+        pulse = self.tempo.pulse_at(now_ns)
+        self._decide_until(pulse)
+        self._drop_turn(self._boundary(now_ns))
+        self.mode_name = name
+        self._decide(pulse)
+
+    def composer_is_new(self, now_ns: int) -> None:
+        """The composer was replaced and knows nothing: go on with an empty context. What is planned is still played."""
+        self._requests.clear()
+        self._turn = None
+        self._generation += 1
+        if self.rolling:
+            pulse = self.tempo.pulse_at(now_ns)
+            self._requests.append(Relocate(pulse // PULSES_PER_TICK))
+            self._decide(pulse)
+
+    def _note_on(self, message: bytes, pulse: int, tick: int, stamp_ns: int) -> None:
+        key = (midi.channel(message), message[1])
+        part = DRUMS if key[0] == DRUM_CHANNEL else self.settings.player_part
+        note = PlayerNote(tick, message[1], message[2], part)
+        self.counts.player_notes += 1
+        self.player.note_on(tick, key)
+        if self.mode.voices:
+            self._plan(tick + 1, note, Turn(tick, tick + 1, self.mode.voices), tick + 1)
+            self._answers[self._generation] = _Answer(key, pulse, [])
+            self.counts.turns += 1
+        elif self._turn is not None and self.mode.yields:
+            self._turn = None
+            self._sends += [Sent(pulse, off, 0) for off in self.ledger.release_all()]
+            self._plan(tick, note, silence=True)
+        else:
+            self._plan(max(self._boundary(stamp_ns), tick + 1), note, self._turn, self._planned_until)
+
+    def _note_off(self, key: tuple[int, int], pulse: int, tick: int) -> None:
+        if key not in self.player.down:
+            return
+        self.player.note_off(tick, key)
+        self._requests.append(KeyUp(tick, key[1]))
+        for answer in self._answers.values():
+            if answer.key == key and answer.release_pulse is None:
+                answer.release_pulse = pulse
+                for pitch in answer.pitches:
+                    self.ledger.hold_until(self.settings.channel, pitch, pulse)
+
+    def _control(self, message: bytes, pulse: int, tick: int) -> None:
+        number, value = message[1], message[2]
+        if number in (midi.ALL_SOUND_OFF, midi.ALL_NOTES_OFF):
+            # Some DAWs send this on play: the keys are up, and nothing is meant by it musically.
+            for key in [key for key in self.player.down if key[0] == midi.channel(message)]:
+                self._note_off(key, pulse, tick)
+        elif number == self.settings.trigger_cc and value >= 64:
+            self.player.trigger_tick = tick
+
+    def _system(self, message: bytes, stamp_ns: int) -> None:
+        if self.follower is None:
+            return
+        if message[0] == midi.CLOCK and self.rolling:
+            self._decide_until(self.tempo.pulse_at(stamp_ns))
+        change = self.follower.handle(message, stamp_ns)
+        if change is None:
+            return
+        self._sends += [Sent(0, off, 0) for off in self.ledger.release_all()]
+        self.scheduler.clear()
+        self._turn = None
+        self._answers.clear()
+        self.player = PlayerState(self.settings.rest_ticks)
+        self.rolling = change in (Transport.START, Transport.CONTINUE) or (change is Transport.LOCATE and self.rolling)
+        self._generation += 1
+        self._boundaries.append((self._generation, _LONG_AGO))
+        self._decided_pulse = self._final = _LONG_AGO
+        if self.rolling:
+            self._requests.append(Relocate(self.follower.position_pulse // PULSES_PER_TICK))
+
+    # --- what the composer says ---
+
+    def receive(self, reply: Reply, now_ns: int) -> None:
+        """A note of a plan, or word of how far the plan has come. Notes of a plan that was replaced are refused."""
+        if not isinstance(reply, Proposed):
+            self.counts.rejected += reply.rejected
+            self.counts.step_ns.extend(reply.step_ns)
+            return
+        note = reply.note
+        if any(made > reply.generation and note.tick >= boundary for made, boundary in self._boundaries):
+            return
+        onset_pulse, duration_pulse = note.tick * PULSES_PER_TICK, note.duration * PULSES_PER_TICK
+        answer = self._answers.get(reply.generation)
+        if answer is not None:
+            onset_pulse = answer.onset_pulse
+            answer.pitches.append(note.pitch)
+            if answer.release_pulse is not None:
+                duration_pulse = max(answer.release_pulse - onset_pulse, PULSES_PER_TICK)
+        elif self.tempo.ns_at(onset_pulse) < now_ns:
+            self.counts.missed_deadlines += 1
+        self.scheduler.plan(
+            PlannedNote(onset_pulse, self.settings.channel, note.pitch, note.velocity, duration_pulse, reply.generation)
+        )
+
+    # --- what goes out ---
+
+    def poll(self, now_ns: int) -> list[Sent]:
+        """Take the decisions that are due, and return what is to be sent now, in order."""
+        if self.rolling:
+            pulse = self.tempo.pulse_at(now_ns)
+            self._decide_until(pulse)
+            self._sends += self.scheduler.due(pulse, pulse - self.tempo.pulse_at(now_ns - self.settings.late_ns))
+        sends, self._sends = self._sends, []
+        for sent in sends:
+            self._echo.sent(sent.message, now_ns)
+            self.counts.notes += midi.is_note_on(sent.message)
+        return sends
+
+    def wake_ns(self) -> int | None:
+        """When there is something to do next although nothing comes in; None: nothing."""
+        if self._sends:
+            return 0
+        if not self.rolling:
+            return None
+        pulses = [pulse for pulse in (self.scheduler.next_pulse(), self._next_decision()) if pulse is not None]
+        return self.tempo.ns_at(min(pulses)) if pulses else None
+
+    def stop(self) -> list[bytes]:
+        """End everything: the note-offs of all that sounds. Nothing is planned any more."""
+        self.scheduler.clear()
+        self._turn = None
+        self.rolling = False
+        return [*(sent.message for sent in self._sends if midi.is_note_off(sent.message)), *self.ledger.release_all()]
+
+    # --- whose turn it is ---
+
+    def _boundary(self, ns: int) -> int:
+        """The first tick that is not final yet at host time `ns`. It never goes back: what was fed by then stays."""
+        return max(self._final, -(-self.tempo.pulse_at(ns + self.settings.commit_ns) // PULSES_PER_TICK))
+
+    def _plan(
+        self, boundary: int, note: PlayerNote | None, turn: Turn | None = None, until: int = 0, silence: bool = False
+    ) -> None:
+        """A new plan from `boundary` on: what the old one had there is taken back."""
+        self._generation += 1
+        self._final = boundary
+        self._boundaries = [*self._boundaries[-15:], (self._generation, boundary)]
+        for old in [g for g, answer in self._answers.items() if answer.release_pulse is not None]:
+            if old < self._generation - 64:
+                del self._answers[old]
+        if not (turn is not None and turn.voices):
+            self.counts.retracted += len(self.scheduler.cancel(boundary * PULSES_PER_TICK))
+        self._requests.append(Plan(self._generation, boundary, note, self.mode.role, turn, until, silence))
+
+    def _drop_turn(self, boundary: int) -> None:
+        if self._turn is not None:
+            self._turn = None
+            self._plan(boundary, None)
+
+    def _decide_until(self, pulse: int) -> None:
+        """Take every decision that was due by `pulse`, each at its own moment."""
+        while (due := self._next_decision()) is not None and due <= pulse:
+            self._decided_pulse = due
+            self._decide(due)
+
+    def _next_decision(self) -> int | None:
+        tick = self._decided_pulse // PULSES_PER_TICK
+        moments = [self.mode.deadline(self.player)]
+        if self._turn is None:
+            turn = self.mode.turn(tick, self.player, self.grid)
+            moments += [turn.start - self.settings.prepare_ticks, turn.start] if turn is not None else []
+        else:
+            moments += [self._turn.end]
+            if self._turn.end is None or self._planned_until < self._turn.end:
+                moments += [self._planned_until - self.settings.lookahead_ticks]
+        pulses = [moment * PULSES_PER_TICK + _HALF_TICK for moment in moments if moment is not None]
+        return min((pulse for pulse in pulses if pulse > self._decided_pulse), default=None)
+
+    def _decide(self, pulse: int) -> None:
+        """Compare whose turn it is with what is being done, and act on the difference."""
+        self._decided_pulse = max(self._decided_pulse, pulse)
+        tick = (pulse - _HALF_TICK) // PULSES_PER_TICK
+        boundary = self._boundary(self.tempo.ns_at(pulse))
+        turn = self.mode.turn(tick, self.player, self.grid)
+        if self._turn is not None and turn != self._turn:
+            if self._turn.end is not None and tick >= self._turn.end:
+                self._turn = None
+            else:
+                self._drop_turn(boundary)
+        if self._turn is None and turn is not None and tick >= turn.start - self.settings.prepare_ticks:
+            self._turn = turn
+            self._planned_until = self._horizon(max(turn.start, boundary) + self.settings.lookahead_ticks)
+            self.counts.turns += 1
+            self._tell_tempo(pulse)
+            self._plan(boundary, None, turn, self._planned_until)
+        while self._turn is not None and tick >= self._planned_until - self.settings.lookahead_ticks:
+            if self._horizon(self._planned_until + TICKS) == self._planned_until:
+                break
+            self._planned_until = self._horizon(self._planned_until + TICKS)
+            self._requests.append(Extend(self._generation, self._planned_until))
+
+    def _horizon(self, tick: int) -> int:
+        return tick if self._turn is None or self._turn.end is None else min(tick, self._turn.end)
+
+    def _tell_tempo(self, pulse: int) -> None:
+        """The model hears of the tempo when it begins a turn, if it has become another."""
+        bpm = self.follower.bpm if self.follower is not None else self.tempo.bpm_at(pulse)
+        if tempo_bin(bpm) != self._told_tempo:
+            self._told_tempo = tempo_bin(bpm)
+            self._requests.append(Retempo(bpm))

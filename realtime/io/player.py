@@ -1,0 +1,270 @@
+"""The live loop: ports, clock and worker around the engine. It owns no music.
+
+Threading model: MIDI callbacks and the worker's reader put what they have into one inbox and return; everything else
+happens on the thread that calls `run`. That thread waits for the engine's next absolute deadline or for the inbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from realtime import midi
+from realtime.clock import now_ns
+from realtime.engine import Engine
+from realtime.errors import UserError
+from realtime.io.ports import InputPort, OutputPort, PortLost
+from realtime.io.worker import Ready, Setup, Worker
+from realtime.messages import Reached, Reply
+from realtime.tempo import PULSES_PER_TICK
+
+WATCH_NS = 500_000_000
+HANG_NS = 3_000_000_000
+RESTARTS = 3
+RESTART_WINDOW_NS = 60_000_000_000
+
+
+class Sink(Protocol):
+    """Where everything in and out is written down: the recorder, or the demo's list."""
+
+    def write(self, direction: str, pulse: int, message: bytes) -> None:
+        """`direction` is "player" or "antiphon"."""
+
+    def tempo(self, pulse: int, bpm: float) -> None:
+        """The tempo changed."""
+
+
+@dataclass(slots=True)
+class Session:
+    """What is measured while playing, for the summary; times in nanoseconds."""
+
+    schedule_error_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
+    restarts: int = 0
+    left_hanging: int = 0
+    ended: str = ""
+
+
+class _Died:
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+
+class Player:
+    """One live session. `run` plays until `stop` is called (on any thread, or in a signal handler) or a limit is reached.
+
+    `say` is called with a line for the user whenever something happens that they should know.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        setup: Setup,
+        source: InputPort,
+        target: OutputPort,
+        sink: Sink,
+        say: Callable[[str], None],
+    ) -> None:
+        self.engine = engine
+        self.session = Session()
+        self._setup = setup
+        self._source, self._target, self._sink, self._say = source, target, sink, say
+        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._worker: Worker | None = None
+        self._waiting_since_ns: int | None = None
+        self._deaths_ns: deque[int] = deque(maxlen=RESTARTS + 1)
+        self._last_bpm = 0.0
+        self._stopping = False
+
+    @property
+    def worker(self) -> Worker | None:
+        """The worker process in charge, if one is up."""
+        return self._worker
+
+    def prepare(self) -> Ready:
+        """Start the worker and open the ports. Raises `UserError`; nothing is left open then."""
+        self._worker = self._new_worker()
+        ready = self._worker.start()
+        try:
+            self._target.open()
+            self._source.open(self._on_message)
+        except Exception:
+            self._worker.close()
+            self._target.close()
+            raise
+        return ready
+
+    def stop(self, why: str = "stopped") -> None:
+        """End the session soon. Safe in a signal handler: it only puts a word into the inbox."""
+        self._inbox.put(why)
+
+    def run(self, seconds: float | None = None, bars: int | None = None) -> Session:
+        """Play. Whatever happens, every note that was sent is released before this returns."""
+        end_ns = now_ns() + int(seconds * 1e9) if seconds is not None else None
+        end_pulse = bars * self.engine.settings.bar_ticks * PULSES_PER_TICK if bars is not None else None
+        with _punctual():
+            try:
+                self._play(end_ns, end_pulse)
+            except PortLost as lost:
+                self.session.ended = f"{lost}: stopped, and every note released"
+                self._say(self.session.ended)
+            finally:
+                self._finish()
+        return self.session
+
+    def _play(self, end_ns: int | None, end_pulse: int | None) -> None:
+        watch_ns = now_ns() + WATCH_NS
+        while not self._stopping:
+            now = now_ns()
+            deadlines = [self.engine.wake_ns(), end_ns, watch_ns]
+            if end_pulse is not None and self.engine.rolling:
+                deadlines.append(self.engine.tempo.ns_at(end_pulse))
+                if self.engine.tempo.pulse_at(now) >= end_pulse:
+                    self.stop("the bars asked for are played")
+            if end_ns is not None and now >= end_ns:
+                self.stop("the time is up")
+            if now >= watch_ns:
+                watch_ns = now + WATCH_NS
+                self._watch(now)
+            wait_s = (min(ns for ns in deadlines if ns is not None) - now_ns()) / 1e9
+            with contextlib.suppress(queue.Empty):
+                self._take(self._inbox.get(timeout=wait_s) if wait_s > 0 else self._inbox.get_nowait())
+                while True:
+                    self._take(self._inbox.get_nowait())
+            self._send_due()
+
+    # --- on the driver's and the worker's threads ---
+
+    def _on_message(self, message: bytes, stamp_ns: int) -> None:
+        self._inbox.put((message, stamp_ns))
+
+    def _on_reply(self, reply: Reply) -> None:
+        self._inbox.put(reply)
+
+    def _on_death(self, worker: Worker) -> None:
+        self._inbox.put(_Died(worker))
+
+    # --- on the loop's thread ---
+
+    def _take(self, item: object) -> None:
+        match item:
+            case (bytes() as data, int() as stamp_ns):
+                message = midi.normalise(data)
+                if message is not None:
+                    self.engine.handle(message, stamp_ns)
+                    if message[0] < midi.SYSEX and self.engine.rolling:
+                        self._sink.write("player", self.engine.tempo.pulse_at(stamp_ns), message)
+                    self._send_due()
+            case str():
+                self.session.ended = item
+                self._stopping = True
+            case _Died():
+                self._replace(item.worker)
+            case Worker():
+                self._worker = item
+                self.engine.composer_is_new(now_ns())
+                self._say("the model's worker is back")
+            case _:
+                if isinstance(item, Reached):
+                    self._waiting_since_ns = None
+                self.engine.receive(item, now_ns())  # type: ignore[arg-type]  # what is left are replies
+
+    def _send_due(self) -> None:
+        now = now_ns()
+        for sent in self.engine.poll(now):
+            self._target.send(sent.message)
+            if midi.is_note_on(sent.message) and not self.engine.mode.voices:
+                self.session.schedule_error_ns.append(now_ns() - self.engine.tempo.ns_at(sent.pulse))
+            self._sink.write("antiphon", sent.pulse, sent.message)
+        for request in self.engine.take_requests():
+            if self._worker is not None:
+                self._worker.send(request)
+                if self._waiting_since_ns is None:
+                    self._waiting_since_ns = now
+
+    def _watch(self, now: int) -> None:
+        """Twice a second: are the ports there, does the worker answer, is the output wired to the input?"""
+        for port in (self._source, self._target):
+            if not port.is_alive():
+                raise PortLost(f"the port {port.name} is gone")
+        if self._waiting_since_ns is not None and now - self._waiting_since_ns > HANG_NS and self._worker is not None:
+            self._say("the model's worker does not answer: it is replaced")
+            self._waiting_since_ns = None
+            self._worker.kill()
+        if self.engine.rolling:
+            bpm = self.engine.tempo.bpm_at(self.engine.tempo.pulse_at(now))
+            if self.engine.follower is not None:
+                bpm = self.engine.follower.bpm
+            if abs(bpm - self._last_bpm) > 0.5:
+                self._last_bpm = bpm
+                self._sink.tempo(self.engine.tempo.pulse_at(now), bpm)
+
+    def _new_worker(self) -> Worker:
+        return Worker(self._setup, self._on_reply, self._on_death)
+
+    def _replace(self, dead: Worker) -> None:
+        """A worker died: start another beside the music, unless too many did of late."""
+        dead.close()
+        self._worker = None
+        self._waiting_since_ns = None
+        now = now_ns()
+        self._deaths_ns.append(now)
+        if len(self._deaths_ns) > RESTARTS and now - self._deaths_ns[0] < RESTART_WINDOW_NS:
+            self._say(f"the model's worker died {RESTARTS + 1} times within a minute: Antiphon rests from here on")
+            return
+        self.session.restarts += 1
+        self._say("the model's worker died: starting another")
+
+        def start() -> None:
+            worker = self._new_worker()
+            try:
+                worker.start()
+                self._inbox.put(worker)
+            except UserError as error:
+                self._say(str(error))
+
+        threading.Thread(target=start, name="worker-restart", daemon=True).start()
+
+    def _finish(self) -> None:
+        """Release what sounds, then close. A port that is gone takes its notes with it."""
+        self._source.close()
+        pulse = self.engine.tempo.pulse_at(now_ns())
+        for message in self.engine.stop():
+            try:
+                self._target.send(message)
+            except PortLost:
+                self.session.left_hanging += 1
+            self._sink.write("antiphon", pulse, message)
+        self._target.close()
+        if self._worker is not None:
+            self._worker.close()
+
+
+@contextlib.contextmanager
+def _punctual() -> Iterator[None]:
+    """No garbage collection while playing, short turns at the interpreter lock, and real-time priority where allowed."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    if real_time := hasattr(os, "sched_setscheduler"):
+        with contextlib.suppress(OSError):  # an ordinary user may not; the loop is punctual enough without
+            # Reset on fork: a worker that is started while playing must not compete with this thread.
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(20))
+    try:
+        yield
+    finally:
+        if real_time:
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        sys.setswitchinterval(interval_s)
+        gc.unfreeze()
+        gc.enable()

@@ -1,0 +1,191 @@
+"""The worker process: the composer and its model, behind a pipe. It may die, hang or be replaced while the music goes on.
+
+`Worker` is the player process's end. The worker itself is `python -m realtime.io.worker`: a fresh interpreter that imports
+onnxruntime and nothing of the command line. Threading model: `Worker.start` may be called on any thread; a reader thread
+hands every reply to `on_reply`; `send` is called by the player loop alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection, Listener
+from typing import NamedTuple
+
+from realtime.clock import now_ns
+from realtime.composer import Composer
+from realtime.constraints import Constraints, Sampling
+from realtime.errors import UserError
+from realtime.io.stepper import Stepper
+from realtime.messages import Plan, Reply, Request
+from realtime.vocabulary import BeatGrid
+
+START_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a worker needs to compose."""
+
+    model: str
+    provider: str
+    threads: int
+    constraints: Constraints
+    sampling: Sampling
+    bar_ticks: int
+    bpm: float
+    seed: int
+
+    def composer(self) -> tuple[Composer, Stepper]:
+        """Load the model and make the composer. Raises `UserError` for a model that cannot be played."""
+        stepper = Stepper.load(self.model, self.provider, self.threads)
+        grid = BeatGrid([(0, self.bar_ticks)])
+        composer = Composer(stepper, self.constraints, self.sampling, grid, self.bpm, self.seed, now_ns)
+        return composer, stepper
+
+
+class Ready(NamedTuple):
+    """The model is loaded and warm. `notice` is for the user's eyes: a provider that could not be had."""
+
+    provider: str
+    model: str
+    notice: str | None
+    pid: int
+
+
+class Failed(NamedTuple):
+    """The model could not be loaded: the line for the user."""
+
+    line: str
+
+
+class Worker:
+    """A running worker process. Nothing is started in the constructor."""
+
+    def __init__(self, setup: Setup, on_reply: Callable[[Reply], None], on_death: Callable[[Worker], None]) -> None:
+        self._setup = setup
+        self._on_reply = on_reply
+        self._on_death = on_death
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+        self._reader: threading.Thread | None = None
+        self._closing = False
+
+    def start(self) -> Ready:
+        """Start the process and wait until its model is warm. Raises `UserError` where it cannot be loaded."""
+        key = secrets.token_bytes(16)
+        with Listener(authkey=key) as listener:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "realtime.io.worker", str(listener.address)], stdin=subprocess.PIPE
+            )
+            assert self._process.stdin is not None
+            self._process.stdin.write(key.hex().encode() + b"\n")
+            self._process.stdin.flush()
+            # `accept` has no timeout of its own; a process that dies before it connects would leave us waiting.
+            watch = threading.Thread(target=self._unblock, args=(listener.address, key), daemon=True)
+            watch.start()
+            self._pipe = listener.accept()
+        self._pipe.send(self._setup)
+        answer: object = None
+        with contextlib.suppress(EOFError, ConnectionError):
+            if self._pipe.poll(START_TIMEOUT_S):
+                answer = self._pipe.recv()
+        if not isinstance(answer, Ready):
+            self.close()
+            raise UserError(answer.line if isinstance(answer, Failed) else "the model's worker process did not start")
+        self._reader = threading.Thread(target=self._read, name="worker-replies", daemon=True)
+        self._reader.start()
+        return answer
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, for measurements."""
+        return self._process.pid if self._process is not None else None
+
+    def send(self, request: Request) -> None:
+        """Hand over a request. A dead worker swallows it: its death is reported by `on_death`."""
+        if self._pipe is not None:
+            with contextlib.suppress(OSError):
+                self._pipe.send(request)
+
+    def kill(self) -> None:
+        """End a worker that hangs; `on_death` follows."""
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """End the process and forget it; `on_death` is not called."""
+        self._closing = True
+        if self._pipe is not None:
+            with contextlib.suppress(OSError):
+                self._pipe.close()
+        if self._process is not None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            self._process.terminate()
+            try:
+                self._process.wait(2.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _unblock(self, address: str, key: bytes) -> None:
+        assert self._process is not None
+        self._process.wait()
+        with contextlib.suppress(OSError, EOFError):
+            Client(address, authkey=key).close()
+
+    def _read(self) -> None:
+        assert self._pipe is not None
+        try:
+            while True:
+                self._on_reply(self._pipe.recv())
+        except (EOFError, OSError):
+            if not self._closing:
+                self._on_death(self)
+
+
+def serve(pipe: Connection) -> None:
+    """The worker's life: load, say so, answer requests until the pipe closes."""
+    setup: Setup = pipe.recv()
+    try:
+        composer, stepper = setup.composer()
+    except UserError as error:
+        pipe.send(Failed(str(error)))
+        return
+    pipe.send(Ready(stepper.provider, stepper.contract.name, stepper.notice, os.getpid()))
+    waiting: deque[Request] = deque()
+
+    def limit() -> int | None:
+        while pipe.poll():
+            waiting.append(pipe.recv())
+        return min((request.boundary for request in waiting if isinstance(request, Plan)), default=None)
+
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # nothing here makes cycles, and a collection in the middle of a plan would be heard
+    while True:
+        request = waiting.popleft() if waiting else pipe.recv()
+        for reply in composer.handle(request, limit):
+            pipe.send(reply)
+
+
+def main() -> None:
+    """`python -m realtime.io.worker ADDRESS`, the key on standard input. Ctrl-C is the player process's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    key = bytes.fromhex(sys.stdin.readline().strip())
+    with contextlib.suppress(EOFError, ConnectionError, KeyboardInterrupt), Client(sys.argv[1], authkey=key) as pipe:
+        serve(pipe)
+
+
+if __name__ == "__main__":
+    main()

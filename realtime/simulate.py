@@ -1,0 +1,64 @@
+"""Whole performances in simulated time: the engine and the composer of the live program, a script instead of a player.
+
+Time jumps from one moment at which something happens to the next. The same script and seed give the same bytes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from realtime.composer import Composer
+from realtime.engine import Engine
+from realtime.midi import normalise
+
+
+@dataclass(slots=True)
+class Performance:
+    """What happened: (host ns, pulse, message) of everything in and out, in order."""
+
+    played: list[tuple[int, int, bytes]] = field(default_factory=list)
+    sent: list[tuple[int, int, bytes]] = field(default_factory=list)
+
+
+def perform(
+    engine: Engine, composer: Composer, script: Iterable[tuple[int, bytes]], until_ns: int, think_ns: int = 0
+) -> Performance:
+    """Play `script`, (host ns, message) in any order, to the engine up to and including `until_ns`, then stop it.
+
+    `think_ns` is how long each request takes the composer: its replies arrive that much later, as from a slow machine.
+    """
+    performance = Performance()
+    serial = 0
+    agenda: list[tuple[int, int, object]] = []
+    for stamp_ns, message in sorted(script, key=lambda item: item[0]):
+        serial += 1
+        agenda.append((stamp_ns, serial, message))
+    heapq.heapify(agenda)
+    now_ns = agenda[0][0] if agenda else 0
+    while True:
+        wake_ns = engine.wake_ns()
+        moments = [] if wake_ns is None else [max(wake_ns, now_ns)]
+        if agenda:
+            moments.append(agenda[0][0])
+        if not moments or min(moments) > until_ns:
+            break
+        now_ns = max(now_ns, min(moments))
+        while agenda and agenda[0][0] <= now_ns:
+            _, _, item = heapq.heappop(agenda)
+            if isinstance(item, bytes):
+                if (message := normalise(item)) is not None:
+                    engine.handle(message, now_ns)
+                    performance.played.append((now_ns, engine.tempo.pulse_at(now_ns), message))
+            else:
+                engine.receive(item, now_ns)  # type: ignore[arg-type]  # the agenda holds messages and replies
+        for sent in engine.poll(now_ns):
+            performance.sent.append((now_ns, sent.pulse, sent.message))
+        for request in engine.take_requests():
+            for reply in composer.handle(request):
+                serial += 1
+                heapq.heappush(agenda, (now_ns + think_ns, serial, reply))
+    pulse = engine.tempo.pulse_at(until_ns)
+    performance.sent += [(until_ns, pulse, message) for message in engine.stop()]
+    return performance
