@@ -14,7 +14,6 @@ import csv
 import hashlib
 import json
 import os
-import re
 import shutil
 import zipfile
 from collections import Counter
@@ -28,14 +27,14 @@ import numpy as np
 from rich.progress import track
 
 from realtime.errors import UserError
-from realtime.vocabulary import PART_NAMES, TICKS, BeatGrid, tempo_bin
+from realtime.parts import TrackInfo, parts_of
+from realtime.vocabulary import TICKS, BeatGrid, bar_segments, tempo_bin
 
 PACK_VERSION = 1
 NOTE = np.dtype([("onset", "<i4"), ("duration", "<u2"), ("pitch", "u1"), ("velocity", "u1"), ("part", "u1")])
 """Onset and duration in ticks; part 0..4 as in `vocabulary.PART_NAMES`. Sorted by (onset, part, pitch) in each piece."""
 BEAT = np.dtype([("start", "<i4"), ("length", "u1"), ("index", "u1"), ("bar_ticks", "<u2"), ("tempo", "u1")])
 """One row a beat: start and length in ticks, which of its bar, the metre's bar length in ticks, tempo class."""
-MELODY, ACCOMPANIMENT, BASS, DRUMS, OTHER = range(len(PART_NAMES))
 MAX_DURATION = 384
 
 
@@ -83,47 +82,6 @@ class Pack:
         return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
 
 
-def parts_of(tracks: list[Any], melody: str, accompaniment: str) -> list[int]:
-    """Which part each symusic track plays: drums as flagged; melody and accompaniment as the manifest names them;
-    bass by name, by program (General MIDI 32..39, 43, 58) or as the cello of a quartet; the rest "other"."""
-    named = {name.split(" (")[0] for name in accompaniment.split("|") if name}
-    parts = []
-    for t in tracks:
-        name = t.name.upper()
-        if t.is_drum:
-            parts.append(DRUMS)
-        elif re.search(r"\bBASS|CELLO|BASSO|\bBAS\b|CONTRABASS", name) and t.name != melody:
-            parts.append(BASS)
-        elif melody and t.name == melody:
-            parts.append(MELODY)
-        elif t.name in named:
-            parts.append(ACCOMPANIMENT)
-        elif 32 <= t.program <= 39 or t.program in (43, 58):
-            parts.append(BASS)
-        else:
-            parts.append(OTHER)
-    tuned = [i for i, part in enumerate(parts) if part == OTHER]
-    if tuned and MELODY not in parts:
-        if len(tuned) == 1:  # a lone instrument carries the tune
-            parts[tuned[0]] = MELODY
-        elif not set(parts) - {OTHER}:  # nothing is named: by register, the top sings and the others accompany
-            height = {i: np.mean([n.pitch for n in tracks[i].notes]) if tracks[i].notes else 0 for i in tuned}
-            for i in tuned:
-                parts[i] = MELODY if height[i] == max(height.values()) else ACCOMPANIMENT
-    return parts
-
-
-def bar_segments(signatures: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
-    """Time signatures (tick, numerator, denominator) -> `BeatGrid` segments. A pick-up bar (one bar of a shorter metre at
-    the start) becomes the end of a whole bar, so that its beats are counted as musicians count them."""
-    bars = [(tick, max(96 * top // bottom, 6)) for tick, top, bottom in signatures] or [(0, 96)]
-    if bars[0][0] > 0:
-        bars.insert(0, (0, bars[0][1]))
-    if len(bars) > 1 and bars[1][0] - bars[0][0] == bars[0][1] < bars[1][1]:
-        del bars[0]
-    return bars
-
-
 def parse(job: tuple[dict[str, str], bytes]) -> tuple[np.ndarray, np.ndarray] | str:
     """One MIDI file -> (notes, beats), or a line saying why not. Runs in a worker process."""
     from symusic import Score
@@ -134,7 +92,12 @@ def parse(job: tuple[dict[str, str], bytes]) -> tuple[np.ndarray, np.ndarray] | 
     except Exception as error:  # symusic raises what its C++ raises; the file is named and counted by the caller
         return f"cannot be parsed ({error})"
     scale = TICKS / score.ticks_per_quarter
-    parts = parts_of(list(score.tracks), row.get("melody_track", ""), row.get("accomp_tracks", ""))
+    infos = [
+        TrackInfo(t.name, t.program, t.is_drum, float(np.mean(t.notes.numpy()["pitch"])) if len(t.notes) else 0.0)
+        for t in score.tracks
+    ]
+    accompaniment = {name.split(" (")[0] for name in row.get("accomp_tracks", "").split("|") if name}
+    parts = parts_of(infos, row.get("melody_track", ""), accompaniment)
     columns: list[np.ndarray] = []
     for t, part in zip(score.tracks, parts, strict=True):
         soa = t.notes.numpy()
@@ -165,7 +128,7 @@ def parse(job: tuple[dict[str, str], bytes]) -> tuple[np.ndarray, np.ndarray] | 
         beat = grid.beat_at(tick)
         while at + 1 < len(tempos) and tempos[at + 1][0] <= tick:
             at += 1
-        beats.append((beat.start, beat.length, min(beat.index, 255), beat.bar_ticks, tempo_bin(tempos[at][1])))
+        beats.append((beat.start, beat.length, min(beat.in_bar, 255), beat.bar_ticks, tempo_bin(tempos[at][1])))
         tick = beat.start + beat.length
     return notes, np.array(beats, BEAT)
 

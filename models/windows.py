@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from models.data import MELODY, NOTE, Pack, Piece
+from models.data import NOTE, Pack, Piece
 from realtime import vocabulary as voc
-from realtime.vocabulary import BEAT, BEAT_EVENT, DRUMS, DURATION_TICKS, MODEL_PART, OPEN, Role
+from realtime.vocabulary import BEAT, BEAT_EVENT, DRUMS, DURATION_TICKS, MELODY, MODEL_PART, OPEN, Role
 
 ROLE_SHARES = {Role.COMPOSE: 0.25, Role.CONTINUE: 0.25, Role.TRADE: 0.25, Role.ACCOMPANY: 0.20, Role.HARMONISE: 0.05}
 LAGS_TICKS = (0, 1, 2, 3, 6)
@@ -146,7 +146,7 @@ def _assemble(
     corrupt: float,
 ) -> dict[str, np.ndarray]:
     """Dealt notes and beats -> the window's arrays (see `window`)."""
-    n, b = len(notes), len(beats)
+    b = len(beats)
     duration_class = voc.duration_indices(notes["duration"])
     onset = notes["onset"].astype(np.int64) + lag * player
     release = onset + np.where(player, notes["duration"], DURATION_TICKS[duration_class])

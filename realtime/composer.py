@@ -120,7 +120,7 @@ class Composer:
         self._tempo = tempo_bin(bpm)
         self._seed = seed
         self._clock_ns = clock_ns
-        self._bias = constraints.bias()
+        self._biases = {role: constraints.bias(role) for role in Role}
         self._keys_down = np.zeros(128, bool)
         self._role = Role.CONTINUE
         self._turn: Turn | None = None
@@ -282,7 +282,7 @@ class Composer:
 
     def _step_bias(self, tick: int, beat: Beat, release: np.ndarray, made: int) -> np.ndarray:
         """This step's masks: time runs forward, within the turn and the polyphony; the player's keys are the player's."""
-        bias = self._bias.copy()
+        bias = self._biases[self._role].copy()
         turn = self._turn
         if turn is None:
             return bias

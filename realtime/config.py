@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from realtime.constraints import SCALES
 from realtime.errors import UserError
 
 MAX_BYTES = 1 << 20
@@ -23,21 +24,6 @@ Backend = Literal["auto", "alsa", "jack", "coremidi", "winmm"]
 ModeName = Literal["continue", "trade", "accompany", "harmonise"]
 Part = Literal["melody", "accompaniment", "bass", "drums", "other"]
 
-SCALES: dict[str, tuple[int, ...]] = {  # semitones above the tonic
-    "major": (0, 2, 4, 5, 7, 9, 11),
-    "minor": (0, 2, 3, 5, 7, 8, 10),
-    "harmonic minor": (0, 2, 3, 5, 7, 8, 11),
-    "dorian": (0, 2, 3, 5, 7, 9, 10),
-    "phrygian": (0, 1, 3, 5, 7, 8, 10),
-    "lydian": (0, 2, 4, 6, 7, 9, 11),
-    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
-    "locrian": (0, 1, 3, 5, 6, 8, 10),
-    "major pentatonic": (0, 2, 4, 7, 9),
-    "minor pentatonic": (0, 3, 5, 7, 10),
-    "blues": (0, 3, 5, 6, 7, 10),
-    "whole tone": (0, 2, 4, 6, 8, 10),
-    "chromatic": tuple(range(12)),
-}
 PRESETS: dict[str, dict[str, float]] = {  # what a preset sets where the user did not
     "strict": {"temperature": 0.8, "top_p": 0.9, "top_k": 16},
     "free": {"temperature": 1.1, "top_p": 0.98, "top_k": 0},
@@ -52,9 +38,6 @@ class Key(NamedTuple):
 
     tonic: int
     scale: str
-
-    def pitch_classes(self) -> frozenset[int]:
-        return frozenset((self.tonic + step) % 12 for step in SCALES[self.scale])
 
 
 def parse_key(given: object) -> Key | None:
@@ -137,7 +120,7 @@ class Mode(Section):
 
 
 class Play(Section):
-    part: Part = Field(default="melody", description="what Antiphon plays")
+    part: Part | None = Field(default=None, description="null: the tune, or the accompaniment in accompany and harmonise")
     player_part: Part = Field(default="melody", description="what the player plays")
     channel: int = Field(default=1, ge=1, le=16, description="MIDI channel of the answer")
     key: Annotated[Key | None, BeforeValidator(parse_key)] = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtime.contract import LOGITS, MASKED
-from realtime.vocabulary import DRUMS, DURATION_TICKS, HEADS, MODEL_PART, OPEN
+from realtime.vocabulary import ACCOMPANIMENT, DRUMS, DURATION_TICKS, HEADS, MELODY, MODEL_PART, OPEN, Role
 
 SCALES: dict[str, tuple[int, ...]] = {
     "major": (0, 2, 4, 5, 7, 9, 11),
@@ -55,10 +55,10 @@ class Constraints:
     """What may be played. Key: tonic pitch class 0..11 and scale degrees, or None. Range: lowest and highest pitch.
 
     `out_of_key` is added to pitches outside the scale (nats; -1e9 forbids them). Durations in ticks. `max_notes` is the
-    polyphony. `part` 0..4.
+    polyphony. `parts`, each 0..4; none: the tune, or the accompaniment where the role is to go along with the player's.
     """
 
-    part: int = 0
+    parts: tuple[int, ...] = ()
     tonic: int | None = None
     scale: tuple[int, ...] = SCALES["chromatic"]
     out_of_key: float = MASKED
@@ -68,13 +68,15 @@ class Constraints:
     min_duration: int = 1
     max_duration: int = 384
 
-    def bias(self) -> np.ndarray:
-        """(228,) float32, the part that stays the same from step to step."""
+    def bias(self, role: Role) -> np.ndarray:
+        """(228,) float32, what stays the same from step to step."""
+        along = role in (Role.ACCOMPANY, Role.HARMONISE)
+        parts = self.parts or (ACCOMPANIMENT if along else MELODY,)
         bias = np.zeros(LOGITS, np.float32)
         part, pitch, duration = bias[SLICES["part"]], bias[SLICES["pitch"]], bias[SLICES["duration"]]
         part[:] = MASKED
-        part[MODEL_PART + self.part] = 0.0
-        if self.part != DRUMS:
+        part[[MODEL_PART + p for p in parts]] = 0.0
+        if DRUMS not in parts:  # a drum's number is no pitch
             pitch[: self.lowest] = MASKED
             pitch[self.highest + 1 :] = MASKED
             if self.tonic is not None:

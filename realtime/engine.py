@@ -24,9 +24,8 @@ from realtime.messages import Extend, KeyUp, Plan, PlayerNote, Proposed, Relocat
 from realtime.modes import Mode, PlayerState
 from realtime.scheduler import PlannedNote, Scheduler, Sent
 from realtime.tempo import PULSES_PER_TICK, TempoMap
-from realtime.vocabulary import DRUMS, TICKS, BeatGrid, tempo_bin
+from realtime.vocabulary import DRUMS, MELODY, PART_NAMES, TICKS, BeatGrid, tempo_bin
 
-DRUM_CHANNEL = 9
 _HALF_TICK = PULSES_PER_TICK // 2
 _LONG_AGO = -(1 << 40)
 
@@ -35,6 +34,8 @@ _LONG_AGO = -(1 << 40)
 class EngineSettings:
     """How the engine plays. Channels are 0..15. A program change n chooses the n-th of `modes`.
 
+    `bars`: the metre, as `vocabulary.BeatGrid` takes it. `player_parts`: what the player plays on each channel;
+    `channels`: where each of Antiphon's parts is sent.
     `prepare_ticks`: how long before its turn Antiphon begins to plan it. `commit_ns`: what lies so little ahead is final.
     `late_ns`: a note-on this late is not sent.
     """
@@ -42,9 +43,9 @@ class EngineSettings:
     modes: dict[str, Mode]
     mode: str
     bpm: float = 120.0
-    bar_ticks: int = 96
-    channel: int = 0
-    player_part: int = 0
+    bars: tuple[tuple[int, int], ...] = ((0, 4 * TICKS),)
+    channels: tuple[int, ...] = (0,) * len(PART_NAMES)
+    player_parts: tuple[int, ...] = (MELODY,) * 9 + (DRUMS,) + (MELODY,) * 6
     follow_clock: bool = False
     lookahead_ticks: int = 48
     prepare_ticks: int = 24
@@ -67,6 +68,7 @@ class Counts:
     missed_deadlines: int = 0
     rejected: int = 0
     echoes: int = 0
+    jumps: int = 0
     step_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
 
 
@@ -76,7 +78,7 @@ class _Answer:
 
     key: tuple[int, int]
     onset_pulse: int
-    pitches: list[int]
+    sounding: list[tuple[int, int]]
     release_pulse: int | None = None
 
 
@@ -86,7 +88,7 @@ class Engine:
     def __init__(self, settings: EngineSettings, tempo: TempoMap) -> None:
         self.settings = settings
         self.tempo = tempo
-        self.grid = BeatGrid([(0, settings.bar_ticks)])
+        self.grid = BeatGrid(settings.bars)
         self.ledger = Ledger()
         self.scheduler = Scheduler(self.ledger)
         self.player = PlayerState(settings.rest_ticks)
@@ -181,8 +183,7 @@ class Engine:
 
     def _note_on(self, message: bytes, pulse: int, tick: int, stamp_ns: int) -> None:
         key = (midi.channel(message), message[1])
-        part = DRUMS if key[0] == DRUM_CHANNEL else self.settings.player_part
-        note = PlayerNote(tick, message[1], message[2], part)
+        note = PlayerNote(tick, message[1], message[2], self.settings.player_parts[key[0]])
         self.counts.player_notes += 1
         self.player.note_on(tick, key)
         if self.mode.voices:
@@ -204,8 +205,8 @@ class Engine:
         for answer in self._answers.values():
             if answer.key == key and answer.release_pulse is None:
                 answer.release_pulse = pulse
-                for pitch in answer.pitches:
-                    self.ledger.hold_until(self.settings.channel, pitch, pulse)
+                for channel, pitch in answer.sounding:
+                    self.ledger.hold_until(channel, pitch, pulse)
 
     def _control(self, message: bytes, pulse: int, tick: int) -> None:
         number, value = message[1], message[2]
@@ -228,6 +229,7 @@ class Engine:
         self.scheduler.clear()
         self._turn = None
         self._answers.clear()
+        self.counts.jumps += 1
         self.player = PlayerState(self.settings.rest_ticks)
         self.rolling = change in (Transport.START, Transport.CONTINUE) or (change is Transport.LOCATE and self.rolling)
         self._generation += 1
@@ -247,17 +249,18 @@ class Engine:
         note = reply.note
         if any(made > reply.generation and note.tick >= boundary for made, boundary in self._boundaries):
             return
+        channel = self.settings.channels[note.part]
         onset_pulse, duration_pulse = note.tick * PULSES_PER_TICK, note.duration * PULSES_PER_TICK
         answer = self._answers.get(reply.generation)
         if answer is not None:
             onset_pulse = answer.onset_pulse
-            answer.pitches.append(note.pitch)
+            answer.sounding.append((channel, note.pitch))
             if answer.release_pulse is not None:
                 duration_pulse = max(answer.release_pulse - onset_pulse, PULSES_PER_TICK)
         elif self.tempo.ns_at(onset_pulse) < now_ns:
             self.counts.missed_deadlines += 1
         self.scheduler.plan(
-            PlannedNote(onset_pulse, self.settings.channel, note.pitch, note.velocity, duration_pulse, reply.generation)
+            PlannedNote(onset_pulse, channel, note.pitch, note.velocity, duration_pulse, reply.generation)
         )
 
     # --- what goes out ---

@@ -55,12 +55,11 @@ class Scheduler:
         self._serial = 0
 
     def plan(self, note: PlannedNote) -> None:
-        """Add a note. It replaces a planned one of the same onset, channel and pitch: a key is struck once per pulse."""
+        """Add a note. It replaces a planned one of the same onset and key: keys are struck once a pulse."""
         start = bisect_left(self._planned, note.onset_pulse, key=_onset_pulse)
         end = bisect_right(self._planned, note.onset_pulse, lo=start, key=_onset_pulse)
-        chord = [
-            other for other in self._planned[start:end] if (other.channel, other.pitch) != (note.channel, note.pitch)
-        ]
+        key = (note.channel, note.pitch)
+        chord = [other for other in self._planned[start:end] if (other.channel, other.pitch) != key]
         self._planned[start:end] = [*chord, note]
 
     def cancel(self, from_pulse: int) -> list[PlannedNote]:

@@ -48,7 +48,8 @@ def perform(
         while agenda and agenda[0][0] <= now_ns:
             _, _, item = heapq.heappop(agenda)
             if isinstance(item, bytes):
-                if (message := normalise(item)) is not None:
+                message = normalise(item)
+                if message is not None:
                     engine.handle(message, now_ns)
                     performance.played.append((now_ns, engine.tempo.pulse_at(now_ns), message))
             else:

@@ -71,9 +71,7 @@ class TempoMap:
         last = segments[-1]
         if fine >= last.fine or len(segments) == 1:
             return last.ns_at_fine(fine)
-        index = self._index_at_fine(fine)
-        # A pulse due between the end of one segment and the rounded start of the next is reached at that start.
-        return min(segments[index].ns_at_fine(fine), segments[index + 1].ns)
+        return segments[self._index_at_fine(fine)].ns_at_fine(fine)
 
     def bpm_at(self, pulse: int) -> float:
         """The tempo in force at `pulse`."""
@@ -93,7 +91,7 @@ class TempoMap:
         segments.append(_Segment(ns, fine, *ns_per_pulse.as_integer_ratio()))
 
     def steer(self, ns: int, ns_per_pulse: float | Fraction) -> None:
-        """From host time `ns` on a pulse lasts `ns_per_pulse`, the position there unchanged; later segments are forgotten.
+        """From host time `ns` on a pulse lasts `ns_per_pulse`, the position there unchanged; later segments go.
 
         Long runs of steering forget their oldest segments too: the oldest one kept then stands for all time before it.
         Raises ValueError out of range.
@@ -117,7 +115,7 @@ class TempoMap:
         self._segments = [_Segment(ns, pulse << _FRACTION_BITS, here.num, here.den)]
 
     def tempos(self) -> list[tuple[int, float]]:
-        """(pulse, bpm) of every change still known, in order, starting with the tempo at the origin or last `locate`."""
+        """(pulse, bpm) of every change still known, in order, since the origin or last `locate`."""
         first, *rest = self._segments
         # A change at or before the first segment's anchor leaves it only the time before that change.
         known = rest if rest and rest[0].fine <= first.fine else self._segments

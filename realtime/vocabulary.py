@@ -38,7 +38,7 @@ BEAT = 24
 OPEN = 32
 SOURCES = 2
 PART_NAMES = ("melody", "accompaniment", "bass", "drums", "other")
-DRUMS = PART_NAMES.index("drums")
+MELODY, ACCOMPANIMENT, BASS, DRUMS, OTHER = range(len(PART_NAMES))
 MODEL_PART = len(PART_NAMES)
 """The model's parts start here: part + MODEL_PART."""
 
@@ -115,7 +115,7 @@ class Beat(NamedTuple):
 
     start: int
     length: int
-    index: int
+    in_bar: int
     bar_ticks: int
 
 
@@ -164,6 +164,17 @@ class BeatGrid:
         return tick if beat.start == tick else beat.start + beat.length
 
 
+def bar_segments(signatures: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """Time signatures (tick, numerator, denominator) -> `BeatGrid` segments. A pick-up bar (one bar of a shorter metre at
+    the start) becomes the end of a whole bar, so that its beats are counted as musicians count them."""
+    bars = [(tick, max(96 * top // bottom, 6)) for tick, top, bottom in signatures] or [(0, 96)]
+    if bars[0][0] > 0:
+        bars.insert(0, (0, bars[0][1]))
+    if len(bars) > 1 and bars[1][0] - bars[0][0] == bars[0][1] < bars[1][1]:
+        del bars[0]
+    return bars
+
+
 def metre_index(bar_ticks: int) -> int:
     """Metre class 0..31: the bar's length in eighth notes."""
     return min(bar_ticks // 12, 31)
@@ -171,4 +182,4 @@ def metre_index(bar_ticks: int) -> int:
 
 def fields(event: Event, beat: Beat, tempo: int, role: int) -> tuple[int, ...]:
     """The nine model inputs of an event within a beat (see `FIELDS`)."""
-    return (*event, min(beat.index, 15), metre_index(beat.bar_ticks), tempo, role)
+    return (*event, min(beat.in_bar, 15), metre_index(beat.bar_ticks), tempo, role)

@@ -77,7 +77,7 @@ def duet(
     """Play a script with the engine and the composer in simulated time."""
     chosen = replace(EngineSettings(MODES, mode), **settings)  # type: ignore[arg-type]
     engine = Engine(chosen, TempoMap(chosen.bpm))
-    grid = BeatGrid([(0, chosen.bar_ticks)])
+    grid = BeatGrid(chosen.bars)
     composer = Composer(stepper or NoiseStepper(), constraints, sampling, grid, chosen.bpm, seed, lambda: 0)
     return perform(engine, composer, script, until_ns, think_ns), engine
 

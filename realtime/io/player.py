@@ -41,6 +41,9 @@ class Sink(Protocol):
     def tempo(self, pulse: int, bpm: float) -> None:
         """The tempo changed."""
 
+    def jump(self, pulse: int) -> None:
+        """The song position jumped."""
+
 
 @dataclass(slots=True)
 class Session:
@@ -108,7 +111,7 @@ class Player:
     def run(self, seconds: float | None = None, bars: int | None = None) -> Session:
         """Play. Whatever happens, every note that was sent is released before this returns."""
         end_ns = now_ns() + int(seconds * 1e9) if seconds is not None else None
-        end_pulse = bars * self.engine.settings.bar_ticks * PULSES_PER_TICK if bars is not None else None
+        end_pulse = self.engine.grid.bar_start(0, bars) * PULSES_PER_TICK if bars is not None else None
         with _punctual():
             try:
                 self._play(end_ns, end_pulse)
@@ -158,7 +161,10 @@ class Player:
             case (bytes() as data, int() as stamp_ns):
                 message = midi.normalise(data)
                 if message is not None:
+                    jumps = self.engine.counts.jumps
                     self.engine.handle(message, stamp_ns)
+                    if self.engine.counts.jumps != jumps and self.engine.rolling:
+                        self._sink.jump(self.engine.tempo.pulse_at(stamp_ns))
                     if message[0] < midi.SYSEX and self.engine.rolling:
                         self._sink.write("player", self.engine.tempo.pulse_at(stamp_ns), message)
                     self._send_due()

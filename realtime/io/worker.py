@@ -41,16 +41,16 @@ class Setup:
     threads: int
     constraints: Constraints
     sampling: Sampling
-    bar_ticks: int
+    bars: tuple[tuple[int, int], ...]
     bpm: float
     seed: int
 
     def composer(self) -> tuple[Composer, Stepper]:
         """Load the model and make the composer. Raises `UserError` for a model that cannot be played."""
         stepper = Stepper.load(self.model, self.provider, self.threads)
-        grid = BeatGrid([(0, self.bar_ticks)])
-        composer = Composer(stepper, self.constraints, self.sampling, grid, self.bpm, self.seed, now_ns)
-        return composer, stepper
+        return Composer(
+            stepper, self.constraints, self.sampling, BeatGrid(self.bars), self.bpm, self.seed, now_ns
+        ), stepper
 
 
 class Ready(NamedTuple):

@@ -1,0 +1,254 @@
+"""The command line: jam, demo, compose, ports, doctor, panic, bench. What a user got wrong ends with one line and status 2.
+
+Every option of `jam` has its twin in config.yaml; `TWINS` says which. Modules that a command needs are imported by it alone,
+so that each starts quickly.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from realtime.errors import UserError
+
+app = typer.Typer(
+    help="A real-time MIDI co-composer: you play into a virtual port, Antiphon answers in tempo on another.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TWINS = {
+    "in_": "ports.in",
+    "out": "ports.out",
+    "backend": "ports.backend",
+    "tempo": "sync.tempo_bpm",
+    "sync": "sync.source",
+    "mode": "mode.name",
+    "bars_per_turn": "mode.bars_per_turn",
+    "part": "play.part",
+    "channel": "play.channel",
+    "key": "play.key",
+    "range_": "play.range",
+    "max_notes": "play.max_notes",
+    "temperature": "sampling.temperature",
+    "top_k": "sampling.top_k",
+    "top_p": "sampling.top_p",
+    "preset": "sampling.preset",
+    "seed": "engine.seed",
+    "record": "run.record",
+    "bars": "run.bars",
+    "seconds": "run.seconds",
+    "provider": "model.provider",
+    "model": "model.file",
+}
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="a config.yaml; else the defaults")]
+ModeOption = Annotated[str | None, typer.Option(help="continue, trade, accompany or harmonise")]
+BarsPerTurn = Annotated[int | None, typer.Option(help="trade: bars before the other plays")]
+Tempo = Annotated[float | None, typer.Option(help="beats per minute, with the internal tempo")]
+Part = Annotated[str | None, typer.Option(help="what Antiphon plays: melody, accompaniment, bass, drums, other")]
+Key = Annotated[str | None, typer.Option(help='such as "C", "A minor", "F# dorian"')]
+Range = Annotated[str | None, typer.Option("--range", help='such as "C3-C6" or "48-84"')]
+MaxNotes = Annotated[int | None, typer.Option(help="notes sounding together, 1 to 16")]
+Temperature = Annotated[float | None, typer.Option(help="0.05 (sure) to 3 (wild)")]
+TopK = Annotated[int | None, typer.Option(help="draw from the k likeliest; 0: off")]
+TopP = Annotated[float | None, typer.Option(help="draw from the likeliest that make up this share")]
+Preset = Annotated[str | None, typer.Option(help="strict or free")]
+Seed = Annotated[int | None, typer.Option(help="the same seed and input give the same notes")]
+Provider = Annotated[str | None, typer.Option(help="auto, cpu or cuda")]
+ModelFile = Annotated[
+    Path | None, typer.Option("--model", metavar="FILE", help="an ONNX model of models.train and export")
+]
+OutPort = Annotated[str | None, typer.Option("--out", metavar="PORT", help="output port; else a virtual one")]
+Backend = Annotated[str | None, typer.Option(help="auto, alsa, jack, coremidi or winmm")]
+
+
+def configuration(path: Path | None, given: dict[str, Any]) -> Any:
+    """The configuration from a file and the options of a command (those of `TWINS`)."""
+    from realtime.config import load
+
+    return load(path, {TWINS[name]: value for name, value in given.items() if name in TWINS and value is not None})
+
+
+@app.command()
+def jam(
+    config: ConfigFile = None,
+    in_: Annotated[str | None, typer.Option("--in", metavar="PORT", help="input port; else a virtual one")] = None,
+    out: OutPort = None,
+    backend: Backend = None,
+    tempo: Tempo = None,
+    sync: Annotated[str | None, typer.Option(help="internal, or clock: MIDI clock on the input port")] = None,
+    mode: ModeOption = None,
+    bars_per_turn: BarsPerTurn = None,
+    part: Part = None,
+    channel: Annotated[int | None, typer.Option(help="MIDI channel of the answer, 1 to 16")] = None,
+    key: Key = None,
+    range_: Range = None,
+    max_notes: MaxNotes = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    preset: Preset = None,
+    seed: Seed = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE.mid", help="the recording; else named by the time")
+    ] = None,
+    bars: Annotated[int | None, typer.Option(help="stop after so many bars")] = None,
+    seconds: Annotated[float | None, typer.Option(help="stop after so many seconds")] = None,
+    provider: Provider = None,
+    model: ModelFile = None,
+) -> None:
+    """Play together until Ctrl-C: "Antiphon In" listens, "Antiphon Out" answers, everything is recorded."""
+    given = dict(locals())
+    from realtime.io.jam import jam as play
+
+    play(configuration(given.pop("config"), given), say)
+
+
+@app.command()
+def demo(
+    config: ConfigFile = None,
+    out_dir: Annotated[Path, typer.Option(help="where duet.mid, duet.png and report.json go")] = Path("antiphon-demo"),
+    fast: Annotated[bool, typer.Option("--fast", help="in simulated time: the same seed gives the same bytes")] = False,
+    mode: ModeOption = None,
+    bars_per_turn: BarsPerTurn = None,
+    tempo: Tempo = None,
+    part: Part = None,
+    key: Key = None,
+    range_: Range = None,
+    max_notes: MaxNotes = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    preset: Preset = None,
+    seed: Seed = None,
+    provider: Provider = None,
+    model: ModelFile = None,
+) -> None:
+    """Hear of it without any MIDI system: a scripted player, in-memory ports, and files to open in a DAW."""
+    given = dict(locals())
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from realtime.io import demo as duet
+    from realtime.io.midifile import check_writable
+    from realtime.io.take import summary
+
+    settings = configuration(config, given)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out_dir}: cannot be made ({error.strerror}); give a folder that can be written") from None
+    check_writable(out_dir / "duet.mid")
+    if fast:
+        engine, take, session = duet.play_fast(settings)
+    else:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("beats"))
+        with Progress(*columns) as bar:
+            task = bar.add_task("playing", total=None)
+
+            def show(beat: int, beats: int) -> None:
+                bar.update(task, completed=beat, total=beats)
+
+            engine, take, session = duet.play_live(settings, say, show)
+    figures = duet.write_results(settings, out_dir, engine, take, session)
+    print(summary(figures))
+    print(f"{out_dir}/duet.mid, duet.png and report.json are written")
+
+
+@app.command()
+def compose(
+    source: Annotated[Path, typer.Argument(metavar="IN.mid")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.mid")],
+    bars: Annotated[int, typer.Option(help="how many bars to add", min=1, max=1024)] = 8,
+    config: ConfigFile = None,
+    part: Part = None,
+    key: Key = None,
+    range_: Range = None,
+    max_notes: MaxNotes = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    preset: Preset = None,
+    seed: Seed = None,
+    provider: Provider = None,
+    model: ModelFile = None,
+) -> None:
+    """Continue a MIDI file: the same engine, offline."""
+    given = {name: value for name, value in locals().items() if name != "bars"}
+    from realtime.io.offline import compose as continue_file
+
+    print(continue_file(configuration(config, given), source, target, bars))
+
+
+@app.command()
+def ports(backend: Backend = None) -> None:
+    """List the MIDI ports there are."""
+    from realtime.io.doctor import ports_report
+
+    print(ports_report(configuration(None, {"backend": backend}).ports.backend))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is there, what is missing, and the command that mends it."""
+    from realtime.io.doctor import report
+
+    text, healthy = report()
+    print(text)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+@app.command()
+def panic(
+    out: Annotated[str, typer.Option("--out", metavar="PORT", help="the port to silence")],
+    backend: Backend = None,
+) -> None:
+    """Silence a port: sustain off, then note-offs, then all-notes-off, on all 16 channels."""
+    from realtime.io.doctor import silence
+
+    print(silence(out, configuration(None, {"backend": backend}).ports.backend))
+
+
+@app.command()
+def bench(
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="write the figures here too")] = None,
+    provider: Provider = None,
+    model: ModelFile = None,
+) -> None:
+    """Measure: model step, context, going back, in to out, schedule error, memory."""
+    given = {"provider": provider, "model": model}
+    from realtime.io.bench import run
+
+    run(configuration(None, given), json_file)
+
+
+def say(line: str) -> None:
+    """A line for the user while something plays."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """The `antiphon` command."""
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        print(f"antiphon: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (typer.Exit, SystemExit):
+        raise
+    except Exception as error:
+        import click
+
+        if isinstance(error, click.ClickException):
+            print(f"antiphon: {error.format_message()}", file=sys.stderr)
+            sys.exit(2)
+        raise
+
+
+if __name__ == "__main__":
+    main()

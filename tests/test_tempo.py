@@ -1,0 +1,154 @@
+"""The tempo map: a bijection that nothing makes drift."""
+
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.tempo import PPQN, PULSES_PER_TICK, TICKS_PER_QUARTER, TempoMap
+
+bpms = st.floats(10, 1000)
+pulses = st.integers(-100_000, 1_000_000)
+origins_ns = st.integers(-(10**15), 10**15)
+HOUR_NS = 3600 * 10**9
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> list[tuple[str, int, float]]:
+    """Set or steer, at a pulse in any order (steering is given the host time of a pulse), to a tempo."""
+    return draw(st.lists(st.tuples(st.sampled_from(["set", "steer"]), st.integers(-5000, 50_000), bpms), max_size=12))
+
+
+def changed(bpm: float, origin_ns: int, edits: list[tuple[str, int, float]]) -> TempoMap:
+    tempo_map = TempoMap(bpm, origin_ns)
+    for verb, pulse, new_bpm in edits:
+        if verb == "set":
+            tempo_map.set_tempo(pulse, new_bpm)
+        else:
+            tempo_map.steer(tempo_map.ns_at(pulse) + 1234, 125e6 / new_bpm)
+    return tempo_map
+
+
+def test_scales_fit_together() -> None:
+    assert TICKS_PER_QUARTER * PULSES_PER_TICK == PPQN == 480
+
+
+def test_a_quarter_at_120_bpm_is_half_a_second() -> None:
+    tempo_map = TempoMap(120, origin_ns=7)
+    assert tempo_map.ns_at(0) == 7
+    assert tempo_map.ns_at(PPQN) == 500_000_007
+    assert tempo_map.ns_at(-PPQN) == -499_999_993
+    assert tempo_map.pulse_at(6) == -1
+    assert tempo_map.position_at(250_000_007) == 240.0
+
+
+@given(bpms, origins_ns, changes(), pulses)
+def test_every_pulse_comes_back_from_its_first_nanosecond(
+    bpm: float, origin_ns: int, edits: list[tuple[str, int, float]], pulse: int
+) -> None:
+    tempo_map = changed(bpm, origin_ns, edits)
+    ns = tempo_map.ns_at(pulse)
+    assert tempo_map.pulse_at(ns) == pulse
+    assert tempo_map.pulse_at(ns - 1) == pulse - 1
+
+
+@given(bpms, changes(), st.lists(st.integers(-(10**11), 10**12), min_size=2, max_size=20))
+def test_time_and_position_only_grow_together(
+    bpm: float, edits: list[tuple[str, int, float]], stamps_ns: list[int]
+) -> None:
+    tempo_map = changed(bpm, 0, edits)
+    for (early, late), (here, there) in zip(
+        pairwise(sorted(stamps_ns)), pairwise(tempo_map.position_at(ns) for ns in sorted(stamps_ns)), strict=True
+    ):
+        assert here <= there
+        assert tempo_map.pulse_at(early) <= tempo_map.pulse_at(late)
+
+
+@given(bpms, changes(), st.integers(-5000, 50_000), bpms, st.integers(0, 60_000))
+def test_a_tempo_change_keeps_what_lies_before_it(
+    bpm: float, edits: list[tuple[str, int, float]], pulse: int, new_bpm: float, before: int
+) -> None:
+    tempo_map = changed(bpm, 0, edits)
+    expected = [tempo_map.ns_at(pulse - back) for back in (0, 1, before)]
+    tempo_map.set_tempo(pulse, new_bpm)
+    assert [tempo_map.ns_at(pulse - back) for back in (0, 1, before)] == expected
+    assert tempo_map.bpm_at(pulse) == tempo_map.bpm_at(10**9) == new_bpm
+
+
+@given(bpms, changes(), st.integers(-(10**10), 10**11), bpms, st.integers(0, 10**10))
+def test_steering_keeps_the_present_and_the_past(
+    bpm: float, edits: list[tuple[str, int, float]], ns: int, new_bpm: float, before_ns: int
+) -> None:
+    tempo_map = changed(bpm, 0, edits)
+    here, past = tempo_map.position_at(ns), tempo_map.position_at(ns - before_ns)
+    tempo_map.steer(ns, 125e6 / new_bpm)
+    assert (tempo_map.position_at(ns), tempo_map.position_at(ns - before_ns)) == (here, past)
+    assert tempo_map.position_at(ns + 10**9) == pytest.approx(here + new_bpm * PPQN / 60, abs=1e-6)
+
+
+@given(bpms, changes(), st.integers(-(10**12), 10**12), pulses)
+def test_locate_makes_this_time_that_pulse_at_the_same_tempo(
+    bpm: float, edits: list[tuple[str, int, float]], ns: int, pulse: int
+) -> None:
+    tempo_map = changed(bpm, 0, edits)
+    tempo_before = tempo_map.bpm_at(tempo_map.pulse_at(ns + 10**12))
+    tempo_map.locate(ns + 10**12, pulse)
+    assert tempo_map.ns_at(pulse) == ns + 10**12
+    assert tempo_map.bpm_at(pulse) == tempo_before
+    assert tempo_map.tempos() == [(pulse, tempo_before)]
+    assert tempo_map.pulse_at(ns + 10**12 - 1) == pulse - 1
+
+
+@given(bpms)
+def test_eight_hours_do_not_drift(bpm: float) -> None:
+    tempo_map = TempoMap(bpm)
+    exact = Fraction(8 * HOUR_NS) * Fraction(bpm) * PPQN / (60 * 10**9)
+    assert tempo_map.pulse_at(8 * HOUR_NS) == exact.__floor__()
+
+
+def test_eight_hours_of_tempo_changes_stay_within_their_rounding() -> None:
+    tempo_map = TempoMap(120)
+    exact_ns = Fraction(0)
+    bars = 14_400
+    for bar in range(bars):
+        bpm = 120 + bar % 7 / 3
+        tempo_map.set_tempo(bar * 4 * PPQN, bpm)
+        exact_ns += Fraction(4 * 60 * 10**9) / Fraction(bpm)
+    # Each change rounds its own start up by less than a nanosecond: 14 microseconds at the very worst.
+    assert 0 <= tempo_map.ns_at(bars * 4 * PPQN) - exact_ns < bars
+
+
+def test_an_hour_of_steering_stays_small_and_the_recent_past_known() -> None:
+    tempo_map = TempoMap(120)
+    for number in range(200_000):
+        ns = number * 18_000_000
+        tempo_map.steer(ns, 260_000 + number % 3)
+        if number % 9_999 == 0:
+            recent = [(back, tempo_map.position_at(ns - back * 10**6)) for back in (0, 10, 500, 5000)]
+            tempo_map.steer(ns + 1, 260_000)
+            assert recent == [(back, tempo_map.position_at(ns - back * 10**6)) for back, _ in recent]
+    assert len(tempo_map.tempos()) <= 2048
+
+
+def test_tempos_are_what_was_set() -> None:
+    tempo_map = TempoMap(120)
+    tempo_map.set_tempo(1920, 90.5)
+    tempo_map.set_tempo(3840, 100.1)
+    assert tempo_map.tempos() == [(0, 120.0), (1920, 90.5), (3840, 100.1)]
+    tempo_map.set_tempo(960, 77)
+    assert tempo_map.tempos() == [(0, 120.0), (960, 77.0)]
+    tempo_map.set_tempo(0, 60)
+    assert tempo_map.tempos() == [(0, 60.0)]
+    assert tempo_map.ns_at(-480) == -500_000_000
+
+
+@pytest.mark.parametrize("bpm", [0, -1, float("nan"), float("inf"), 1e-9, 1e12])
+def test_a_tempo_that_is_none_is_refused(bpm: float) -> None:
+    tempo_map = TempoMap(120)
+    with pytest.raises(ValueError, match="must"):
+        TempoMap(bpm)
+    with pytest.raises(ValueError, match="must"):
+        tempo_map.set_tempo(480, bpm)
+    assert tempo_map.tempos() == [(0, 120.0)]
