@@ -16,10 +16,17 @@ from realtime.errors import UserError
 
 app = typer.Typer(
     help="A real-time MIDI co-composer: you play into a virtual port, Antiphon answers in tempo on another.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback(invoke_without_command=True)
+def root(context: typer.Context) -> None:
+    """Without a command: the help."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
 
 TWINS = {
     "in_": "ports.in",
@@ -235,19 +242,17 @@ def say(line: str) -> None:
 def main() -> None:
     """The `antiphon` command."""
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
     except UserError as error:
         print(f"antiphon: {error}", file=sys.stderr)
         sys.exit(2)
-    except (typer.Exit, SystemExit):
-        raise
     except Exception as error:
-        import click
-
-        if isinstance(error, click.ClickException):
-            print(f"antiphon: {error.format_message()}", file=sys.stderr)
-            sys.exit(2)
-        raise
+        # What the parser refuses has `format_message`, whichever library typer's version takes the class from.
+        if not hasattr(error, "format_message"):
+            raise
+        print(f"antiphon: {error.format_message()}; see antiphon --help", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 if __name__ == "__main__":

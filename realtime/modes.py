@@ -57,10 +57,14 @@ class Mode(Protocol):
     `voices` > 0: each note is answered on its own onset, by at most so many.
     """
 
-    role: Role
-    replans: bool
-    yields: bool
-    voices: int
+    @property
+    def role(self) -> Role: ...
+    @property
+    def replans(self) -> bool: ...
+    @property
+    def yields(self) -> bool: ...
+    @property
+    def voices(self) -> int: ...
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         """The turn around `tick`, or else the next one as far as it is known by now."""

@@ -48,10 +48,9 @@ def perform(
         while agenda and agenda[0][0] <= now_ns:
             _, _, item = heapq.heappop(agenda)
             if isinstance(item, bytes):
-                message = normalise(item)
-                if message is not None:
-                    engine.handle(message, now_ns)
-                    performance.played.append((now_ns, engine.tempo.pulse_at(now_ns), message))
+                if (heard := normalise(item)) is not None:
+                    engine.handle(heard, now_ns)
+                    performance.played.append((now_ns, engine.tempo.pulse_at(now_ns), heard))
             else:
                 engine.receive(item, now_ns)  # type: ignore[arg-type]  # the agenda holds messages and replies
         for sent in engine.poll(now_ns):

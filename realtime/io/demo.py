@@ -17,7 +17,7 @@ from realtime import midi
 from realtime.clock import now_ns
 from realtime.config import Config
 from realtime.engine import Engine
-from realtime.io import midifile
+from realtime.io import midifile, pianoroll
 from realtime.io.player import Player, Session
 from realtime.io.ports import MemoryPort
 from realtime.io.settings import engine_settings, worker_setup

@@ -26,7 +26,7 @@ NOTE_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B�
 WHITE_KEYS = frozenset((0, 2, 4, 5, 7, 9, 11))
 
 DPI = 100
-WIDTH_IN, HEIGHT_IN, HEADER_IN, FOOTER_IN = 16.0, 7.0, 0.85, 0.45
+WIDTH_IN, HEIGHT_IN, HEADER_IN, FOOTER_IN, GAP_IN = 16.0, 7.0, 0.85, 0.45, 0.5
 SYSTEM_IN, PITCH_IN = 2.8, 0.095  # a line's height: at least so much, and so much for each pitch
 BARS_A_SYSTEM, MAX_SYSTEMS = 8, 16
 MIN_PITCHES = 14
@@ -56,14 +56,15 @@ def draw(
     systems = math.ceil(bars / per_system)
     low, high = _pitch_range([note.pitch for notes in voices.values() for note in notes])
 
-    height = max(HEIGHT_IN, HEADER_IN + FOOTER_IN + systems * max(SYSTEM_IN, PITCH_IN * (high - low + 1)))
+    system_height = max(SYSTEM_IN, PITCH_IN * (high - low + 1))
+    height = max(HEIGHT_IN, HEADER_IN + FOOTER_IN + systems * (system_height + GAP_IN) - GAP_IN)
     buffer = io.BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         figure = Figure(figsize=(WIDTH_IN, height), dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
         figure.subplots_adjust(
-            left=0.045, right=0.985, top=1 - HEADER_IN / height, bottom=FOOTER_IN / height, hspace=0.2
+            left=0.045, right=0.985, top=1 - HEADER_IN / height, bottom=FOOTER_IN / height, hspace=GAP_IN / system_height
         )
         for index in range(systems):
             axes = figure.add_subplot(systems, 1, index + 1)

@@ -1,7 +1,7 @@
 """The worker process: the composer and its model, behind a pipe. It may die, hang or be replaced while the music goes on.
 
-`Worker` is the player process's end. The worker itself is `python -m realtime.io.worker`: a fresh interpreter that imports
-onnxruntime and nothing of the command line. Threading model: `Worker.start` may be called on any thread; a reader thread
+`Worker` is the player process's end. The worker itself is a fresh interpreter that runs `main`: it imports
+onnxruntime, which the player process never does, and nothing of the command line. Threading model: `Worker.start` may be called on any thread; a reader thread
 hands every reply to `on_reply`; `send` is called by the player loop alone.
 """
 
@@ -19,15 +19,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from realtime.clock import now_ns
 from realtime.composer import Composer
 from realtime.constraints import Constraints, Sampling
 from realtime.errors import UserError
-from realtime.io.stepper import Stepper
 from realtime.messages import Plan, Reply, Request
 from realtime.vocabulary import BeatGrid
+
+if TYPE_CHECKING:
+    from realtime.io.stepper import Stepper
 
 START_TIMEOUT_S = 120.0
 
@@ -47,6 +49,8 @@ class Setup:
 
     def composer(self) -> tuple[Composer, Stepper]:
         """Load the model and make the composer. Raises `UserError` for a model that cannot be played."""
+        from realtime.io.stepper import Stepper  # with onnxruntime: only where it is played
+
         stepper = Stepper.load(self.model, self.provider, self.threads)
         return Composer(
             stepper, self.constraints, self.sampling, BeatGrid(self.bars), self.bpm, self.seed, now_ns
@@ -85,7 +89,8 @@ class Worker:
         key = secrets.token_bytes(16)
         with Listener(authkey=key) as listener:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "realtime.io.worker", str(listener.address)], stdin=subprocess.PIPE
+                [sys.executable, "-c", "from realtime.io.worker import main; main()", str(listener.address)],
+                stdin=subprocess.PIPE,
             )
             assert self._process.stdin is not None
             self._process.stdin.write(key.hex().encode() + b"\n")
@@ -180,12 +185,8 @@ def serve(pipe: Connection) -> None:
 
 
 def main() -> None:
-    """`python -m realtime.io.worker ADDRESS`, the key on standard input. Ctrl-C is the player process's business."""
+    """The worker process: the address is its argument, the key comes on standard input. Ctrl-C is the player process's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     key = bytes.fromhex(sys.stdin.readline().strip())
     with contextlib.suppress(EOFError, ConnectionError, KeyboardInterrupt), Client(sys.argv[1], authkey=key) as pipe:
         serve(pipe)
-
-
-if __name__ == "__main__":
-    main()
