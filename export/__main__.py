@@ -47,15 +47,16 @@ def export(
     Returns what was measured, and what breaks the contract: where that is not empty no file is left. Raises `UserError`
     where the folder cannot be written.
     """
-    model = to_onnx(decoder, contract)
-    if contract.weights == "int8":
-        model = quantise(model)
     part = to.with_name(f".{to.name}.{os.getpid()}.part")
     try:
-        try:
-            part.write_bytes(model.SerializeToString())
-        except OSError as error:
-            raise UserError(f"{to}: cannot be written ({error.strerror}); give a file in a folder that can") from None
+        part.touch()  # first, as what follows takes its time
+    except OSError as error:
+        raise UserError(f"{to}: cannot be written ({error.strerror}); give a file in a folder that can") from None
+    try:
+        model = to_onnx(decoder, contract)
+        if contract.weights == "int8":
+            model = quantise(model)
+        part.write_bytes(model.SerializeToString())
         parity = check(decoder, part)
         report, problems = [str(parity)], parity.problems(contract.weights)
         if data:

@@ -30,6 +30,8 @@ NOISE_SCALE = 1 - 2**-20
 class StepGraph(nn.Module):
     """The graph of the contract, B = 1. `operators` is a key of `OPERATORS`; only "native" also runs in torch."""
 
+    starts: Tensor
+
     def __init__(self, decoder: Decoder, operators: str) -> None:
         super().__init__()
         self.operators = OPERATORS[operators]
@@ -91,6 +93,12 @@ class _Layer(nn.Module):
 class _Heads(nn.Module):
     """`ChainedHeads` with a draw after each head."""
 
+    sizes: Tensor
+    starts: Tensor
+    table: Tensor
+    absent: Tensor
+    beat: Tensor
+
     def __init__(self, heads: ChainedHeads, operators: Operators) -> None:
         super().__init__()
         self.operators = operators
@@ -124,7 +132,9 @@ class _Heads(nn.Module):
         )
         biases = list(bias.unsqueeze(1).split(SIZES, -1))
         rest = h @ self.enter  # (1, 1, 5 * hidden): what each head gets, the heads still to come
-        logits, biased, choices = [], [], []
+        logits: list[Tensor] = []
+        biased: list[Tensor] = []
+        choices: list[Tensor] = []
         for i, how in enumerate(parameters):
             if i == PITCH:
                 sounding = release.unsqueeze(1) > choices[0].float().unsqueeze(-1)

@@ -8,7 +8,7 @@ exports, it does not run in torch. `Native` runs anywhere, torch included.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -121,9 +121,7 @@ class Fused:
 OPERATORS: dict[str, Operators] = {"fused": Fused(), "native": Native()}
 
 
-def _call(
-    name: str, inputs: Sequence[Tensor | None], like: Sequence[Tensor], **attributes: int | float | str
-) -> Sequence[Tensor]:
+def _call(name: str, inputs: Sequence[Tensor | None], like: Sequence[Tensor], **attributes: Any) -> Sequence[Tensor]:
     """One com.microsoft node whose outputs are shaped as `like`."""
     return torch.onnx.ops.symbolic_multi_out(
         f"com.microsoft::{name}",

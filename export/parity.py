@@ -16,7 +16,7 @@ import torch
 from models.decoder import Decoder
 from realtime.constraints import SLICES
 from realtime.contract import LOGITS, MASKED
-from realtime.io.stepper import INPUTS, Stepper
+from realtime.io.stepper import Stepper
 from realtime.vocabulary import BEAT, BEAT_EVENT, FIELDS, HEADS, HELD, MODEL_PART, OPEN
 
 STEPS = 512
@@ -102,8 +102,7 @@ def legal_events(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.n
 
 def _gives_beats(stepper: Stepper) -> bool:
     """Mask each head in turn, the pitches once by their bias and once because all of them sound."""
-    shape, dtype = INPUTS["release"]
-    free, sounding = np.zeros(shape, dtype), np.full(shape, 2 * BEAT, dtype)
+    free, sounding = np.zeros(HEADS["pitch"]), np.full(HEADS["pitch"], 2.0 * BEAT)
     cases = []
     for where in SLICES.values():
         bias = np.zeros(LOGITS, np.float32)

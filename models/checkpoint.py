@@ -44,6 +44,8 @@ def load_info(run: Path) -> dict[str, Any]:
         info = json.loads((run / "run.json").read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{run}: not a training run ({error}); give the folder that models.train wrote") from None
+    if not isinstance(info, dict) or info.get("size") not in SIZES:
+        raise UserError(f"{run}/run.json: names no size of {', '.join(SIZES)}; give the folder that models.train wrote")
     if info.get("vocabulary_version") != vocabulary.VERSION:
         raise UserError(
             f"{run}: made for vocabulary {info.get('vocabulary_version')}, this is {vocabulary.VERSION}; train again"

@@ -2,8 +2,8 @@
 
     python -m models.data ../shared/data --cache runs/cache        # build (or find) the pack, print what is in it
 
-A corpus is a folder with `manifest.csv` and zips, as `manifest.csv` names them (columns id, source, tier, split, archive,
-path, sha1, melody_track, accomp_tracks). Files are parsed by symusic in worker processes; a corrupt one is skipped, named and
+A corpus is a folder with `manifest.csv` and zips, as `manifest.csv` names them (the columns `COLUMNS`, and where known
+cluster, melody_track, accomp_tracks). Files are parsed by symusic in worker processes; a corrupt one is skipped, named and
 counted. The pack's folder is named after the hash of its content: the files' SHA-1 sums, the tiers and `PACK_VERSION`.
 """
 
@@ -15,13 +15,16 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from rich.progress import track
@@ -31,6 +34,8 @@ from realtime.parts import TrackInfo, parts_of
 from realtime.vocabulary import TICKS, BeatGrid, bar_segments, tempo_bin
 
 PACK_VERSION = 1
+COLUMNS = ("id", "source", "tier", "split", "archive", "path", "sha1")
+"""What a manifest cannot do without."""
 NOTE = np.dtype([("onset", "<i4"), ("duration", "<u2"), ("pitch", "u1"), ("velocity", "u1"), ("part", "u1")])
 """Onset and duration in ticks; part 0..4 as in `vocabulary.PART_NAMES`. Sorted by (onset, part, pitch) in each piece."""
 BEAT = np.dtype([("start", "<i4"), ("length", "u1"), ("index", "u1"), ("bar_ticks", "<u2"), ("tempo", "u1")])
@@ -141,7 +146,7 @@ def _jobs(root: Path, rows: list[dict[str, str]]) -> Iterator[tuple[dict[str, st
                 for row in (r for r in rows if r["archive"] == archive):
                     try:
                         yield row, z.read(row["path"])
-                    except (KeyError, zipfile.BadZipFile):
+                    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError):
                         yield row, b""
         except (OSError, zipfile.BadZipFile) as error:
             raise UserError(f"{root / archive}: cannot be read ({error}); the manifest names it") from None
@@ -151,26 +156,47 @@ def load_pack(root: Path, cache: Path, tiers: tuple[str, ...] = ("main",)) -> Pa
     """Find the pack of this corpus in `cache`, or build it there. Raises `UserError` for a folder that is no corpus."""
     try:
         with (root / "manifest.csv").open(newline="", encoding="utf8") as f:
-            rows = [row for row in csv.DictReader(f) if row["tier"] in tiers]
-    except (OSError, KeyError) as error:
+            table = csv.DictReader(f)
+            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+            if missing:
+                raise UserError(f"{root}/manifest.csv: it lacks the columns {', '.join(missing)}; see models/README.md")
+            rows = [row for row in table if row["tier"] in tiers]
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{root}: no corpus here ({error}); give a folder with manifest.csv and its zips") from None
+    if not rows:
+        raise UserError(f"{root}/manifest.csv: no piece of tier {', '.join(tiers)} in it; see models/README.md")
     content = "\n".join([str(PACK_VERSION), *(f"{row['sha1']} {row['split']} {row['id']}" for row in rows)])
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     folder = cache / digest
     if not (folder / "table.json").exists():
-        _build(root, folder, rows)
-    meta = json.loads((folder / "table.json").read_text())
-    notes, beats = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("notes", "beats"))
+        part = cache / f"{digest}.{os.getpid()}.part"
+        try:
+            part.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(
+                f"{cache}: cannot be written ({error.strerror}); give another folder with --cache"
+            ) from None
+        try:
+            _build(root, part, rows)
+            with suppress(OSError):  # another process was faster: its pack is the same
+                part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    try:
+        meta = json.loads((folder / "table.json").read_text())
+        notes, beats = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("notes", "beats"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: this pack cannot be read ({error}); remove it, and it is built anew") from None
     return Pack(digest, meta["pieces"], notes, beats, meta["skipped"])
 
 
-def _build(root: Path, folder: Path, rows: list[dict[str, str]]) -> None:
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
+def _build(root: Path, part: Path, rows: list[dict[str, str]]) -> None:
+    """Parse the pieces of `rows` and write the pack into the folder `part`. Raises `UserError` where none can be read."""
     table, skipped, all_notes, all_beats = [], {}, [], []
     n = b = 0
     with ProcessPoolExecutor() as pool:
-        ordered = [row for archive in dict.fromkeys(r["archive"] for r in rows) for row in rows if row["archive"] == archive]
+        archives = dict.fromkeys(row["archive"] for row in rows)
+        ordered = [row for archive in archives for row in rows if row["archive"] == archive]
         results = pool.map(parse, _jobs(root, rows), chunksize=16)
         for row, result in zip(ordered, track(results, "reading", total=len(rows)), strict=True):
             if isinstance(result, str):
@@ -190,19 +216,35 @@ def _build(root: Path, folder: Path, rows: list[dict[str, str]]) -> None:
             )
             n, b = n + len(notes), b + len(beats)
     if not table:
-        shutil.rmtree(part)
-        raise UserError(f"{root}: not one file could be read; first: {next(iter(skipped.items()), 'none listed')}")
+        first, why = next(iter(skipped.items()))
+        raise UserError(f"{root}: not one of {len(skipped)} files could be used; the first, {first}: {why}")
     np.save(part / "notes.npy", np.concatenate(all_notes))
     np.save(part / "beats.npy", np.concatenate(all_beats))
     (part / "table.json").write_text(json.dumps({"pieces": table, "skipped": skipped}))
-    part.rename(folder)
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line that says in one line what is wrong with it. Raises `UserError`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def exit_status(command: Callable[[], None]) -> int:
+    """Run a command: 0, or 2 after one line on standard error about what the user got wrong."""
+    try:
+        command()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def main() -> None:
-    """`python -m models.data CORPUS --cache DIR`: build the pack and print what is in it."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    """Pack a corpus (or find its pack), and print what is in it."""
+    parser = Parser(prog="python -m models.data", description=main.__doc__)
+    parser.add_argument("corpus", type=Path, metavar="CORPUS", help="folder with manifest.csv and its zips")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
     args = parser.parse_args()
     pack = load_pack(args.corpus, args.cache)
     count: Counter[tuple[str, str]] = Counter()
@@ -216,4 +258,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

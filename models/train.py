@@ -4,8 +4,8 @@
     torchrun --nproc-per-node 2 -m models.train ...        # the same batches, shared out: same curve, more cores
 
 A run folder gets `model.safetensors` (the moving average of the weights: what is evaluated and shipped), `run.json`,
-`train.safetensors` (weights, average, optimiser, step: a killed run goes on from it and keeps its curve), `log.jsonl` and TensorBoard
-events. The schedule is warm-up, flat, and a linear decay over the last fifth of `--steps`.
+`train.safetensors` (weights, average, optimiser, step: a killed run goes on from it and keeps its curve), `log.jsonl` and
+TensorBoard events. The schedule is warm-up, flat, and a linear decay over the last fifth of `--steps`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -28,9 +30,10 @@ from torch.utils.data import DataLoader, Subset
 from torch.utils.tensorboard import SummaryWriter
 
 from models.checkpoint import save_decoder, save_tensors
-from models.data import load_pack
+from models.data import Parser, exit_status, load_pack
 from models.decoder import SIZES, Decoder
 from models.windows import CENSORED, NONE, Augment, Windows, collate
+from realtime.errors import UserError
 from realtime.vocabulary import HEADS, Role
 
 EMA_DECAY = 0.999
@@ -123,14 +126,42 @@ def restore_optimisers(optimisers: list[torch.optim.Optimizer], tensors: dict[st
         optimiser.load_state_dict(whole)
 
 
+def load_progress(
+    file: Path, decoder: Decoder, optimisers: list[torch.optim.Optimizer], device: torch.device
+) -> tuple[dict[str, Tensor], int, float]:
+    """Restore weights and optimisers in place; returns the average, the step and the seconds. Raises `UserError`."""
+    try:
+        tensors = load_file(file, device=str(device))
+        decoder.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+        restore_optimisers(optimisers, tensors)
+        step, seconds = int(tensors["step"]), float(tensors["seconds"])
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{file}: cannot be gone on from ({reason}); give the run's own --size and --optimiser, or another --out"
+        ) from None
+    return {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")}, step, seconds
+
+
 def train(args: argparse.Namespace) -> None:
-    """The loop. Under torchrun each process takes every n-th window of the same stream of batches."""
+    """The loop. Under torchrun each process takes every n-th window of the same stream of batches. Raises `UserError`."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    if args.batch % world:
+        raise UserError(f"--batch {args.batch} over {world} processes; give a multiple of {world}")
+    device = (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    )
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     torch.manual_seed(args.seed + rank)
     pack = load_pack(args.corpus, args.cache)
+    for split in ("train", "valid"):
+        if not pack.rows(split):
+            raise UserError(f"{args.corpus}: no piece of the split {split!r} could be used; see models/README.md")
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
     torch.manual_seed(args.seed)
     decoder = Decoder(SIZES[args.size], args.dropout).to(device)
     average = {name: p.detach().clone() for name, p in decoder.state_dict().items()}
@@ -139,26 +170,21 @@ def train(args: argparse.Namespace) -> None:
         for group in optimiser.param_groups:
             group["peak_lr"] = group["lr"]
 
-    args.out.mkdir(parents=True, exist_ok=True)
     step, seconds = 0, 0.0
     if (saved := args.out / "train.safetensors").exists():
-        tensors = load_file(saved, device=str(device))
-        decoder.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
-        average = {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")}
-        restore_optimisers(optimisers, tensors)
-        step, seconds = int(tensors["step"]), float(tensors["seconds"])
-        print(f"going on from step {step}")
+        average, step, seconds = load_progress(saved, decoder, optimisers, device)
+        if rank == 0:
+            print(f"going on from step {step}")
 
     model: nn.Module = DistributedDataParallel(decoder) if world > 1 else decoder
     if args.compile:
         model = torch.compile(model)  # type: ignore[assignment]
     stream = Windows(pack, "train", args.length, args.seed, Augment(), args.steps * args.batch)
     mine = range(step * args.batch + rank, args.steps * args.batch, world)
-    loader = iter(
-        DataLoader(Subset(stream, mine), args.batch // world, collate_fn=collate, num_workers=args.workers)
-    )
+    loader = iter(DataLoader(Subset(stream, mine), args.batch // world, collate_fn=collate, num_workers=args.workers))
     sets = {
-        role.name.lower(): Windows(pack, "valid", args.length, 1, NONE, args.valid_windows, role) for role in VALIDATION_ROLES
+        role.name.lower(): Windows(pack, "valid", args.length, 1, NONE, args.valid_windows, role)
+        for role in VALIDATION_ROLES
     }
     info = {
         "size": args.size,
@@ -200,12 +226,11 @@ def train(args: argparse.Namespace) -> None:
         with autocast(device):
             logits, _ = model(batch["events"], batch["held"], batch["targets"])
         losses = head_losses(logits, batch)
-        notes = batch["note"].sum()
-        counts = torch.stack([notes, losses.sum().detach()])
+        sums = torch.cat([losses.detach(), batch["note"].sum()[None]])  # (6,): per head, and the number of notes
         if world > 1:
-            dist.all_reduce(counts)
+            dist.all_reduce(sums)
         # DDP averages the gradients over the processes, so each contributes its sum over the mean number of notes.
-        (losses.sum() / (counts[0] / world).clamp(min=1)).backward()
+        (losses.sum() / (sums[-1] / world).clamp(min=1)).backward()
         nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         for optimiser in optimisers:
             optimiser.step()
@@ -215,7 +240,7 @@ def train(args: argparse.Namespace) -> None:
             for name, p in decoder.state_dict().items():
                 average[name].lerp_(p, 1 - decay)
         step += 1
-        running += torch.cat([losses.detach().cpu(), notes.cpu()[None]])
+        running += sums.cpu()
         if rank == 0 and board and (step % args.log_every == 0 or step == args.steps):
             seconds += time.monotonic() - started
             started = time.monotonic()
@@ -232,35 +257,43 @@ def train(args: argparse.Namespace) -> None:
             log({"valid": report})
             for role, values in report.items():
                 board.add_scalar(f"valid/{role}", values["nats_per_note"], step)
-            save()
+            # First what ships: a run that is killed between the two goes on from the step before, and writes both again.
             save_decoder(args.out, average, {**info, "step": step, "seconds": round(seconds), "valid": report})
+            save()
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, for the command line."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
 def main() -> None:
     """Command line; see the module's docstring."""
     warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # autocast's norms: known and harmless
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = Parser(prog="python -m models.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--corpus", type=Path, required=True, help="folder with manifest.csv and its zips")
     p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
     p.add_argument("--out", type=Path, required=True, help="folder of this run")
     p.add_argument("--size", choices=SIZES, default="S")
-    p.add_argument("--steps", type=int, default=4000)
-    p.add_argument("--batch", type=int, default=16, help="windows a step, over all processes")
-    p.add_argument("--length", type=int, default=512, help="events a window")
+    p.add_argument("--steps", type=positive, default=4000)
+    p.add_argument("--batch", type=positive, default=16, help="windows a step, over all processes")
+    p.add_argument("--length", type=positive, default=512, help="events a window")
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
     p.add_argument("--dropout", type=float, default=0.1)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--workers", type=int, default=0, help="processes that make windows (a GPU wants many)")
-    p.add_argument("--valid-windows", type=int, default=32)
-    p.add_argument("--log-every", type=int, default=20)
-    p.add_argument("--save-every", type=int, default=200)
+    p.add_argument("--valid-windows", type=positive, default=32)
+    p.add_argument("--log-every", type=positive, default=20)
+    p.add_argument("--save-every", type=positive, default=200)
     p.add_argument("--compile", action="store_true", help="torch.compile the model")
     train(p.parse_args())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

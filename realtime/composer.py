@@ -291,14 +291,14 @@ class Composer:
         allowed = at >= max(tick, turn.start)
         if turn.voices:
             allowed &= at == tick
-            if made == 0:
-                time[BEAT] = MASKED
         else:
             allowed &= (at >= self._floor) & (at < beat.start + beat.length)
             if turn.end is not None:
                 allowed &= at < turn.end
             allowed &= (release[:, None] > at[None, :]).sum(0) < self._constraints.max_notes
         time[:BEAT][~allowed] = MASKED
+        if made == 0 and self._role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
+            time[BEAT] = MASKED  # an answer comes in with its turn; later it may rest as it likes
         if self._role in (Role.ACCOMPANY, Role.HARMONISE):
             bias[SLICES["pitch"]][self._keys_down] = MASKED
         return bias

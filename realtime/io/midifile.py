@@ -74,8 +74,9 @@ def read(path: Path) -> MidiPiece:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a MIDI file") from None
+    except (OSError, ValueError) as error:  # ValueError: a name no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}: cannot be read ({reason}); give a MIDI file") from None
     if len(data) > MAX_BYTES:
         raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MB; allowed are MIDI files up to that size")
     if data[:4] != b"MThd":
@@ -305,17 +306,15 @@ def _smf_track(name: str, events: Sequence[tuple[int, mido.Message | mido.MetaMe
 
 def check_writable(path: Path) -> None:
     """Raise UserError now where `path` could not be written later. Leaves nothing behind."""
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; give the name of a file")
     probe = path.parent / f".{path.name}.{os.getpid()}.probe"
     try:
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give the name of a file")
         # Tried, not asked: permission bits say little to root and on network drives.
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); choose a folder that exists and is yours"
-        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a name no file can have
+        raise _unwritable(path, error) from None
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -327,9 +326,12 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
+    except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); choose a folder that exists and is yours"
-        ) from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError | ValueError) -> UserError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return UserError(f"{path}: cannot be written ({reason}); choose a folder that exists and is yours")

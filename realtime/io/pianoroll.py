@@ -64,7 +64,11 @@ def draw(
         figure = Figure(figsize=(WIDTH_IN, height), dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
         figure.subplots_adjust(
-            left=0.045, right=0.985, top=1 - HEADER_IN / height, bottom=FOOTER_IN / height, hspace=GAP_IN / system_height
+            left=0.045,
+            right=0.985,
+            top=1 - HEADER_IN / height,
+            bottom=FOOTER_IN / height,
+            hspace=GAP_IN / system_height,
         )
         for index in range(systems):
             axes = figure.add_subplot(systems, 1, index + 1)

@@ -273,12 +273,14 @@ def _contract(path: Path, session: ort.InferenceSession) -> Contract:
             raise ContractError("it holds no contract of Antiphon's")
         contract = Contract.from_json(text)
         states = contract.state_shapes()
-        for what, ours, theirs in (
-            ("inputs", [*INPUTS, *(f"{name}_in" for name in states)], session.get_inputs()),
-            ("outputs", [*OUTPUTS, *(f"{name}_out" for name in states)], session.get_outputs()),
+        inputs = {value.name: value.shape for value in session.get_inputs()}
+        outputs = [value.name for value in session.get_outputs()]
+        if (
+            list(inputs) != [*INPUTS, *(f"{name}_in" for name in states)]
+            or outputs != [*OUTPUTS, *(f"{name}_out" for name in states)]
+            or any(inputs[f"{name}_in"] != list(shape) for name, shape in states.items())
         ):
-            if ours != [value.name for value in theirs]:
-                raise ContractError(f"its {what} are not those of its contract")
-    except ContractError as error:
+            raise ContractError("its inputs and outputs are not those of its contract")
+    except (ContractError, TypeError, ArithmeticError) as error:  # the latter two: nonsense in the contract's numbers
         raise UserError(f"{path}: {error}; export it again with this version") from None
     return contract

@@ -1,0 +1,185 @@
+"""`antiphon bench`: the figures by which a machine, or a change, is judged. They are medians over many, never a verdict.
+
+What is measured where: `bench_model` (a step, context, going back; in this process), `bench_live` (in to out, schedule error and
+memory of a process tree like `jam`'s), `bench_jack` (in to out as a DAW hears it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from rich.console import Console
+from rich.table import Table
+
+from realtime.config import Config
+from realtime.io import bench_jack, bench_live, bench_model
+from realtime.io.bench_model import percentiles
+from realtime.io.midifile import check_writable, write_bytes
+from realtime.io.settings import model_path
+from realtime.io.stepper import Stepper
+
+MS, US = 1e6, 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How many of each are measured. `context_runs` are of 20 steps each; `seconds` of the session that is measured."""
+
+    steps: int = 3000
+    context_runs: int = 40
+    rollbacks: int = 300
+    pairs: int = 150
+    seconds: float = 14.0
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a figure should come to: at most `most`, or `on_gpu` of it where the model is on a GPU."""
+
+    what: str
+    path: tuple[str, ...]
+    unit: str
+    most: float
+    on_gpu: float | None = None
+
+
+GOALS = (
+    Goal("model step, p50", ("step_ms", "p50"), "ms", 1.0, 0.5),
+    Goal("step after 16384 events over after 128", ("context", "ratio"), "", 1.1),
+    Goal("going back over two beats, p50", ("rollback_us", "p50"), "us", 100.0),
+    Goal("in to out, added to an echo, p50", ("in_out_ms", "added", "p50"), "ms", 5.0),
+    Goal("memory of all processes", ("rss_mb",), "MB", 400.0),
+)
+
+
+def run(config: Config, json_file: Path | None, effort: Effort = Effort()) -> None:
+    """Measure, print a table, and write the figures to `json_file`. Raises `UserError`: no model, no place to write."""
+    if json_file is not None:
+        check_writable(json_file)
+    figures = measure(config, effort)
+    Console().print(table(figures))
+    if json_file is not None:
+        write_bytes(json_file, (json.dumps(figures, indent=2) + "\n").encode())
+        print(f"{json_file} is written")
+
+
+def measure(config: Config, effort: Effort) -> dict[str, Any]:
+    """The figures. Prints what it is about while it runs, on standard error."""
+    overrides = {"model.provider": config.model.provider, "model.file": str(model_path(config).resolve())}
+
+    def load(slots: int = 96) -> Stepper:
+        return Stepper.load(model_path(config), config.model.provider, threads=1, slots=slots)
+
+    _say("loading the model")
+    stepper = load()
+    if stepper.notice:
+        _say(stepper.notice)
+    steps = bench_model.duet_steps(config, stepper)
+    _say(f"{effort.steps} steps, as in a duet")
+    step_ns = bench_model.step_times(stepper, steps, effort.steps)
+    _say(f"steps after {', '.join(map(str, bench_model.CONTEXTS))} events")
+    context_ns = bench_model.context_times(lambda: load(slots=8), steps, effort.context_runs)
+    medians = {context: float(np.median(times)) for context, times in context_ns.items()}
+    _say("going back")
+    rollback_ns = bench_model.rollback_times(config, stepper, effort.rollbacks)
+    _say(f"in to out, {effort.pairs} notes through memory ports")
+    live = {**overrides, **bench_live.IN_OUT}
+    in_out = bench_live.answer(bench_live.child("in_out", live, pairs=effort.pairs))
+    _say("in to out through JACK, where there is a server")
+    through_jack = bench_jack.measure(live, effort.pairs)
+    _say(f"a session of {effort.seconds:g} s")
+    session = bench_live.answer(
+        bench_live.child("session", {**overrides, "mode.name": "accompany"}, seconds=effort.seconds)
+    )
+    return {
+        "step_ms": percentiles(step_ns, MS, "p50", "p99", "max"),
+        "context": {
+            **{str(context): round(median / MS, 4) for context, median in medians.items()},
+            "ratio": round(medians[bench_model.CONTEXTS[-1]] / medians[bench_model.CONTEXTS[0]], 4),
+        },
+        "rollback_us": percentiles(rollback_ns, US, "p50", "p99"),
+        "in_out_ms": _in_out(in_out),
+        **({"in_out_jack_ms": _in_out(through_jack)} if through_jack and through_jack["echo"] else {}),
+        "schedule_error_ms": percentiles(session["schedule_error"], MS, "p50", "p99", "max"),
+        "rss_mb": round(sum(session["rss_mb"].values()), 1),
+        "provider": stepper.provider,
+        "model": stepper.contract.name,
+        "machine": machine(),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _in_out(times: dict[str, list[int]]) -> dict[str, dict[str, float]]:
+    added = np.asarray(times["antiphon"]) - np.asarray(times["echo"])
+    return {name: percentiles(ns, MS, "p50", "p99") for name, ns in {**times, "added": added}.items()}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    commit = ""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        root = Path(__file__).resolve().parents[2]
+        if (root / ".git").exists():
+            said = subprocess.run(
+                ["git", "-C", str(root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+            )
+            commit = said.stdout.strip()
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count() or 1,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "onnxruntime": ort.__version__,
+        "commit": commit,
+    }
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def table(figures: dict[str, Any]) -> Table:
+    """The figures with the goals beside those that have one."""
+    where = figures["machine"]
+    title = f"{figures['model']} on {figures['provider']}; {where['cpu']}, {where['cores']} cores"
+    shown = Table(title=title, title_justify="left", show_edge=False)
+    for heading, side in (("", "left"), ("measured", "right"), ("goal", "right"), ("", "left")):
+        shown.add_column(heading, justify=side)  # type: ignore[arg-type]  # "left" and "right" are what it takes
+    for goal in GOALS:
+        value: Any = figures
+        for key in goal.path:
+            value = value[key]
+        most = goal.on_gpu if goal.on_gpu is not None and figures["provider"] == "cuda" else goal.most
+        met = "[green]met" if value <= most else "[red]not met"
+        shown.add_row(goal.what, f"{value:.2f} {goal.unit}", f"<= {most:g} {goal.unit}", met)
+    for name, label in (
+        ("step_ms", "model step"),
+        ("in_out_ms", "in to out"),
+        ("in_out_jack_ms", "in to out through JACK"),
+        ("schedule_error_ms", "schedule error, model running"),
+    ):
+        if name not in figures:
+            continue
+        parts = figures[name].items()
+        for part, values in [("", figures[name])] if name not in ("in_out_ms", "in_out_jack_ms") else parts:
+            listed = ", ".join(f"{key} {value:.2f}" for key, value in values.items())
+            shown.add_row(f"{label}{f', {part}' if part else ''}", f"{listed} ms")
+    return shown
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,155 @@
+"""Export of a tiny random model: both operator sets, 8 bits, what the file says of itself, and how errors are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from export.__main__ import export, main, random_decoder
+from export.convert import contract_of, to_onnx
+from export.nats import MOST_NATS, nats_difference
+from export.parity import STEPS, check, legal_events
+from export.quantise import BLOCK, quantise, to_blocks
+from models.decoder import Decoder
+from models.windows import CENSORED, EXACT
+from realtime.contract import LOGITS, METADATA_KEY, Contract
+from realtime.io.stepper import Stepper
+from realtime.vocabulary import HEADS
+
+VARIANTS = [("fused", "fp32"), ("native", "fp32"), ("fused", "int8"), ("native", "int8")]
+
+
+@pytest.fixture(scope="session")
+def decoder() -> Decoder:
+    return random_decoder("tiny", 0)
+
+
+@pytest.fixture(scope="session")
+def files(decoder: Decoder, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """Every variant of the tiny model, unchecked."""
+    folder = tmp_path_factory.mktemp("export")
+    made = {}
+    for operators in ("fused", "native"):
+        model = to_onnx(decoder, contract_of(decoder, "tiny", operators, "fp32", "none"))
+        for weights, content in (("fp32", model), ("int8", quantise(model))):
+            made[operators, weights] = folder / f"{operators}-{weights}.onnx"
+            made[operators, weights].write_bytes(content.SerializeToString())
+    return made
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids="-".join)
+def test_parity(decoder: Decoder, files: dict[tuple[str, str], Path], variant: tuple[str, str]) -> None:
+    parity = check(decoder, files[variant])
+    assert parity.problems(variant[1]) == []
+    assert parity.beats
+    if variant[1] == "int8":
+        assert parity.logit_error < 0.1 and parity.changed < 0.1 * STEPS * len(HEADS)
+
+
+def test_parity_tells_another_model(files: dict[tuple[str, str], Path]) -> None:
+    problems = check(random_decoder("tiny", 1), files["fused", "fp32"]).problems("fp32")
+    assert len(problems) == 2, problems
+
+
+def test_fused_and_native_draw_the_same(files: dict[tuple[str, str], Path]) -> None:
+    """Any temperature, top-k, top-p, bias and noise: one noise, one note."""
+    rng = np.random.default_rng(2)
+    fused, native = (Stepper.load(files[operators, "fp32"], "cpu", slots=2) for operators in ("fused", "native"))
+    for event, held in zip(*legal_events(rng, 200), strict=True):
+        sampling = np.stack([rng.uniform(0, 2, 5), rng.integers(0, 140, 5), rng.uniform(0, 1, 5)], 1)
+        bias = np.where(rng.random(LOGITS) < 0.3, -1e9, rng.normal(size=LOGITS))
+        inputs = (event, held, rng.uniform(0, 24, 128), bias, sampling, rng.random(5))
+        ours, theirs = fused.step(*inputs), native.step(*inputs)
+        assert ours[0].tolist() == theirs[0].tolist()
+        np.testing.assert_allclose(ours[1], theirs[1], atol=1e-4)
+
+
+def test_native_needs_no_operators_but_the_standards(files: dict[tuple[str, str], Path]) -> None:
+    for weights in ("fp32", "int8"):
+        model = onnx.load(files["native", weights])
+        onnx.checker.check_model(model, full_check=True)
+        assert {node.domain for node in model.graph.node} == {""}
+    fused = {node.op_type for node in onnx.load(files["fused", "fp32"]).graph.node if node.domain == "com.microsoft"}
+    assert "LinearAttention" in fused
+
+
+def test_8_bits_are_small(files: dict[tuple[str, str], Path]) -> None:
+    size = {weights: files["fused", weights].stat().st_size for weights in ("fp32", "int8")}
+    assert size["int8"] < 0.5 * size["fp32"]
+
+
+def test_nats_difference(decoder: Decoder, files: dict[tuple[str, str], Path]) -> None:
+    rng = np.random.default_rng(3)
+    events, held = legal_events(rng, 2 * 40)
+    windows = {
+        "events": events.reshape(2, 40, 9),
+        "held": held.reshape(2, 40, 256),
+        "targets": rng.integers(0, list(HEADS.values()), (2, 40, 5)),
+        "kind": rng.choice([EXACT, CENSORED], (2, 40)),
+        "turn": np.ones((2, 40), np.float32),
+        "note": (rng.random((2, 40)) < 0.7).astype(np.float32),
+    }
+    batch = {name: torch.from_numpy(x) for name, x in windows.items()}
+    nats, more = nats_difference(decoder, files["fused", "fp32"], batch)
+    assert nats > 1 and abs(more) < 1e-5
+    assert abs(nats_difference(decoder, files["fused", "int8"], batch)[1]) < MOST_NATS
+
+
+def test_blocks() -> None:
+    weight = np.random.default_rng(4).normal(size=(2 * BLOCK, 7)).astype(np.float32)
+    weight[:, 3] = 0
+    integers, scales = to_blocks(weight)
+    assert integers.dtype == np.int8 and scales.shape == (2, 7)
+    assert np.all(np.abs(integers * scales.repeat(BLOCK, 0) - weight) <= 0.501 * scales.repeat(BLOCK, 0))
+    with pytest.raises(ValueError, match="multiple"):
+        to_blocks(weight[:-1])
+
+
+def test_command_line_writes_a_whole_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "tiny.onnx"
+    assert main(["--random", "tiny", "-o", str(out), "--weights", "int8"]) == 0
+    assert "all-masked heads give BEAT" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [out], "one file, no data beside it, nothing half-written"
+    content = out.read_bytes()
+    assert b".py" not in content and str(Path.cwd()).encode() not in content
+    contract = Contract.from_json({p.key: p.value for p in onnx.load(out).metadata_props}[METADATA_KEY])
+    assert (contract.name, contract.operators, contract.weights) == ("random-tiny", "fused", "int8")
+    assert (contract.d_model, contract.layers, contract.heads) == (64, 2, 1)
+
+
+def test_no_file_without_parity(tmp_path: Path) -> None:
+    decoder = random_decoder("tiny", 0)
+    decoder.dropout.p = 0.5
+    decoder.train()  # its own torch form is now another function at each call
+    contract = contract_of(decoder, "tiny", "fused", "fp32", "none")
+    report, problems = export(decoder, contract, tmp_path / "x.onnx")
+    assert report and problems
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["RUN", "-o", "OUT"], "RUN: not a training run"),
+        (["--random", "huge", "-o", "OUT"], "tiny"),
+        (["-o", "OUT"], "RUN"),
+        (["--random", "tiny"], "--out"),
+        (["--random", "tiny", "-o", "nowhere/x.onnx"], "cannot be written"),
+    ],
+)
+def test_error_is_one_line(
+    arguments: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err and captured.err.count("\n") == 1 and not captured.out
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,134 @@
+"""One contract for every layer: whole = chunked = stepwise, outputs, states and gradients; nothing looks ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.decoder import SIZES, Decoder
+from models.layers import Block, LinearAttention, ShortConv, SwiGLU, attend
+from realtime.vocabulary import FIELDS, HELD
+
+T = 37
+TOLERANCE = 1e-4
+CUTS = {"two": [20], "uneven": [1, 11, 12, 30], "steps": list(range(1, T))}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer, what it eats ((B, T, ...) tensors), and how it is called: (layer, inputs, state, chunk) -> (y, state)."""
+
+    make: Callable[[], nn.Module]
+    inputs: Callable[[torch.Generator], list[Tensor]]
+    call: Callable[[Any, list[Tensor], Any, int], tuple[Tensor, Any]]
+
+
+def signal(channels: int) -> Callable[[torch.Generator], list[Tensor]]:
+    return lambda g: [torch.randn(2, T, channels, generator=g)]
+
+
+def music(g: torch.Generator) -> list[Tensor]:
+    ids = [torch.randint(0, size, (2, T), generator=g) for size in FIELDS.values()]
+    return [torch.stack(ids, -1), (torch.rand(2, T, HELD, generator=g) < 0.02).float()]
+
+
+CASES = {
+    "ShortConv": Case(lambda: ShortConv(24), signal(24), lambda f, x, s, chunk: f(*x, s)),
+    "LinearAttention": Case(lambda: LinearAttention(128), signal(128), lambda f, x, s, chunk: f(*x, s, chunk)),
+    "SwiGLU": Case(lambda: SwiGLU(64), signal(64), lambda f, x, s, chunk: (f(*x), None)),
+    "Block": Case(lambda: Block(128, 0.0), signal(128), lambda f, x, s, chunk: f(*x, s, chunk)),
+    "Decoder": Case(lambda: Decoder(SIZES["tiny"]), music, lambda f, x, s, chunk: f.trunk(*x, s, chunk)),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[nn.Module, list[Tensor], Case]:
+    torch.manual_seed(3)
+    found = CASES[request.param]
+    layer = found.make()
+    with torch.no_grad():  # weights that start near zero would hide a difference
+        for parameter in layer.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return layer, found.inputs(torch.Generator().manual_seed(4)), found
+
+
+def tensors(state: Any) -> list[Tensor]:
+    """The tensors in a state, whatever its nesting."""
+    if state is None:
+        return []
+    return [state] if isinstance(state, Tensor) else [x for part in state for x in tensors(part)]
+
+
+def run(
+    layer: nn.Module, inputs: list[Tensor], case: Case, cuts: list[int], chunk: int
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The sequence cut at `cuts`, the state handed on: ([outputs, final states], gradients of parameters and inputs)."""
+    layer.zero_grad()
+    inputs = [x.clone().requires_grad_(x.is_floating_point()) for x in inputs]
+    state, outputs = None, []
+    for start, end in zip([0, *cuts], [*cuts, T], strict=True):
+        y, state = case.call(layer, [x[:, start:end] for x in inputs], state, chunk)
+        outputs.append(y)
+    y = torch.cat(outputs, 1)
+    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(5))
+    (y * weight).mean().backward()
+    leaves = [*layer.parameters(), *(x for x in inputs if x.requires_grad)]
+    gradients = [x.grad for x in leaves if x.grad is not None]
+    return [x.detach() for x in (y, *tensors(state))], gradients
+
+
+@pytest.mark.parametrize("cuts", CUTS)
+@pytest.mark.parametrize("chunk", [1, 8, 64])
+def test_whole_is_chunked_is_stepwise(case: tuple[nn.Module, list[Tensor], Case], cuts: str, chunk: int) -> None:
+    layer, inputs, how = case
+    whole, whole_gradients = run(layer, inputs, how, [], 64)
+    parts, parts_gradients = run(layer, inputs, how, CUTS[cuts], chunk)
+    assert len(parts_gradients) == len(whole_gradients) > 0
+    for a, b in zip(parts, whole, strict=True):
+        torch.testing.assert_close(a, b, rtol=TOLERANCE, atol=TOLERANCE)
+    for a, b in zip(parts_gradients, whole_gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=TOLERANCE * float(b.abs().max()))
+
+
+def test_causal(case: tuple[nn.Module, list[Tensor], Case]) -> None:
+    layer, inputs, how = case
+    now = 20
+    other = [torch.cat([x[:, :now], x[:, now:].flip(1)], 1) for x in inputs]
+    for chunk in (8, 64):
+        y, _ = how.call(layer, inputs, None, chunk)
+        z, _ = how.call(layer, other, None, chunk)
+        torch.testing.assert_close(y[:, :now], z[:, :now], rtol=0, atol=1e-6)
+        assert not torch.allclose(y[:, now:], z[:, now:])
+
+
+def test_every_parameter_of_the_decoder_learns() -> None:
+    torch.manual_seed(6)
+    decoder = Decoder(SIZES["tiny"])
+    events, held = music(torch.Generator().manual_seed(7))
+    logits, _ = decoder(events, held, events[..., :5] % 10)
+    sum(x.square().mean() for x in logits).backward()  # type: ignore[union-attr]
+    for name, parameter in decoder.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 16, 64])
+def test_attend_is_the_recurrence(chunk: int) -> None:
+    """Against S = exp(g) S + k v^T, y = S^T q, written out in float64; decays from none to nearly total."""
+    rng = np.random.default_rng(8)
+    B, H, length, d = 2, 3, 50, 8
+    q, k, v = rng.normal(size=(3, B, H, length, d))
+    log_decay = -rng.choice([0.0, 1e-3, 0.1, 1.0, 3.0], (B, H, length))
+    state = rng.normal(size=(B, H, d, d))
+    expected, S = np.empty((B, H, length, d)), state.copy()
+    for t in range(length):
+        S = np.exp(log_decay[:, :, t, None, None]) * S + k[:, :, t, :, None] * v[:, :, t, None, :]
+        expected[:, :, t] = np.einsum("bhkv,bhk->bhv", S, q[:, :, t])
+    y, after = attend(*(torch.tensor(x, dtype=torch.float32) for x in (q, k, v, log_decay, state)), chunk)
+    np.testing.assert_allclose(y.numpy(), expected, rtol=TOLERANCE, atol=TOLERANCE)
+    np.testing.assert_allclose(after.numpy(), S, rtol=TOLERANCE, atol=TOLERANCE)
