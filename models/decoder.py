@@ -104,9 +104,7 @@ class Decoder(nn.Module):
             for _ in self.blocks
         ]
 
-    def trunk(
-        self, events: Tensor, held: Tensor, state: State | None = None, chunk: int = 64
-    ) -> tuple[Tensor, State]:
+    def trunk(self, events: Tensor, held: Tensor, state: State | None = None, chunk: int = 64) -> tuple[Tensor, State]:
         """events: (B, T, 9) ids; held: (B, T, 256) flags. Returns h (B, T, d) and the state after the last event."""
         pitch = events[..., 2]
         x = self.held(held.to(self.held.weight.dtype))

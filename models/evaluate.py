@@ -105,9 +105,7 @@ def evaluate(pack: Pack, splits: list[str], model: Path) -> dict[str, Any]:
     report: dict[str, Any] = {}
     for split in splits:
         rows = pack.rows(split)
-        scores = {
-            name: [score(pack[i]) for i in track(rows, f"{split}: {name}")] for name, score in scorers.items()
-        }
+        scores = {name: [score(pack[i]) for i in track(rows, f"{split}: {name}")] for name, score in scorers.items()}
         notes = np.array([(stream_of(pack[i]).is_note).sum() for i in rows])
         sources = np.array([pack.table[i]["source"] for i in rows])
         report[split] = {}
@@ -122,7 +120,9 @@ def evaluate(pack: Pack, splits: list[str], model: Path) -> dict[str, Any]:
 
 def run() -> None:
     """Command line; see the module's docstring."""
-    p = Parser(prog="python -m models.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = Parser(
+        prog="python -m models.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("--data", type=Path, required=True, help="folder with manifest.csv and its zips")
     p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
     p.add_argument("--split", choices=("valid", "test"), help="both where it is not given")

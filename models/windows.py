@@ -20,7 +20,14 @@ from realtime.vocabulary import BEAT, BEAT_EVENT, DRUMS, DURATION_TICKS, MELODY,
 
 ROLE_SHARES = {Role.COMPOSE: 0.25, Role.CONTINUE: 0.25, Role.TRADE: 0.25, Role.ACCOMPANY: 0.20, Role.HARMONISE: 0.05}
 LAGS_TICKS = (0, 1, 2, 3, 6)
-SOURCE_WEIGHTS = {"groove": 0.5, "openscore_quartets": 0.7, "freedoom": 0.6, "pop909": 1.3, "openewld": 2.0, "openhymnal": 1.5}
+SOURCE_WEIGHTS = {
+    "groove": 0.5,
+    "openscore_quartets": 0.7,
+    "freedoom": 0.6,
+    "pop909": 1.3,
+    "openewld": 2.0,
+    "openhymnal": 1.5,
+}
 """How often a bar of a source is drawn, relative to the other sources' bars. Small tuneful sets count for more; the long
 quartets and the one-bar patterns of drums and game loops for less. A source that is not named counts 1."""
 
@@ -47,7 +54,9 @@ class Augment:
 NONE = Augment(False, 0.0, 0.0, 0.0, 0.0, False)
 
 
-def deal(rng: np.random.Generator, role: Role, notes: np.ndarray, bars: np.ndarray) -> tuple[np.ndarray, np.ndarray, Role]:
+def deal(
+    rng: np.random.Generator, role: Role, notes: np.ndarray, bars: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Role]:
     """Deal notes to player and model: (is_player (N,), turn edges in ticks, the role that was possible).
 
     The turn edges e0 < e1 < ... say whose turn it is where turns alternate: the player's before e0, the model's up to e1,
@@ -81,7 +90,9 @@ def deal(rng: np.random.Generator, role: Role, notes: np.ndarray, bars: np.ndarr
     return everyone, none, Role.COMPOSE
 
 
-def _perturb(rng: np.random.Generator, notes: np.ndarray, player: np.ndarray, augment: Augment) -> tuple[np.ndarray, np.ndarray]:
+def _perturb(
+    rng: np.random.Generator, notes: np.ndarray, player: np.ndarray, augment: Augment
+) -> tuple[np.ndarray, np.ndarray]:
     """What a live player does to the score: notes missing, early and late; all parts from one keyboard; another key."""
     if augment.transpose:
         lowest, highest = notes["pitch"].min(), notes["pitch"].max()
@@ -101,7 +112,12 @@ def _perturb(rng: np.random.Generator, notes: np.ndarray, player: np.ndarray, au
 
 
 def window(
-    piece: Piece, length: int, rng: np.random.Generator, augment: Augment, role: Role | None = None, bar: int | None = None
+    piece: Piece,
+    length: int,
+    rng: np.random.Generator,
+    augment: Augment,
+    role: Role | None = None,
+    bar: int | None = None,
 ) -> dict[str, np.ndarray]:
     """One window of `length` events, padded at the end with weight 0.
 
@@ -153,14 +169,18 @@ def _assemble(
 
     # One row an event, notes first and then beats, put in stream order.
     tick = np.concatenate([onset, beats["start"].astype(np.int64)])
-    source = np.concatenate([np.where(player, 1, 2) if role == Role.HARMONISE else np.where(player, 2, 1), np.zeros(b, int)])
+    source = np.concatenate(
+        [np.where(player, 1, 2) if role == Role.HARMONISE else np.where(player, 2, 1), np.zeros(b, int)]
+    )
     part = np.concatenate([notes["part"] + MODEL_PART * ~player, np.full(b, BEAT_EVENT.part)]).astype(np.int64)
     pitch = np.concatenate([notes["pitch"], np.full(b, BEAT_EVENT.pitch)]).astype(np.int64)
     duration = np.concatenate([np.where(player, OPEN, duration_class), np.full(b, BEAT_EVENT.duration)])
     velocity = np.concatenate([notes["velocity"] >> 2, np.full(b, BEAT_EVENT.velocity)])
     end = np.concatenate([release, np.full(b, -1)])
     order = np.lexsort((pitch, part, source, tick))
-    order = order[tick[order] < beats["start"][-1] + beats["length"][-1]][: length + 1]  # a lag may lead past the last beat
+    order = order[tick[order] < beats["start"][-1] + beats["length"][-1]][
+        : length + 1
+    ]  # a lag may lead past the last beat
     tick, source, part, pitch, duration, velocity, end = (
         x[order] for x in (tick, source, part, pitch, duration, velocity, end)
     )
@@ -192,7 +212,9 @@ def _assemble(
     nxt = slice(1, None)
     kind = np.where(is_player[nxt], CENSORED, EXACT)
     own = ~is_beat[nxt] & ~is_player[nxt]
-    after = 0 if role == Role.HARMONISE else 1  # at equal ticks the model's come first: what arrives says "later than this"
+    after = (
+        0 if role == Role.HARMONISE else 1
+    )  # at equal ticks the model's come first: what arrives says "later than this"
     target_time = np.where(is_player[nxt], np.minimum(time[nxt] + after, BEAT), time[nxt])
     targets = np.stack([target_time, part[nxt], pitch[nxt], duration[nxt], velocity[nxt]], 1)
     targets[:, 1:] *= own[:, None]
@@ -216,7 +238,9 @@ def _assemble(
     return out
 
 
-def _held(tick: np.ndarray, end: np.ndarray, is_player: np.ndarray, pitch: np.ndarray, is_note: np.ndarray) -> np.ndarray:
+def _held(
+    tick: np.ndarray, end: np.ndarray, is_player: np.ndarray, pitch: np.ndarray, is_note: np.ndarray
+) -> np.ndarray:
     """Held-now flags (T, 256) uint8 after each event: player 128, model 128. A new note on a held key ends the old one."""
     who = np.flatnonzero(is_note)
     key = np.where(is_player[who], 0, 128) + pitch[who]
@@ -238,8 +262,17 @@ class Windows(Dataset[dict[str, np.ndarray]]):
     Pieces are drawn by their number of bars and their source's weight.
     """
 
-    def __init__(self, pack: Pack, split: str, length: int, seed: int, augment: Augment, count: int, role: Role | None = None):
-        self.pack, self.length, self.seed, self.augment, self.count, self.role = pack, length, seed, augment, count, role
+    def __init__(
+        self, pack: Pack, split: str, length: int, seed: int, augment: Augment, count: int, role: Role | None = None
+    ):
+        self.pack, self.length, self.seed, self.augment, self.count, self.role = (
+            pack,
+            length,
+            seed,
+            augment,
+            count,
+            role,
+        )
         self.rows = pack.rows(split)
         weight = np.array([pack.table[i]["bars"] * SOURCE_WEIGHTS.get(pack.table[i]["source"], 1.0) for i in self.rows])
         self.cumulative = np.cumsum(weight / weight.sum())

@@ -224,14 +224,20 @@ def panic(
 @app.command()
 def bench(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="write the figures here too")] = None,
+    music: Annotated[bool, typer.Option("--music", help="what it plays: key, grid, register, rests, endings")] = False,
     provider: Provider = None,
     model: ModelFile = None,
 ) -> None:
-    """Measure: model step, context, going back, in to out, schedule error, memory."""
-    given = {"provider": provider, "model": model}
-    from realtime.io.bench import run
+    """Measure: model step, context, going back, in to out, schedule error, memory; with --music, what it plays."""
+    settings = configuration(None, {"provider": provider, "model": model})
+    if music:
+        from realtime.io import bench_music
 
-    run(configuration(None, given), json_file)
+        bench_music.run(settings, json_file)
+    else:
+        from realtime.io import bench
+
+        bench.run(settings, json_file)
 
 
 def say(line: str) -> None:

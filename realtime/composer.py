@@ -54,6 +54,8 @@ FREE = -(1 << 40)
 """A release tick long past: the pitch is free."""
 HELD_TICKS = 384
 """The longest an answer sounds if the key it answers never goes up."""
+LONGEST_REST = 16 * 96
+"""Ticks. Of a longer silence the model hears only the end: an hour's rest must not take seconds to catch up with."""
 
 
 class Stepper(Protocol):
@@ -94,6 +96,8 @@ class _Past(NamedTuple):
     event: Event
     nth: int
     """How many events at this tick came before."""
+    keys: np.ndarray
+    """The player's keys that were down, (128,) bool."""
     release: np.ndarray
     """Absolute tick at which each of Antiphon's pitches is free, (128,) int64."""
     made: int
@@ -126,12 +130,20 @@ class Composer:
         self._turn: Turn | None = None
         self._floor = 0
         self._generation = -1
+        self._start = 0
         self._past: deque[_Past] = deque()
         self._choice = np.array(BEAT_EVENT)
+        self._answered: int | None = None
         self._answers: dict[int, list[int]] = {}
         self._step_ns: list[int] = []
         self._rejected = 0
-        self._relocate(0)
+
+    def warm_up(self) -> None:
+        """Take a step and forget it: a model's first run takes longer than the others."""
+        self._begin()
+        self._past.clear()
+        self._step_ns.clear()
+        self._stepper.reset()
 
     def handle(self, request: Request, limit: Callable[[], int | None] = lambda: None) -> Iterator[Reply]:
         """Answer one request, note by note.
@@ -157,48 +169,61 @@ class Composer:
 
     def _go_back(self, plan: Plan) -> None:
         """Back to the last event before the boundary; on from there with what was played, under the new plan's masks."""
+        goes_on = plan.turn is not None and plan.turn == self._turn and not plan.turn.voices
+        self._generation, self._role, self._turn, self._floor = plan.generation, plan.role, plan.turn, plan.boundary
+        if not self._past:
+            self._begin()
+        # The event that is gone back to may have to be fed again, so the ring must still know the state before it.
         while (
             len(self._past) > 1
             and self._past[-1].tick >= plan.boundary
-            and self._past[-2].position >= self._stepper.oldest
+            and self._past[-2].position > self._stepper.oldest
         ):
             self._past.pop()
         last = self._past[-1]
         self._stepper.rewind(last.position)
         release = np.minimum(last.release, plan.boundary) if plan.silence else last.release
-        self._past[-1] = last = last._replace(release=release, made=0)
-        self._generation, self._role, self._turn, self._floor = plan.generation, plan.role, plan.turn, plan.boundary
+        self._past[-1] = last = last._replace(release=release, made=last.made if goes_on else 0)
+        self._answered = None
         if plan.played is not None:
             self._take_in(plan.played)
+            self._answered = plan.played.pitch
         if plan.turn is not None:
             self._advance_to(max(plan.turn.start, self._past[-1].tick))
             if self._past[-1] is last:  # nothing was fed: what follows has to be drawn anew, under these masks
                 self._past.pop()
                 self._stepper.rewind(last.position - 1)
-                self._feed(last.event, last.tick, last.beat, last.release, nth=last.nth, made=0)
+                self._feed(last.event, last.tick, last.beat, last.release, again=last)
 
     def _take_in(self, note: PlayerNote) -> None:
         """The player's key went down."""
-        self._keys_down[note.pitch] = True
         tick = max(note.tick, self._past[-1].tick)
         self._advance_to(tick)
+        self._keys_down[note.pitch] = True
         beat = self._past[-1].beat
         event = Event(tick - beat.start, note.part, note.pitch, OPEN, velocity_index(note.velocity))
         self._feed(event, tick, beat, self._past[-1].release)
 
     def _key_up(self, tick: int, pitch: int) -> None:
         """The player's key went up: the next step sees it in the held-now vector. Its answers end with it."""
+        if self._past:
+            self._advance_to(tick - 1)  # the beats that it was still held in
         self._keys_down[pitch] = False
         for answer in self._answers.pop(pitch, ()):
-            self._past[-1].release[answer] = tick
+            for past in self._past:
+                past.release[answer] = min(past.release[answer], tick)
 
     def _relocate(self, tick: int) -> None:
-        """Time goes on from another tick, in silence: begin its beat. What was heard before stays in the state."""
+        """Time goes on from another tick, in silence. What was heard before stays in the state."""
         self._keys_down[:] = False
         self._turn = None
         self._answers.clear()
         self._past.clear()
-        beat = self._grid.beat_at(tick)
+        self._start = tick
+
+    def _begin(self) -> None:
+        """Feed the beat where time begins. It waits for the first plan, whose role it has like all that follows."""
+        beat = self._grid.beat_at(self._start)
         self._feed(BEAT_EVENT, beat.start, beat, np.full(128, FREE))
 
     # --- what to play ---
@@ -228,9 +253,9 @@ class Composer:
             release[choice.pitch] = onset + ticks
             note = ModelNote(onset, choice.pitch, velocity_of(choice.velocity), ticks, choice.part - MODEL_PART)
             yield Proposed(self._generation, note)
-            if turn.voices:
-                self._answers.setdefault(self._past[-1].event.pitch, []).append(choice.pitch)
-            self._feed(choice, onset, last.beat, release, made=last.made + 1)
+            if self._answered is not None and turn.voices:
+                self._answers.setdefault(self._answered, []).append(choice.pitch)
+            self._feed(choice, onset, last.beat, release, notes=1)
             if turn.voices and last.made + 1 >= turn.voices:
                 break
         yield Reached(self._generation, until, tuple(self._step_ns), self._rejected)
@@ -240,21 +265,24 @@ class Composer:
     def _advance_to(self, tick: int) -> None:
         """Feed the BEATs up to the beat around `tick`."""
         while (last := self._past[-1]).beat.start + last.beat.length <= tick:
-            start = last.beat.start + last.beat.length
+            start = max(last.beat.start + last.beat.length, self._grid.bar_start(tick - LONGEST_REST))
             self._feed(BEAT_EVENT, start, self._grid.beat_at(start), last.release)
 
     # --- one step ---
 
     def _feed(
-        self, event: Event, tick: int, beat: Beat, release: np.ndarray, nth: int | None = None, made: int | None = None
+        self, event: Event, tick: int, beat: Beat, release: np.ndarray, notes: int = 0, again: _Past | None = None
     ) -> None:
-        """Feed one event to the model and keep what it draws next; everything goes through here."""
-        before = self._past[-1] if self._past else None
-        if nth is None:
+        """Feed one event to the model and keep what it draws next; everything goes through here. `notes`: 1 if it is a note
+        of this turn's; `again`: how it was fed before."""
+        if again is not None:
+            keys, nth, made = again.keys, again.nth, again.made
+        else:
+            before = self._past[-1] if self._past else None
+            keys = self._keys_down.copy()
             nth = before.nth + 1 if before is not None and before.tick == tick else 0
-        if made is None:
-            made = before.made if before is not None else 0
-        held = np.concatenate([self._keys_down, release > tick]).astype(np.float32)
+            made = before.made + notes if before is not None else 0
+        held = np.concatenate([keys, release > tick]).astype(np.float32)
         progress = 0.0
         turn = self._turn
         if turn is not None and turn.end is not None:
@@ -272,10 +300,10 @@ class Composer:
             ),
         )
         self._step_ns.append(self._clock_ns() - started)
-        self._past.append(_Past(self._stepper.position, tick, beat, event, nth, release, made))
+        self._past.append(_Past(self._stepper.position, tick, beat, event, nth, keys, release, made))
         while self._past[0].position < self._stepper.oldest:
             self._past.popleft()
-        if not self._is_legal(choice, bias):
+        if not self._is_legal(choice, bias, release - beat.start):
             self._rejected += 1
             choice = np.array(BEAT_EVENT)
         self._choice = choice
@@ -294,8 +322,8 @@ class Composer:
         else:
             allowed &= (at >= self._floor) & (at < beat.start + beat.length)
             if turn.end is not None:
-                allowed &= at < turn.end
-            allowed &= (release[:, None] > at[None, :]).sum(0) < self._constraints.max_notes
+                allowed &= at + self._constraints.min_duration <= turn.end
+        allowed &= (release[:, None] > at[None, :]).sum(0) < self._constraints.max_notes
         time[:BEAT][~allowed] = MASKED
         if made == 0 and self._role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
             time[BEAT] = MASKED  # an answer comes in with its turn; later it may rest as it likes
@@ -303,11 +331,14 @@ class Composer:
             bias[SLICES["pitch"]][self._keys_down] = MASKED
         return bias
 
-    def _is_legal(self, choice: np.ndarray, bias: np.ndarray) -> bool:
-        """Whether a draw is a BEAT, or a note of which no field is masked."""
+    def _is_legal(self, choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> bool:
+        """Whether a draw is a BEAT, or a note of which no field is masked and whose pitch is free by then."""
         if choice[0] == BEAT:
             return True
-        return all(
-            0 <= int(drawn) < size and bias[SLICES[name]][int(drawn)] > MASKED / 2
-            for drawn, (name, size) in zip(choice, HEADS.items(), strict=True)
+        return (
+            all(
+                0 <= drawn < size and bias[SLICES[name]][int(drawn)] > MASKED / 2  # NaN is in no range
+                for drawn, (name, size) in zip(choice, HEADS.items(), strict=True)
+            )
+            and release[int(choice[2])] <= choice[0]
         )

@@ -120,7 +120,9 @@ class Mode(Section):
 
 
 class Play(Section):
-    part: Part | None = Field(default=None, description="null: the tune, or the accompaniment in accompany and harmonise")
+    part: Part | None = Field(
+        default=None, description="null: the tune, or the accompaniment in accompany and harmonise"
+    )
     player_part: Part = Field(default="melody", description="what the player plays")
     channel: int = Field(default=1, ge=1, le=16, description="MIDI channel of the answer")
     key: Annotated[Key | None, BeforeValidator(parse_key)] = None

@@ -103,7 +103,7 @@ class Engine:
         self._planned_until = 0
         self._generation = 0
         self._final = _LONG_AGO  # the last plan's boundary
-        self._boundaries: list[tuple[int, int]] = []  # (generation, boundary) of recent plans
+        self._boundaries: list[tuple[int, int]] = []  # (generation, boundary) of plans that are not complete yet
         self._answers: dict[int, _Answer] = {}  # by generation
         self._decided_pulse = _LONG_AGO
         self._told_tempo = tempo_bin(settings.bpm)
@@ -165,6 +165,9 @@ class Engine:
         """Change the mode while playing: the turn in progress ends here, what already sounds ends as planned."""
         if name == self.mode_name:
             return
+        if not self.rolling:
+            self.mode_name = name
+            return
         pulse = self.tempo.pulse_at(now_ns)
         self._decide_until(pulse)
         self._drop_turn(self._boundary(now_ns))
@@ -176,6 +179,7 @@ class Engine:
         self._requests.clear()
         self._turn = None
         self._generation += 1
+        self._told_tempo = tempo_bin(self.settings.bpm)
         if self.rolling:
             pulse = self.tempo.pulse_at(now_ns)
             self._requests.append(Relocate(pulse // PULSES_PER_TICK))
@@ -201,7 +205,11 @@ class Engine:
         if key not in self.player.down:
             return
         self.player.note_off(tick, key)
-        self._requests.append(KeyUp(tick, key[1]))
+        if all(pitch != key[1] for _, pitch in self.player.down):
+            self._requests.append(KeyUp(tick, key[1]))
+            if self._turn is not None:  # planned while the key was down: the model has to hear that it is not
+                boundary = max(self._boundary(self.tempo.ns_at(pulse)), tick + 1)
+                self._plan(boundary, None, self._turn, self._planned_until)
         for answer in self._answers.values():
             if answer.key == key and answer.release_pulse is None:
                 answer.release_pulse = pulse
@@ -245,6 +253,11 @@ class Engine:
         if not isinstance(reply, Proposed):
             self.counts.rejected += reply.rejected
             self.counts.step_ns.extend(reply.step_ns)
+            # Replies come in order: of what was asked before, nothing more will be said.
+            self._boundaries = [made for made in self._boundaries if made[0] > reply.generation]
+            over = [g for g, one in self._answers.items() if g <= reply.generation and one.release_pulse is not None]
+            for generation in over:
+                del self._answers[generation]
             return
         note = reply.note
         if any(made > reply.generation and note.tick >= boundary for made, boundary in self._boundaries):
@@ -262,15 +275,16 @@ class Engine:
         self.scheduler.plan(
             PlannedNote(onset_pulse, channel, note.pitch, note.velocity, duration_pulse, reply.generation)
         )
+        if answer is not None:  # it is due already: from now on it is the ledger that knows when it ends
+            self._collect_due(now_ns)
 
     # --- what goes out ---
 
     def poll(self, now_ns: int) -> list[Sent]:
         """Take the decisions that are due, and return what is to be sent now, in order."""
         if self.rolling:
-            pulse = self.tempo.pulse_at(now_ns)
-            self._decide_until(pulse)
-            self._sends += self.scheduler.due(pulse, pulse - self.tempo.pulse_at(now_ns - self.settings.late_ns))
+            self._decide_until(self.tempo.pulse_at(now_ns))
+            self._collect_due(now_ns)
         sends, self._sends = self._sends, []
         for sent in sends:
             self._echo.sent(sent.message, now_ns)
@@ -287,11 +301,16 @@ class Engine:
         return self.tempo.ns_at(min(pulses)) if pulses else None
 
     def stop(self) -> list[bytes]:
-        """End everything: the note-offs of all that sounds. Nothing is planned any more."""
+        """End everything: what is still to be sent, and the note-offs of all that sounds. Nothing is planned any more."""
         self.scheduler.clear()
         self._turn = None
         self.rolling = False
-        return [*(sent.message for sent in self._sends if midi.is_note_off(sent.message)), *self.ledger.release_all()]
+        sends, self._sends = self._sends, []
+        return [*(sent.message for sent in sends), *self.ledger.release_all()]
+
+    def _collect_due(self, now_ns: int) -> None:
+        pulse = self.tempo.pulse_at(now_ns)
+        self._sends += self.scheduler.due(pulse, pulse - self.tempo.pulse_at(now_ns - self.settings.late_ns))
 
     # --- whose turn it is ---
 
@@ -302,15 +321,13 @@ class Engine:
     def _plan(
         self, boundary: int, note: PlayerNote | None, turn: Turn | None = None, until: int = 0, silence: bool = False
     ) -> None:
-        """A new plan from `boundary` on: what the old one had there is taken back."""
+        """A new plan from `boundary` on: what the old one had there is taken back. With `silence`, all that it had is."""
         self._generation += 1
         self._final = boundary
-        self._boundaries = [*self._boundaries[-15:], (self._generation, boundary)]
-        for old in [g for g, answer in self._answers.items() if answer.release_pulse is not None]:
-            if old < self._generation - 64:
-                del self._answers[old]
+        taken_back = _LONG_AGO if silence else boundary
+        self._boundaries.append((self._generation, taken_back))
         if not (turn is not None and turn.voices):
-            self.counts.retracted += len(self.scheduler.cancel(boundary * PULSES_PER_TICK))
+            self.counts.retracted += len(self.scheduler.cancel(taken_back * PULSES_PER_TICK))
         self._requests.append(Plan(self._generation, boundary, note, self.mode.role, turn, until, silence))
 
     def _drop_turn(self, boundary: int) -> None:

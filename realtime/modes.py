@@ -12,16 +12,19 @@ from typing import Protocol
 from realtime.messages import Turn
 from realtime.vocabulary import BeatGrid, Role
 
+EARLY_TICKS = 3
+"""A note this little before a bar line is meant for the bar after it."""
+
 
 @dataclass(slots=True)
 class PlayerState:
-    """What the player is doing, in ticks. `phrase_tick` is the first note after a rest of at least `rest_ticks`."""
+    """What the player is doing, in ticks. `phrase_tick` is the first note after a rest of at least `rest_ticks`;
+    `trigger_tick` is when Antiphon was called, until the player plays again."""
 
     rest_ticks: int
     down: set[tuple[int, int]] = field(default_factory=set)
     first_tick: int | None = None
     phrase_tick: int | None = None
-    last_on_tick: int | None = None
     last_off_tick: int | None = None
     trigger_tick: int | None = None
 
@@ -31,7 +34,7 @@ class PlayerState:
             self.first_tick = tick
         if self.phrase_tick is None or self.idle_from(tick) is not None:
             self.phrase_tick = tick
-        self.last_on_tick = tick
+        self.trigger_tick = None
         self.down.add(key)
 
     def note_off(self, tick: int, key: tuple[int, int]) -> None:
@@ -53,14 +56,12 @@ class PlayerState:
 class Mode(Protocol):
     """One way of playing together.
 
-    `replans`: a note of the player's during a turn makes Antiphon think again. `yields`: it makes Antiphon stop at once.
+    `yields`: a note of the player's during a turn makes Antiphon stop at once; otherwise it thinks again.
     `voices` > 0: each note is answered on its own onset, by at most so many.
     """
 
     @property
     def role(self) -> Role: ...
-    @property
-    def replans(self) -> bool: ...
     @property
     def yields(self) -> bool: ...
     @property
@@ -79,14 +80,12 @@ class Continue:
 
     max_bars: int
     role = Role.CONTINUE
-    replans = False
     yields = True
     voices = 0
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
-        called = player.trigger_tick
-        if called is not None and called >= (player.last_on_tick or 0):
-            start = grid.next_beat(called + 1)
+        if player.trigger_tick is not None:
+            start = grid.next_beat(player.trigger_tick + 1)
         else:
             rests = player.rests_from()
             if rests is None:
@@ -105,14 +104,13 @@ class Trade:
 
     bars: int
     role = Role.TRADE
-    replans = True
     yields = False
     voices = 0
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         if player.first_tick is None:
             return None
-        start, length = grid.bar_at(player.first_tick)
+        start, length = grid.bar_at(player.first_tick + EARLY_TICKS)
         half = self.bars * length
         start += half + max(tick - start, 0) // (2 * half) * 2 * half
         return Turn(start, start + half)
@@ -126,7 +124,6 @@ class Accompany:
     """Play while the player plays, and think again at each note."""
 
     role = Role.ACCOMPANY
-    replans = True
     yields = False
     voices = 0
 
@@ -146,7 +143,6 @@ class Harmonise:
 
     voices: int
     role = Role.HARMONISE
-    replans = False
     yields = False
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
@@ -162,7 +158,6 @@ class Fixed:
 
     only: Turn
     role = Role.CONTINUE
-    replans = False
     yields = False
     voices = 0
 

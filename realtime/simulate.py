@@ -23,11 +23,17 @@ class Performance:
 
 
 def perform(
-    engine: Engine, composer: Composer, script: Iterable[tuple[int, bytes]], until_ns: int, think_ns: int = 0
+    engine: Engine,
+    composer: Composer,
+    script: Iterable[tuple[int, bytes]],
+    until_ns: int,
+    think_ns: int = 0,
+    loopback_ns: int | None = None,
 ) -> Performance:
     """Play `script`, (host ns, message) in any order, to the engine up to and including `until_ns`, then stop it.
 
     `think_ns` is how long each request takes the composer: its replies arrive that much later, as from a slow machine.
+    `loopback_ns`: the output is wired to the input, and what is sent comes in again that much later.
     """
     performance = Performance()
     serial = 0
@@ -55,6 +61,9 @@ def perform(
                 engine.receive(item, now_ns)  # type: ignore[arg-type]  # the agenda holds messages and replies
         for sent in engine.poll(now_ns):
             performance.sent.append((now_ns, sent.pulse, sent.message))
+            if loopback_ns is not None:
+                serial += 1
+                heapq.heappush(agenda, (now_ns + loopback_ns, serial, sent.message))
         for request in engine.take_requests():
             for reply in composer.handle(request):
                 serial += 1

@@ -1,9 +1,10 @@
-"""What the tests of whole performances share: a model with known behaviour, a way to write tunes, and the one invariant."""
+"""What the tests of whole performances share: a model with known behaviour, ways to write tunes, and the one invariant."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,13 +13,21 @@ from realtime.composer import Composer
 from realtime.constraints import SLICES, Constraints, Sampling
 from realtime.contract import MASKED
 from realtime.engine import Engine, EngineSettings
+from realtime.messages import ModelNote, Proposed, Request
 from realtime.modes import Accompany, Continue, Harmonise, Trade
 from realtime.simulate import Performance, perform
-from realtime.tempo import TempoMap
+from realtime.tempo import PPQN, PULSES_PER_TICK, TempoMap
 from realtime.vocabulary import BEAT, HEADS, BeatGrid
 
 MODES = {"continue": Continue(4), "trade": Trade(2), "accompany": Accompany(), "harmonise": Harmonise(1)}
-BEAT_NS = 500_000_000  # at 120 bpm
+MS = 1_000_000
+BEAT_NS = 500 * MS  # at 120 bpm
+BAR_NS = 4 * BEAT_NS
+BAR_PULSES = 4 * PPQN
+ANYTHING, AS_IT_COMES = Constraints(), Sampling()
+
+Script = list[tuple[int, bytes]]
+SentList = list[tuple[int, int, bytes]]
 
 
 class NoiseStepper:
@@ -29,8 +38,10 @@ class NoiseStepper:
 
     def __init__(self, slots: int = 4096) -> None:
         self.slots = slots
+        self.steps = 0
         self.fed: list[tuple[int, ...]] = []
         self.held: list[np.ndarray] = []
+        self._oldest = 0
 
     @property
     def position(self) -> int:
@@ -38,21 +49,26 @@ class NoiseStepper:
 
     @property
     def oldest(self) -> int:
-        return max(0, len(self.fed) - self.slots + 1)
+        return self._oldest
 
     def step(self, event, held, release, bias, sampling, noise):  # type: ignore[no-untyped-def]
+        self.steps += 1
         self.fed.append(tuple(event))
         self.held.append(held)
-        choice = []
+        self._oldest = max(self._oldest, len(self.fed) - self.slots + 1)
+        return np.array(self.draw(release, bias, noise)), np.zeros(len(HEADS))
+
+    def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+        choice: list[int] = []
         for i, (name, where) in enumerate(SLICES.items()):
             allowed = bias[where] > MASKED / 2
             if name == "pitch" and choice[0] != BEAT:
                 allowed &= release <= choice[0]
             ids = np.flatnonzero(allowed)
             if not len(ids):
-                return np.array([BEAT, 0, 0, 0, 0]), np.zeros(len(HEADS))
+                return [BEAT, 0, 0, 0, 0]
             choice.append(int(ids[int(noise[i] * len(ids))]))
-        return np.array(choice), np.zeros(len(HEADS))
+        return choice
 
     def rewind(self, position: int) -> None:
         assert self.oldest <= position <= self.position
@@ -61,28 +77,90 @@ class NoiseStepper:
     def reset(self) -> None:
         self.fed.clear()
         self.held.clear()
+        self._oldest = 0
+
+
+def settings_of(mode: str, **changes: object) -> EngineSettings:
+    """The defaults, with changes."""
+    return replace(EngineSettings(MODES, mode), **changes)  # type: ignore[arg-type]
+
+
+def composer_of(
+    stepper: NoiseStepper | None = None,
+    constraints: Constraints = ANYTHING,
+    sampling: Sampling = AS_IT_COMES,
+    seed: int = 1,
+    settings: EngineSettings | None = None,
+) -> Composer:
+    """A composer without a model."""
+    settings = settings or settings_of("trade")
+    grid = BeatGrid(settings.bars)
+    return Composer(stepper or NoiseStepper(), constraints, sampling, grid, settings.bpm, seed, lambda: 0)
 
 
 def duet(
-    script: list[tuple[int, bytes]],
+    script: Script,
     until_ns: int,
     mode: str = "trade",
-    constraints: Constraints = Constraints(),
-    sampling: Sampling = Sampling(),
+    constraints: Constraints = ANYTHING,
+    sampling: Sampling = AS_IT_COMES,
     seed: int = 1,
     think_ns: int = 0,
     stepper: NoiseStepper | None = None,
-    **settings: object,
+    loopback_ns: int | None = None,
+    **changes: object,
 ) -> tuple[Performance, Engine]:
     """Play a script with the engine and the composer in simulated time."""
-    chosen = replace(EngineSettings(MODES, mode), **settings)  # type: ignore[arg-type]
-    engine = Engine(chosen, TempoMap(chosen.bpm))
-    grid = BeatGrid(chosen.bars)
-    composer = Composer(stepper or NoiseStepper(), constraints, sampling, grid, chosen.bpm, seed, lambda: 0)
-    return perform(engine, composer, script, until_ns, think_ns), engine
+    settings = settings_of(mode, **changes)
+    engine = Engine(settings, TempoMap(settings.bpm))
+    composer = composer_of(stepper, constraints, sampling, seed, settings)
+    return perform(engine, composer, script, until_ns, think_ns, loopback_ns), engine
 
 
-def tune(pitches: list[int | None], note_ns: int = BEAT_NS, start_ns: int = 0, channel: int = 0) -> list[tuple[int, bytes]]:
+class Desk:
+    """Engine and composer step by step, for tests that look in between. The composer answers at once."""
+
+    def __init__(self, mode: str, composer: Composer | None = None, **changes: object) -> None:
+        settings = settings_of(mode, **changes)
+        self.engine = Engine(settings, TempoMap(settings.bpm))
+        self.composer = composer or composer_of(settings=settings)
+        self.sent: SentList = []
+        self.requests: list[Request] = []
+
+    def until(self, ns: int) -> None:
+        """Let time pass."""
+        now_ns = 0
+        while (wake_ns := self.engine.wake_ns()) is not None and wake_ns <= ns:
+            now_ns = max(now_ns, wake_ns)
+            self.settle(now_ns)
+        self.settle(ns)
+
+    def play(self, message: bytes, ns: int) -> None:
+        """Something comes in."""
+        self.until(ns)
+        self.engine.handle(message, ns)
+        self.settle(ns)
+
+    def settle(self, ns: int) -> None:
+        """Send what is due, and let the composer answer until it is asked nothing more."""
+        while True:
+            self.sent += [(ns, sent.pulse, sent.message) for sent in self.engine.poll(ns)]
+            requests = self.engine.take_requests()
+            if not requests:
+                break
+            self.requests += requests
+            for request in requests:
+                for reply in self.composer.handle(request):
+                    self.engine.receive(reply, ns)
+
+
+def proposals(composer: Composer, *requests: Request) -> list[ModelNote]:
+    """The notes a composer answers with."""
+    replies = [reply for request in requests for reply in composer.handle(request)]
+    return [reply.note for reply in replies if isinstance(reply, Proposed)]
+
+
+def tune(pitches: list[int | None], note_ns: int = BEAT_NS, start_ns: int = 0, channel: int = 0) -> Script:
     """Even notes (None: a rest), each held for 80 % of its time."""
     script = []
     for i, pitch in enumerate(pitches):
@@ -92,7 +170,12 @@ def tune(pitches: list[int | None], note_ns: int = BEAT_NS, start_ns: int = 0, c
     return script
 
 
-def assert_nothing_hangs(sent: list[tuple[int, int, bytes]]) -> None:
+def tick_ns(tick: float, bpm: float = 120) -> int:
+    """Host time of a tick, from a downbeat at 0; a little after it, as a note that is meant for it."""
+    return round(tick * 60e9 / 24 / bpm) + 1
+
+
+def assert_nothing_hangs(sent: SentList) -> None:
     """Every note-on sent is followed by exactly one note-off, and no note-off comes out of nowhere."""
     sounding: Counter[tuple[int, int]] = Counter()
     for _, _, message in sent:
@@ -106,6 +189,29 @@ def assert_nothing_hangs(sent: list[tuple[int, int, bytes]]) -> None:
     assert not +sounding, f"left hanging: {+sounding}"
 
 
-def onsets(sent: list[tuple[int, int, bytes]]) -> list[tuple[int, int, int]]:
+def onsets(sent: SentList) -> list[tuple[int, int, int]]:
     """(host ns, pulse, pitch) of the note-ons sent."""
     return [(ns, pulse, message[1]) for ns, pulse, message in sent if midi.is_note_on(message)]
+
+
+class Span(NamedTuple):
+    """A note as it sounded, in host ns."""
+
+    on_ns: int
+    off_ns: int
+    tick: int
+    pitch: int
+
+
+def spans(sent: SentList) -> list[Span]:
+    """The notes sent, by their onset."""
+    down: dict[tuple[int, int], tuple[int, int]] = {}
+    found = []
+    for ns, pulse, message in sent:
+        key = (midi.channel(message), message[1])
+        if midi.is_note_on(message):
+            down[key] = (ns, pulse // PULSES_PER_TICK)
+        elif midi.is_note_off(message):
+            on_ns, tick = down.pop(key)
+            found.append(Span(on_ns, ns, tick, key[1]))
+    return sorted(found)

@@ -108,15 +108,7 @@ def write_corpus(folder: Path, files: dict[str, tuple[str, bytes]] | None = None
         table = csv.DictWriter(f, COLUMNS)
         table.writeheader()
         for name, (split, data) in files.items():
-            sha1 = hashlib.sha1(data).hexdigest()
-            table.writerow(
-                dict(
-                    zip(
-                        COLUMNS,
-                        (name, "toy", "main", split, "main/toy.zip", f"midi/{name}.mid", sha1, "MELODY")
-                        + ("PIANO (rendered)|STRINGS", f"toy/{name}"),
-                        strict=True,
-                    )
-                )
-            )
+            sha1, path = hashlib.sha1(data).hexdigest(), f"midi/{name}.mid"
+            row = (name, "toy", "main", split, "main/toy.zip", path, sha1, "MELODY", "PIANO (rendered)|STRINGS", name)
+            table.writerow(dict(zip(COLUMNS, row, strict=True)))
     return folder

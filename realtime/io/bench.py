@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from realtime.config import Config
+from realtime.errors import UserError
 from realtime.io import bench_jack, bench_live, bench_model
 from realtime.io.bench_model import percentiles
 from realtime.io.midifile import check_writable, write_bytes
@@ -102,6 +103,15 @@ def measure(config: Config, effort: Effort) -> dict[str, Any]:
     session = bench_live.answer(
         bench_live.child("session", {**overrides, "mode.name": "accompany"}, seconds=effort.seconds)
     )
+    counts: dict[str, Any] = {
+        "in_out": [len(in_out["echo"]), effort.pairs],
+        "schedule_error": len(session["schedule_error"]),
+    }
+    if through_jack is not None:
+        counts["in_out_jack"] = [len(through_jack["echo"]), effort.pairs]
+    if not in_out["echo"] or not session["schedule_error"]:
+        raise UserError("the measured session sent no note; is this model trained? see `antiphon doctor`")
+    memory = list(session["rss_mb"].values())
     return {
         "step_ms": percentiles(step_ns, MS, "p50", "p99", "max"),
         "context": {
@@ -112,9 +122,10 @@ def measure(config: Config, effort: Effort) -> dict[str, Any]:
         "in_out_ms": _in_out(in_out),
         **({"in_out_jack_ms": _in_out(through_jack)} if through_jack and through_jack["echo"] else {}),
         "schedule_error_ms": percentiles(session["schedule_error"], MS, "p50", "p99", "max"),
-        "rss_mb": round(sum(session["rss_mb"].values()), 1),
+        "rss_mb": round(sum(memory), 1) if memory and None not in memory else None,
         "provider": stepper.provider,
         "model": stepper.contract.name,
+        "counts": counts,  # of notes: those answered and those played, those sent
         "machine": machine(),
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
@@ -163,6 +174,9 @@ def table(figures: dict[str, Any]) -> Table:
         value: Any = figures
         for key in goal.path:
             value = value[key]
+        if value is None:  # a figure that is not there meets no goal
+            shown.add_row(goal.what, "not measured", f"<= {goal.most:g} {goal.unit}", "")
+            continue
         most = goal.on_gpu if goal.on_gpu is not None and figures["provider"] == "cuda" else goal.most
         met = "[green]met" if value <= most else "[red]not met"
         shown.add_row(goal.what, f"{value:.2f} {goal.unit}", f"<= {most:g} {goal.unit}", met)
@@ -178,6 +192,11 @@ def table(figures: dict[str, Any]) -> Table:
         for part, values in [("", figures[name])] if name not in ("in_out_ms", "in_out_jack_ms") else parts:
             listed = ", ".join(f"{key} {value:.2f}" for key, value in values.items())
             shown.add_row(f"{label}{f', {part}' if part else ''}", f"{listed} ms")
+    for name, label in (("in_out", "in to out"), ("in_out_jack", "in to out through JACK")):
+        if name in figures["counts"]:
+            answered, played = figures["counts"][name]
+            shown.add_row(f"{label}, notes answered", f"{answered} of {played}")
+    shown.add_row("schedule error, notes sent", f"{figures['counts']['schedule_error']}")
     return shown
 
 

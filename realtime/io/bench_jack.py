@@ -52,10 +52,14 @@ class _Daw:
         self._came: dict[str, list[int]] = {name: [] for name in self._ports}
         self._went: dict[str, list[int]] = {name: [] for name in self._ports}
         self._script: list[tuple[int, str, bytes]] = []
-        note = int(NOTE_S * client.samplerate)
+        # Whole periods apart: where in its period a note comes in decides how long it waits, so both of a pair must come at
+        # the same place, or their difference would measure this spacing.
+        half_note = max(round(NOTE_S / 2 * client.samplerate / client.blocksize), 2) * client.blocksize
+        note = 2 * half_note
         for i in range(pairs + 1):
+            phase = i * 37 % client.blocksize  # everywhere within the period
             for half, name in enumerate(self._ports if i % 2 else reversed(self._ports)):
-                at = i * note + half * note // 2 + i * 37 % client.blocksize  # everywhere within the period
+                at = i * note + half * half_note + phase
                 self._went[name].append(at)
                 self._script.append((at, name, midi.note_on(0, NOTES[i % len(NOTES)], VELOCITY)))
                 self._script.append((at + note // 4, name, midi.note_off(0, NOTES[i % len(NOTES)])))
@@ -71,7 +75,9 @@ class _Daw:
         for name, (to, back) in self._ports.items():
             client.connect(to, _port(client, f"{name} In", is_input=True))
             client.connect(_port(client, f"{name} Out", is_output=True), back)
-        self._start = client.frame_time + client.samplerate // 4
+        # On a period's edge, so that a phase is a place within the period.
+        periods = client.samplerate // 4 // client.blocksize + 1
+        self._start = client.last_frame_time + periods * client.blocksize
         if not self._done.wait(self._end / client.samplerate + TIMEOUT_S):
             return {"echo": [], "antiphon": []}
         echo, antiphon = (

@@ -123,7 +123,7 @@ def paired(echo: Sequence[int | None], antiphon: Sequence[int | None]) -> dict[s
 def session(config: Config, seconds: float) -> dict[str, Any]:
     """Accompany the demo's tune: {"schedule_error": [ns of each note-on], "rss_mb": {"player": ..., "worker": ...}}."""
     tune, _ = scripted_player(config)
-    rss: dict[str, float] = {}
+    rss: dict[str, float | None] = {}
 
     def script(session: _Played) -> None:
         start_ns = now_ns()
@@ -134,7 +134,7 @@ def session(config: Config, seconds: float) -> dict[str, Any]:
             session.source.inject(message, now_ns())
         worker = session.player.worker
         pids = {"player": os.getpid(), "worker": worker.pid if worker is not None else None}
-        rss.update({name: rss_mb(pid) for name, pid in pids.items() if pid is not None})
+        rss.update({name: rss_mb(pid) if pid is not None else None for name, pid in pids.items()})
 
     played = _play(config, script)
     return {"schedule_error": list(played.player.session.schedule_error_ns), "rss_mb": rss}
@@ -195,15 +195,15 @@ def waits(out: Sequence[int], into: Sequence[int]) -> list[int | None]:
     return found
 
 
-def rss_mb(pid: int) -> float:
-    """Resident memory of a process in MB; 0 where the system does not say."""
+def rss_mb(pid: int) -> float | None:
+    """Resident memory of a process in MB; None where the system does not say."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
         said = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True)
         return int(said.stdout) / 1024
-    return 0.0
+    return None
 
 
 def _player(config: Config, source: InputPort, target: OutputPort) -> tuple[Player, Any]:

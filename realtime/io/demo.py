@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from realtime import midi
 from realtime.clock import now_ns
 from realtime.config import Config
 from realtime.engine import Engine
@@ -24,18 +23,9 @@ from realtime.io.settings import engine_settings, worker_setup
 from realtime.io.take import Take, report
 from realtime.simulate import perform
 from realtime.tempo import PPQN, TempoMap
+from realtime.tunes import ODE_TO_JOY, script
 
 START_S = 0.2
-SHARE_HELD = 0.9
-
-# "Freude, schöner Götterfunken" (L. van Beethoven, 1824), bars 1 to 8 of the theme: (pitch, quarters).
-E, F, G, D, C = 64, 65, 67, 62, 60
-ODE_TO_JOY: tuple[tuple[int, float], ...] = (
-    (E, 1), (E, 1), (F, 1), (G, 1),    (G, 1), (F, 1), (E, 1), (D, 1),
-    (C, 1), (C, 1), (D, 1), (E, 1),    (E, 1.5), (D, 0.5), (D, 2),
-    (E, 1), (E, 1), (F, 1), (G, 1),    (G, 1), (F, 1), (E, 1), (D, 1),
-    (C, 1), (C, 1), (D, 1), (E, 1),    (D, 1.5), (C, 0.5), (C, 2),
-)  # fmt: skip
 
 
 def scripted_player(config: Config) -> tuple[list[tuple[int, bytes]], int]:
@@ -44,31 +34,22 @@ def scripted_player(config: Config) -> tuple[list[tuple[int, bytes]], int]:
     In trade the player leaves Antiphon its bars; in continue a rest after each phrase of two bars long enough to hand over
     and be answered; in the other modes the tune is played straight through.
     """
-    bar_beats = 4
-    turn_beats = {"trade": config.mode.bars_per_turn * bar_beats, "continue": 2 * bar_beats}.get(config.mode.name, 0)
-    rest_beats = {"trade": turn_beats, "continue": 2 * bar_beats}.get(config.mode.name, 0)
-    beat_ns = 60e9 / config.sync.tempo_bpm
-    script, at, tune_beats = [], 0.0, 0.0
-    for i, (pitch, beats) in enumerate(ODE_TO_JOY):
-        if turn_beats and tune_beats and tune_beats % turn_beats == 0:
-            at += rest_beats
-        velocity = 92 if tune_beats % bar_beats == 0 else 78 + i % 3 * 4
-        script.append((round(at * beat_ns), midi.note_on(0, pitch, velocity)))
-        script.append((round((at + beats * SHARE_HELD) * beat_ns), midi.note_off(0, pitch)))
-        at += beats
-        tune_beats += beats
-    bars = -(-round(at + (rest_beats or bar_beats)) // config.sync.beats_per_bar)
-    return script, bars
+    phrase_bars, rest_bars = {"trade": (config.mode.bars_per_turn,) * 2, "continue": (2, 2)}.get(
+        config.mode.name, (0, 0)
+    )
+    messages, stretches = script(ODE_TO_JOY, config.sync.tempo_bpm, phrase_bars, rest_bars)
+    quarters = stretches[-1][1] + (rest_bars or 1) * ODE_TO_JOY.bar_quarters
+    return messages, -(-round(quarters) // config.sync.beats_per_bar)
 
 
 def play_fast(config: Config) -> tuple[Engine, Take, Session]:
     """In simulated time."""
-    script, bars = scripted_player(config)
+    messages, bars = scripted_player(config)
     settings = engine_settings(config)
     engine = Engine(settings, TempoMap(config.sync.tempo_bpm))
     composer, _ = worker_setup(config).composer()
     end_ns = TempoMap(config.sync.tempo_bpm).ns_at(bars * config.sync.beats_per_bar * PPQN)
-    performance = perform(engine, composer, script, end_ns)
+    performance = perform(engine, composer, messages, end_ns)
     take = Take()
     take.events = {
         "player": [(pulse, message) for _, pulse, message in performance.played],
@@ -81,7 +62,7 @@ def play_live(
     config: Config, say: Callable[[str], None], progress: Callable[[int, int], None]
 ) -> tuple[Engine, Take, Session]:
     """In real time, with the worker process. `progress` is told of each beat: (beats played, beats in all)."""
-    script, bars = scripted_player(config)
+    messages, bars = scripted_player(config)
     engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
     source, target, take = MemoryPort("demo in", now_ns), MemoryPort("demo out", now_ns), Take()
     player = Player(engine, worker_setup(config), source, target, take, say)
@@ -93,7 +74,7 @@ def play_live(
     beats = bars * config.sync.beats_per_bar
 
     def perform_script() -> None:
-        agenda: list[tuple[int, bytes | int]] = [*script, *((round(i * beat_ns), i) for i in range(1, beats + 1))]
+        agenda: list[tuple[int, bytes | int]] = [*messages, *((round(i * beat_ns), i) for i in range(1, beats + 1))]
         for offset_ns, item in sorted(agenda, key=lambda entry: entry[0]):
             time.sleep(max(0.0, (start_ns + offset_ns - now_ns()) / 1e9))
             if isinstance(item, bytes):

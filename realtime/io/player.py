@@ -23,7 +23,7 @@ from realtime.engine import Engine
 from realtime.errors import UserError
 from realtime.io.ports import InputPort, OutputPort, PortLost
 from realtime.io.worker import Ready, Setup, Worker
-from realtime.messages import Reached, Reply
+from realtime.messages import Extend, Plan, Reached, Reply
 from realtime.tempo import PULSES_PER_TICK
 
 WATCH_NS = 500_000_000
@@ -85,6 +85,7 @@ class Player:
         self._deaths_ns: deque[int] = deque(maxlen=RESTARTS + 1)
         self._last_bpm = 0.0
         self._stopping = False
+        self._over = False
 
     @property
     def worker(self) -> Worker | None:
@@ -112,14 +113,20 @@ class Player:
         """Play. Whatever happens, every note that was sent is released before this returns."""
         end_ns = now_ns() + int(seconds * 1e9) if seconds is not None else None
         end_pulse = self.engine.grid.bar_start(0, bars) * PULSES_PER_TICK if bars is not None else None
+        lost: PortLost | None = None
         with _punctual():
             try:
                 self._play(end_ns, end_pulse)
-            except PortLost as lost:
-                self.session.ended = f"{lost}: stopped, and every note released"
-                self._say(self.session.ended)
+            except PortLost as error:
+                lost = error
             finally:
                 self._finish()
+        if lost is not None:
+            left = self.session.left_hanging
+            self.session.ended = f"{lost}: stopped, " + (
+                f"{left} notes went with it" if left else "every note released"
+            )
+            self._say(self.session.ended)
         return self.session
 
     def _play(self, end_ns: int | None, end_pulse: int | None) -> None:
@@ -192,7 +199,7 @@ class Player:
         for request in self.engine.take_requests():
             if self._worker is not None:
                 self._worker.send(request)
-                if self._waiting_since_ns is None:
+                if self._waiting_since_ns is None and isinstance(request, Plan | Extend):  # the others are not answered
                     self._waiting_since_ns = now
 
     def _watch(self, now: int) -> None:
@@ -235,6 +242,9 @@ class Player:
                 self._inbox.put(worker)
             except UserError as error:
                 self._say(str(error))
+                self._inbox.put(_Died(worker))
+            if self._over:  # the session ended meanwhile, and nobody empties the inbox any more
+                worker.close()
 
         threading.Thread(target=start, name="worker-restart", daemon=True).start()
 
@@ -251,6 +261,12 @@ class Player:
         self._target.close()
         if self._worker is not None:
             self._worker.close()
+        self._over = True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                item = self._inbox.get_nowait()
+                if isinstance(item, Worker):
+                    item.close()
 
 
 @contextlib.contextmanager

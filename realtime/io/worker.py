@@ -1,8 +1,8 @@
 """The worker process: the composer and its model, behind a pipe. It may die, hang or be replaced while the music goes on.
 
-`Worker` is the player process's end. The worker itself is a fresh interpreter that runs `main`: it imports
-onnxruntime, which the player process never does, and nothing of the command line. Threading model: `Worker.start` may be called on any thread; a reader thread
-hands every reply to `on_reply`; `send` is called by the player loop alone.
+`Worker` is the player process's end. The worker itself is a fresh interpreter that runs `main`: it imports onnxruntime,
+which the player process never does, and nothing of the command line. Threading model: `Worker.start` may be called on any
+thread; a reader thread hands every reply to `on_reply`; `send` is called by the player loop alone.
 """
 
 from __future__ import annotations
@@ -167,6 +167,7 @@ def serve(pipe: Connection) -> None:
     except UserError as error:
         pipe.send(Failed(str(error)))
         return
+    composer.warm_up()
     pipe.send(Ready(stepper.provider, stepper.contract.name, stepper.notice, os.getpid()))
     waiting: deque[Request] = deque()
 
@@ -185,7 +186,7 @@ def serve(pipe: Connection) -> None:
 
 
 def main() -> None:
-    """The worker process: the address is its argument, the key comes on standard input. Ctrl-C is the player process's business."""
+    """The worker process: the address is its argument, the key comes on standard input. Ctrl-C is the player's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     key = bytes.fromhex(sys.stdin.readline().strip())
     with contextlib.suppress(EOFError, ConnectionError, KeyboardInterrupt), Client(sys.argv[1], authkey=key) as pipe:

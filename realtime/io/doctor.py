@@ -1,0 +1,321 @@
+"""`antiphon doctor`, `ports` and `panic`: what is there, what is missing and the command that mends it; and silence.
+
+Every check stands alone and survives what it finds: a machine with nothing on it gets a report, never a traceback.
+Main thread only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import queue
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from realtime import midi
+from realtime.clock import now_ns
+from realtime.constraints import Sampling
+from realtime.contract import LOGITS
+from realtime.errors import UserError
+from realtime.io.settings import SHIPPED_MODEL
+from realtime.vocabulary import BEAT_EVENT, HEADS, HELD, BeatGrid, Role, fields, tempo_bin
+
+OLDEST_PYTHON = (3, 11)
+INSTALL = "pip install ."
+ORT = ("onnxruntime", "onnxruntime-gpu")
+STEPS, WARM_UP = 50, 10
+SLEEPS, SLEEP_S = 50, 0.004
+LATE_MS = 2.0
+"""A timer that is later than this is heard."""
+BYTE_S = 0.00032
+"""What a byte takes on a MIDI cable (31,250 baud, ten bits a byte)."""
+DELIVER_S = 0.3
+"""A few of the longest periods a driver may have: whatever was sent is out by then."""
+MEND_BACKEND = {
+    "alsa": "sudo modprobe snd-seq",
+    "jack": "start a JACK server (such as qjackctl, or jackd -d alsa)",
+    "coremidi": "open Audio MIDI Setup",
+    "winmm": "install loopMIDI or Windows MIDI Services",
+}
+
+
+class Line(NamedTuple):
+    """One item of the report. `mark` is ok, note (works without) or missing; `mend` the command, or what to do."""
+
+    mark: str
+    text: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.mark:8}{self.text}{f'; to mend it: {self.mend}' if self.mend else ''}"
+
+
+# --- the report ---
+
+
+def report(model: Path = SHIPPED_MODEL, folder: Path | None = None) -> tuple[str, bool]:
+    """The report, one line an item, and whether at least the demo can run. `folder`: where to write; else where we are."""
+    where = folder if folder is not None else Path.cwd()
+    checks: list[tuple[bool, Callable[[], Iterator[Line]]]] = [
+        (True, _python),
+        (True, _libraries),
+        (False, _backends),
+        (False, lambda: _providers(model)),
+        (True, lambda: _model(model)),
+        (False, _clock),
+        (False, _timer),
+        (False, _priority),
+        (True, lambda: _folder(where)),
+    ]
+    found = [(needed, line) for needed, check in checks for line in _surviving(check)]
+    healthy = not any(needed and line.mark == "missing" for needed, line in found)
+    verdict = "Antiphon can play here" if healthy else "Antiphon cannot play before that is mended"
+    return "\n".join([*(str(line) for _, line in found), verdict]), healthy
+
+
+def _surviving(check: Callable[[], Iterator[Line]]) -> Iterator[Line]:
+    try:
+        yield from check()
+    except Exception as error:  # whatever a strange machine comes up with is a finding, not a crash
+        yield Line("missing", f"a check failed: {type(error).__name__}: {_one_line(error)}")
+
+
+def _python() -> Iterator[Line]:
+    running = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info >= OLDEST_PYTHON:
+        yield Line("ok", f"Python {running}")
+    else:
+        wanted = ".".join(map(str, OLDEST_PYTHON))
+        yield Line("missing", f"Python {running} is too old", f"install Python {wanted} or newer")
+
+
+def _libraries() -> Iterator[Line]:
+    """Both onnxruntimes at once overwrite each other's files: whichever came last plays, half of it the other's."""
+    there = {}
+    for name in ORT:
+        with contextlib.suppress(PackageNotFoundError):
+            there[name] = version(name)
+    if len(there) == len(ORT):
+        both = " ".join(ORT)
+        yield Line(
+            "missing",
+            f"{' and '.join(ORT)} are both installed and overwrite each other",
+            f"pip uninstall -y {both} && {INSTALL}",
+        )
+        return
+    try:
+        ort = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        yield Line("missing", f"onnxruntime cannot be loaded ({_one_line(error)})", f"{INSTALL} --force-reinstall")
+        return
+    yield Line("ok", f"{next(iter(there), 'onnxruntime')} {ort.__version__}")
+
+
+def _backends() -> Iterator[Line]:
+    try:
+        from realtime.io.rtmidi_ports import backends, list_ports
+    except ImportError as error:
+        yield Line("note", f"MIDI: python-rtmidi cannot be loaded ({_one_line(error)})", "pip install python-rtmidi")
+        return
+    works = False
+    failed = []
+    for name in backends():
+        try:
+            ports = list_ports(name)
+        except UserError as error:
+            reason = str(error).partition("(")[2].partition(");")[0] or str(error)
+            failed.append((name, reason))
+            continue
+        works = True
+        there = {way: ", ".join(f'"{port}"' for port in listed) or "none" for way, listed in ports.items()}
+        yield Line("ok", f"MIDI by {name}: inputs {there['in']}; outputs {there['out']}")
+    for name, reason in failed:  # one is enough
+        yield Line("note" if works else "missing", f"MIDI by {name}: {reason}", MEND_BACKEND[name])
+    if not works and not failed:
+        yield Line("missing", "MIDI: this python-rtmidi has no back end", "pip install --force-reinstall python-rtmidi")
+
+
+def _providers(model: Path) -> Iterator[Line]:
+    from realtime.io.stepper import Stepper
+
+    ort = importlib.import_module("onnxruntime")
+    listed = [name.removesuffix("ExecutionProvider").lower() for name in ort.get_available_providers()]
+    yield Line("ok" if "cpu" in listed else "missing", f"providers in this onnxruntime: {', '.join(listed)}")
+    if "cuda" not in listed:
+        yield Line("note", "CUDA: not in this onnxruntime; the CPU plays")
+        return
+    try:
+        stepper = Stepper.load(model, "cuda", slots=2)
+    except UserError:
+        yield Line("note", "CUDA: cannot be tried without a model that loads")
+        return
+    if stepper.provider == "cuda":
+        yield Line("note" if stepper.notice else "ok", f"CUDA works{f'; {stepper.notice}' if stepper.notice else ''}")
+        return
+    notice = stepper.notice or "CUDA could not be had; playing on the CPU"
+    driver = "install NVIDIA's driver, if the card is NVIDIA's"
+    yield Line("note", notice, driver if "driver" in notice else "pip install '.[cuda]'")
+
+
+def _model(path: Path) -> Iterator[Line]:
+    from realtime.io.stepper import Stepper
+
+    mend = f"{INSTALL} --force-reinstall"
+    if not path.is_file():
+        yield Line("missing", f"model {path}: not there", mend)
+        return
+    size = path.stat().st_size
+    try:
+        stepper = Stepper.load(path, "cpu", slots=2)
+    except UserError as error:
+        yield Line("missing", f"model, {size} bytes: {_one_line(error).partition(';')[0]}", mend)
+        return
+    contract = stepper.contract
+    yield Line(
+        "ok",
+        f"model {path}: {size / 1e6:.1f} MB, {contract.name}, {contract.weights}, {contract.operators} operators, "
+        f"contract {contract.contract_version}, vocabulary {contract.vocabulary_version}",
+    )
+    beat = BeatGrid().beat_at(0)
+    event = fields(BEAT_EVENT, beat, tempo_bin(120.0), Role.CONTINUE)
+    held, release, bias = (np.zeros(size, np.float32) for size in (HELD, HEADS["pitch"], LOGITS))
+    noise = np.full(len(HEADS), 0.5, np.float32)
+    times = []
+    for _ in range(WARM_UP + STEPS):
+        started = now_ns()
+        _, log_prob = stepper.step(event, held, release, bias, Sampling().rows(0.0), noise)
+        times.append(now_ns() - started)
+    if not np.isfinite(log_prob).all():
+        yield Line("missing", "model: what it draws is no number", mend)
+        return
+    yield Line("ok", f"model step: {statistics.median(times[WARM_UP:]) / 1e6:.2f} ms")
+
+
+def _clock() -> Iterator[Line]:
+    steps = []
+    for _ in range(100):
+        start = now = now_ns()
+        while now == start:
+            now = now_ns()
+        steps.append(now - start)
+    fine = min(steps) <= 1_000_000
+    yield Line("ok" if fine else "note", f"clock: resolves {min(steps) / 1e3:.2f} us")
+
+
+def _timer() -> Iterator[Line]:
+    """How late a wait with a deadline ends, by the way the live loop waits."""
+    inbox: queue.SimpleQueue[None] = queue.SimpleQueue()
+    late_ms = []
+    for _ in range(SLEEPS):
+        deadline_ns = now_ns() + int(SLEEP_S * 1e9)
+        with contextlib.suppress(queue.Empty):
+            inbox.get(timeout=SLEEP_S)
+        late_ms.append((now_ns() - deadline_ns) / 1e6)
+    late_ms.sort()
+    median, worst = statistics.median(late_ms), late_ms[-1]
+    text = f"timer: {median:.2f} ms late in the median, {worst:.2f} ms at most"
+    yield Line("ok", text) if median < LATE_MS else Line("note", text, "close other programs; use mains power")
+
+
+def _priority() -> Iterator[Line]:
+    if not hasattr(os, "sched_setscheduler"):
+        yield Line("note", "real-time priority: not asked for on this system")
+    elif real_time_allowed():
+        yield Line("ok", "real-time priority: allowed")
+    else:
+        yield Line(
+            "note",
+            "real-time priority: not allowed; playing works without, less punctually on a busy machine",
+            "echo '@audio - rtprio 95' | sudo tee /etc/security/limits.d/audio.conf && sudo usermod -aG audio $USER, "
+            "then log in again",
+        )
+
+
+def real_time_allowed() -> bool:
+    """Whether this user may have real-time priority; tried on a thread that ends with it."""
+    allowed = []
+
+    def try_it() -> None:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
+            allowed.append(True)
+
+    thread = threading.Thread(target=try_it)
+    thread.start()
+    thread.join()
+    return bool(allowed)
+
+
+def _folder(folder: Path) -> Iterator[Line]:
+    """Whether recordings can be written there. Tried, not asked: permission bits say little to root."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+        free_mb = shutil.disk_usage(folder).free / 1e6
+    except OSError as error:
+        yield Line("missing", f"folder {folder}: cannot be written ({error.strerror})", "cd to a folder of your own")
+        return
+    yield Line("ok", f"folder {folder}: can be written, {free_mb:.0f} MB free")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+# --- ports and panic ---
+
+
+def ports_report(backend: str) -> str:
+    """The ports there are, as options to type. Raises `UserError` where there is no MIDI system."""
+    from realtime.io.rtmidi_ports import backends, list_ports
+
+    works = {}
+    for name in backends() if backend == "auto" else [backend]:
+        with contextlib.suppress(UserError):
+            works[name] = list_ports(name)
+    if not works:
+        list_ports(backend)  # says which were tried, and why each failed
+    lines = []
+    for place, (name, ports) in enumerate(works.items()):
+        lines.append(name if place == 0 else f"{name} (with --backend {name})")
+        for way, what in (("in", "inputs"), ("out", "outputs")):
+            there = ports[way]  # type: ignore[index]  # "in" and "out" are its keys
+            lines += [f'  --{way} "{port}"' for port in there] or [f"  no {what} but those that Antiphon makes"]
+    return "\n".join(lines)
+
+
+def silence(port_name: str, backend: str) -> str:
+    """Silence all 16 channels of a port (exact name, else unique part of it). Raises `UserError`.
+
+    Sent no faster than a MIDI cable carries it (about two seconds): no driver's buffer overflows, whatever is behind it.
+    """
+    from realtime.io.ports import PortLost
+    from realtime.io.rtmidi_ports import RtMidiOutput
+
+    port = RtMidiOutput(backend, port_name)
+    port.open()
+    try:
+        for channel in range(16):
+            messages = midi.panic([channel])
+            for message in messages:
+                port.send(message)
+            time.sleep(BYTE_S * sum(map(len, messages)))
+        time.sleep(DELIVER_S)
+        if not port.is_alive():
+            raise PortLost(f"{port.name}: the port is gone")
+    except PortLost as lost:
+        raise UserError(f"{lost}; what it still held may sound on: silence the instrument itself") from None
+    finally:
+        port.close()
+    return f"{port.name}: silenced, all 16 channels"

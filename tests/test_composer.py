@@ -1,0 +1,351 @@
+"""The composer: going back is as if it had never played ahead, work may be cut up anyhow, and every mask holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from performing import AS_IT_COMES, BAR_NS, NoiseStepper, composer_of, duet, proposals, tune
+
+from realtime.composer import LONGEST_REST
+from realtime.constraints import SCALES, Constraints
+from realtime.messages import Extend, KeyUp, ModelNote, Plan, PlayerNote, Reached, Relocate, Turn
+from realtime.modes import Harmonise
+from realtime.vocabulary import BEAT, MODEL_PART, TICKS, Role
+
+BAR = 4 * TICKS
+
+
+def trade(generation: int, boundary: int, turn: Turn | None, until: int = 0, played: PlayerNote | None = None) -> Plan:
+    return Plan(generation, boundary, played, Role.TRADE, turn, until)
+
+
+def fed_with_keys(stepper: NoiseStepper) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The stream: each event with the held-now vector it came with."""
+    return [(event, tuple(np.flatnonzero(held))) for event, held in zip(stepper.fed, stepper.held, strict=True)]
+
+
+# --- going back ---
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(72, 95), st.integers(1, 24), st.integers(0, 5))
+def test_after_a_surprise_it_is_as_if_it_had_never_planned(tick: int, commit: int, seed: int) -> None:
+    """Prepared a beat ahead, then the player goes on: what the model has eaten is what they played and nothing else."""
+    note, boundary, turn = PlayerNote(tick, 60, 80, 0), tick + commit, Turn(96, 192)
+    ahead, never = NoiseStepper(), NoiseStepper()
+    planner, listener = composer_of(ahead, seed=seed), composer_of(never, seed=seed)
+    proposals(planner, trade(1, 72, turn, 144), Extend(1, 168))
+    proposals(listener, trade(1, 72, turn, min(boundary, 144)))
+    first = proposals(planner, trade(2, boundary, turn, 192, note))
+    second = proposals(listener, trade(2, boundary, turn, 192, note))
+    assert fed_with_keys(ahead) == fed_with_keys(never)
+    assert first == second
+    if boundary <= 96:
+        alone = NoiseStepper()
+        composer = composer_of(alone, seed=seed)
+        assert proposals(composer, trade(1, boundary, None, 0, note), trade(2, boundary, turn, 192)) == first
+        assert fed_with_keys(alone) == fed_with_keys(ahead)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(97, 240), min_size=1, max_size=8), st.integers(0, 5))
+def test_a_plan_cut_into_pieces_is_the_same_plan(cuts: list[int], seed: int) -> None:
+    turn = Turn(96, 288)
+    whole, pieces = NoiseStepper(), NoiseStepper()
+    at_once = proposals(composer_of(whole, seed=seed), trade(1, 96, turn, 240))
+    cuts = [*sorted(cuts), 240]
+    bit_by_bit = proposals(
+        composer_of(pieces, seed=seed), trade(1, 96, turn, cuts[0]), *(Extend(1, cut) for cut in cuts[1:])
+    )
+    assert bit_by_bit == at_once != []
+    assert fed_with_keys(whole) == fed_with_keys(pieces)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(97, 240), st.integers(0, 5), st.booleans())
+def test_stopping_where_a_newer_plan_begins_changes_nothing(boundary: int, seed: int, limited: bool) -> None:
+    turn = Turn(96, 288)
+    note = PlayerNote(boundary - 1, 60, 80, 0)
+    finished, stopped = NoiseStepper(), NoiseStepper()
+    one, other = composer_of(finished, seed=seed), composer_of(stopped, seed=seed)
+    all_of_it = proposals(one, trade(1, 96, turn, 240))
+    replies = list(other.handle(trade(1, 96, turn, 240), lambda: boundary))
+    notes = [reply.note for reply in replies if not isinstance(reply, Reached)]
+    assert notes == [note for note in all_of_it if note.tick < boundary]
+    for composer in (one, other):
+        list(composer.handle(KeyUp(boundary - 1, 62)))
+    assert proposals(one, trade(2, boundary, turn, 288, note)) == proposals(other, trade(2, boundary, turn, 288, note))
+    assert fed_with_keys(finished) == fed_with_keys(stopped)
+
+
+def test_going_back_with_nothing_new_to_hear_feeds_the_last_event_as_it_was() -> None:
+    """Only the draw after it is made again; its keys stay those that were down then."""
+    stepper = NoiseStepper()
+    composer = composer_of(stepper)
+    turn = Turn(0, 192)
+    proposals(composer, trade(1, 1, turn, 0, PlayerNote(0, 60, 80, 0)))
+    before = fed_with_keys(stepper)
+    list(composer.handle(KeyUp(4, 60)))
+    proposals(composer, trade(2, 6, turn, 0))
+    assert fed_with_keys(stepper) == before
+
+
+def test_a_revision_changes_only_what_the_music_changes() -> None:
+    """The same plan made again, with nothing played: the same notes."""
+    turn = Turn(96, 288)
+    composer = composer_of()
+    first = proposals(composer, trade(1, 96, turn, 240))
+    again = proposals(composer, trade(2, 150, turn, 240))
+    assert again == [note for note in first if note.tick >= 150]
+
+
+def test_with_a_small_ring_it_goes_back_as_far_as_it_can_and_plays_on() -> None:
+    script = tune([60, 64, 67] * 8, note_ns=170_000_000) + tune([60] * 8, start_ns=5 * BAR_NS)
+    for mode in ("trade", "accompany", "continue", "harmonise"):
+        for slots in (2, 3, 6):
+            _, engine = duet(script, 9 * BAR_NS, mode, stepper=NoiseStepper(slots))
+            assert engine.counts.notes > 0
+            assert engine.counts.rejected == 0
+
+
+def test_a_jump_keeps_what_was_heard_and_frees_the_keys() -> None:
+    stepper = NoiseStepper()
+    composer = composer_of(stepper)
+    proposals(composer, trade(1, 1, None, 0, PlayerNote(0, 60, 80, 0)))
+    list(composer.handle(Relocate(200)))
+    proposals(composer, trade(2, 201, None, 0, PlayerNote(205, 64, 80, 0)))
+    assert [event[0] for event in stepper.fed] == [BEAT, 0, BEAT, 205 - 192]
+    assert [event[5] for event in stepper.fed] == [0, 0, 0, 0], "tick 200 lies in the first beat of the third bar"
+    assert list(np.flatnonzero(stepper.held[-1])) == [64]
+
+
+def test_warming_up_leaves_no_trace() -> None:
+    warm, cold = NoiseStepper(), NoiseStepper()
+    composer = composer_of(warm)
+    composer.warm_up()
+    plan = trade(1, 96, Turn(96, 192), 192)
+    assert proposals(composer, plan) == proposals(composer_of(cold), plan)
+    assert fed_with_keys(warm) == fed_with_keys(cold)
+
+
+# --- what is fed ---
+
+
+def test_each_beat_is_fed_with_the_keys_that_were_down_in_it() -> None:
+    """A BEAT is fed when something happens after it, and even then tells of its own moment."""
+    stepper = NoiseStepper()
+    composer = composer_of(stepper)
+    proposals(composer, trade(1, 1, None, 0, PlayerNote(0, 60, 80, 0)))
+    list(composer.handle(KeyUp(30, 60)))
+    proposals(composer, trade(2, 56, None, 0, PlayerNote(55, 64, 80, 0)))
+    assert [(event[0], keys) for event, keys in fed_with_keys(stepper)] == [
+        (BEAT, ()),
+        (0, (60,)),
+        (BEAT, (60,)),
+        (BEAT, ()),
+        (7, (64,)),
+    ]
+
+
+def test_all_events_have_the_role_of_their_plan_from_the_first_on() -> None:
+    stepper = NoiseStepper()
+    proposals(composer_of(stepper), Plan(1, 1, PlayerNote(0, 60, 80, 0), Role.ACCOMPANY, Turn(0), 48))
+    assert {event[8] for event in stepper.fed} == {Role.ACCOMPANY}
+
+
+def test_of_a_long_rest_only_the_end_is_heard() -> None:
+    stepper = NoiseStepper()
+    composer = composer_of(stepper)
+    proposals(composer, trade(1, 1, None, 0, PlayerNote(0, 60, 80, 0)))
+    list(composer.handle(KeyUp(20, 60)))
+    proposals(composer, trade(2, 100_001, None, 0, PlayerNote(100_000, 60, 80, 0)))
+    assert len(stepper.fed) <= 3 + LONGEST_REST // TICKS + 4
+    beats = [event[5] for event in stepper.fed[2:-1]]
+    assert beats[:5] == [0, 1, 2, 3, 0], "it goes on with a whole bar"
+    assert stepper.fed[-1][0] == 100_000 % 24
+
+
+def test_the_noise_depends_on_seed_tick_and_place_alone() -> None:
+    class Listening(NoiseStepper):
+        def step(self, event, held, release, bias, sampling, noise):  # type: ignore[no-untyped-def]
+            drawn.append(tuple(noise))
+            return super().step(event, held, release, bias, sampling, noise)
+
+    def noises(seed: int, *notes: PlayerNote) -> list[tuple[float, ...]]:
+        drawn.clear()
+        composer = composer_of(Listening(), seed=seed)
+        proposals(composer, *(trade(i, note.tick + 1, None, 0, note) for i, note in enumerate(notes)))
+        return list(drawn)
+
+    drawn: list[tuple[float, ...]] = []
+    chord = noises(1, PlayerNote(24, 60, 80, 0), PlayerNote(24, 64, 80, 0))  # BEAT, BEAT, note, note
+    assert len(set(chord)) == 4
+    assert noises(1, PlayerNote(0, 40, 1, 2), PlayerNote(24, 70, 99, 1), PlayerNote(24, 71, 99, 1))[2:] == chord[1:]
+    assert not set(noises(2, PlayerNote(24, 60, 80, 0))) & set(chord)
+    assert all(0 <= x < 1 for row in chord for x in row)
+
+
+def test_it_is_freer_first_and_cooler_towards_the_end_of_its_turn() -> None:
+    class Listening(NoiseStepper):
+        def step(self, event, held, release, bias, sampling, noise):  # type: ignore[no-untyped-def]
+            temperatures.append(float(sampling[0, 0]))
+            return super().step(event, held, release, bias, sampling, noise)
+
+    temperatures: list[float] = []
+    proposals(composer_of(Listening()), trade(1, 0, Turn(0, 192), 192))
+    assert temperatures == sorted(temperatures, reverse=True)
+    assert temperatures[0] == pytest.approx(AS_IT_COMES.temperature)
+    assert temperatures[-1] >= AS_IT_COMES.temperature * AS_IT_COMES.cool - 1e-6
+
+
+# --- masks ---
+
+constraints = st.builds(
+    lambda tonic, scale, low, span, notes, short, longer: Constraints(
+        tonic=tonic,
+        scale=SCALES[scale],
+        lowest=low,
+        highest=low + span,
+        max_notes=notes,
+        min_duration=short,
+        max_duration=short + longer,
+    ),
+    st.one_of(st.none(), st.integers(0, 11)),
+    st.sampled_from(list(SCALES)),
+    st.integers(0, 100),
+    st.integers(0, 27),
+    st.integers(1, 6),
+    st.sampled_from((1, 3, 12, 24, 48)),
+    st.integers(24, 300),
+)
+
+
+def assert_allowed(notes: Sequence[ModelNote], turn: Turn, rules: Constraints) -> None:
+    for i, note in enumerate(notes):
+        assert turn.start <= note.tick
+        assert turn.end is None or note.tick + note.duration <= turn.end
+        assert rules.lowest <= note.pitch <= rules.highest
+        assert rules.tonic is None or (note.pitch - rules.tonic) % 12 in rules.scale
+        assert rules.min_duration <= note.duration <= rules.max_duration
+        sounding = [other for other in notes[:i] if other.tick + other.duration > note.tick]
+        assert len(sounding) < rules.max_notes
+        assert note.pitch not in {other.pitch for other in sounding}
+    assert [note.tick for note in notes] == sorted(note.tick for note in notes)
+
+
+@settings(deadline=None, max_examples=100)
+@given(constraints, st.integers(0, 200), st.integers(0, 100), st.booleans())
+def test_every_mask_holds(rules: Constraints, start: int, seed: int, open_ended: bool) -> None:
+    turn = Turn(start, None if open_ended else start + 2 * BAR)
+    composer = composer_of(constraints=rules, seed=seed)
+    notes = proposals(composer, trade(1, start, turn, start + BAR), Extend(1, start + 2 * BAR))
+    assert_allowed(notes, turn, rules)
+    boundary = start + 70
+    again = proposals(composer, trade(2, boundary, turn, start + 2 * BAR, PlayerNote(boundary - 2, 60, 80, 0)))
+    assert all(note.tick >= boundary for note in again)
+    assert_allowed([note for note in notes if note.tick < boundary] + again, turn, rules)
+
+
+@pytest.mark.parametrize("role", [Role.TRADE, Role.CONTINUE])
+def test_an_answer_comes_in_with_its_turn_and_going_back_forces_no_second_entrance(role: Role) -> None:
+    class Resting(NoiseStepper):
+        """Rests wherever it may."""
+
+        def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+            return [BEAT, 0, 0, 0, 0] if bias[BEAT] == 0 else super().draw(release, bias, noise)
+
+    for seed in range(20):
+        composer = composer_of(Resting(), seed=seed)
+        turn = Turn(96, 288)
+        (first,) = proposals(composer, Plan(1, 72, None, role, turn, 288))
+        assert 96 <= first.tick < 120
+        if first.tick < 115:
+            revised = Plan(2, first.tick + 2, PlayerNote(first.tick + 1, 60, 80, 0), role, turn, 288)
+            assert proposals(composer, revised) == []
+
+
+def test_the_players_keys_are_theirs_where_both_play() -> None:
+    for seed in range(30):
+        composer = composer_of(constraints=Constraints(lowest=60, highest=62), seed=seed)
+        notes = proposals(composer, Plan(1, 1, PlayerNote(0, 61, 80, 0), Role.ACCOMPANY, Turn(0), 96))
+        assert {note.pitch for note in notes} <= {60, 62}
+
+
+def test_an_answer_sounds_until_its_key_goes_up_and_is_free_then() -> None:
+    """Each of a key's answers is its own, the second as well as the first."""
+    stepper = NoiseStepper()
+    composer = composer_of(stepper, constraints=Constraints(lowest=70, highest=71))
+
+    def answer(generation: int, tick: int, pitch: int) -> list[ModelNote]:
+        note = PlayerNote(tick, pitch, 80, 0)
+        return proposals(composer, Plan(generation, tick + 1, note, Role.HARMONISE, Turn(tick, tick + 1, 2), tick + 1))
+
+    assert sum(len(answer(i, 0, 60)) for i in (1,)) in (1, 2)
+    assert answer(2, 1, 62) == [] or len(answer(3, 1, 63)) == 0, "both pitches are taken"
+    for pitch in (60, 62, 63):
+        list(composer.handle(KeyUp(10, pitch)))
+    proposals(composer, Plan(4, 13, PlayerNote(12, 64, 80, 0), Role.HARMONISE, None, 0))
+    assert list(np.flatnonzero(stepper.held[-1])) == [64]
+
+
+def test_harmony_stays_within_the_polyphony() -> None:
+    rules = Constraints(max_notes=3)
+    chord = [item for pitch in (60, 64, 67, 71) for item in tune([pitch])]
+    _, engine = duet(chord, BAR_NS, "harmonise", rules, modes={"harmonise": Harmonise(2)})
+    assert engine.counts.notes == 3
+
+
+# --- what no model should draw ---
+
+nonsense = st.one_of(
+    st.lists(st.integers(-5, 400), min_size=5, max_size=5).map(np.array),
+    st.lists(st.sampled_from((math.nan, math.inf, -math.inf, 3.0)), min_size=5, max_size=5).map(np.array),
+    st.just(np.array([3, MODEL_PART, 60, 5, 20])),
+    st.just(np.array([3, 0, 60, 5, 20])),  # a note of the player's
+    st.just(np.array([3, MODEL_PART, 60, 32, 20])),  # an open duration
+    st.just(np.array([BEAT, 0, 0, 0, 0])),
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(nonsense, min_size=1, max_size=6))
+def test_a_draw_that_is_no_legal_note_becomes_a_rest_and_is_counted(draws: list[np.ndarray]) -> None:
+    class Broken(NoiseStepper):
+        def step(self, event, held, release, bias, sampling, noise):  # type: ignore[no-untyped-def]
+            _, log_prob = super().step(event, held, release, bias, sampling, noise)
+            return draws[self.steps % len(draws)], log_prob
+
+    rules = Constraints(lowest=50, highest=70)
+    turn = Turn(0, 384)
+    replies = list(composer_of(Broken(), rules).handle(Plan(1, 0, None, Role.ACCOMPANY, turn, 384)))
+    notes = [reply.note for reply in replies if not isinstance(reply, Reached)]
+    assert_allowed(notes, turn, rules)
+    (reached,) = [reply for reply in replies if isinstance(reply, Reached)]
+    assert reached.rejected + len(notes) > 0 or all(draw[0] == BEAT for draw in draws)
+    assert len(reached.step_ns) >= 16
+
+
+def test_a_pitch_that_still_sounds_is_no_legal_note() -> None:
+    class Stubborn(NoiseStepper):
+        def step(self, event, held, release, bias, sampling, noise):  # type: ignore[no-untyped-def]
+            super().step(event, held, release, bias, sampling, noise)
+            return np.array([5 if event[0] == BEAT else 9, MODEL_PART, 60, 16, 20]), np.zeros(5)  # 32 ticks long
+
+    replies = list(composer_of(Stubborn()).handle(Plan(1, 0, None, Role.TRADE, Turn(0, 96), 96)))
+    notes = [reply.note for reply in replies if not isinstance(reply, Reached)]
+    assert [(note.tick, note.duration) for note in notes] == [(5, 32), (53, 32)]
+    assert replies[-1].rejected > 0  # type: ignore[union-attr]
+
+
+def test_rejected_draws_reach_the_summary() -> None:
+    class Wild(NoiseStepper):
+        def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+            return [int(x * 30) for x in noise]
+
+    _, engine = duet(tune([60] * 8), 4 * BAR_NS, stepper=Wild())
+    assert engine.counts.rejected > 0

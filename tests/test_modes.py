@@ -1,0 +1,110 @@
+"""Whose turn it is, as pure functions of ticks."""
+
+from __future__ import annotations
+
+import pytest
+
+from realtime.messages import Turn
+from realtime.modes import Accompany, Continue, Fixed, Harmonise, PlayerState, Trade
+from realtime.vocabulary import BeatGrid
+
+GRID = BeatGrid()
+KEY = (0, 60)
+
+
+def played(*notes: tuple[int, int], rest_ticks: int = 48) -> PlayerState:
+    """Someone who played notes of (on, off) ticks, one after another."""
+    player = PlayerState(rest_ticks)
+    for on, off in notes:
+        player.note_on(on, KEY)
+        player.note_off(off, KEY)
+    return player
+
+
+def test_a_rest_begins_when_the_last_key_goes_up() -> None:
+    player = PlayerState(48)
+    assert player.rests_from() is None
+    player.note_on(0, (0, 60))
+    player.note_on(2, (0, 64))
+    player.note_off(20, (0, 60))
+    player.note_off(21, (3, 64))  # on another channel: not this key
+    assert player.rests_from() is None
+    player.note_off(30, (0, 64))
+    assert player.rests_from() == 30
+    assert player.idle_from(77) is None
+    assert player.idle_from(78) == 78
+    assert player.idle_from(500) == 78
+
+
+def test_a_phrase_begins_after_a_rest() -> None:
+    player = played((0, 20), (24, 44))
+    assert player.phrase_tick == 0
+    player.note_on(92, KEY)
+    assert player.phrase_tick == 92
+    assert player.first_tick == 0
+
+
+@pytest.mark.parametrize(("off", "start"), [(91, 144), (96, 144), (97, 168)])
+def test_continue_comes_in_on_the_beat_after_the_rest(off: int, start: int) -> None:
+    assert Continue(4).turn(off, played((72, off)), GRID) == Turn(start, 480)
+
+
+def test_continue_ends_after_its_bars_and_until_the_player_rests_again() -> None:
+    player = played((72, 91))
+    mode = Continue(1)
+    assert mode.turn(191, player, GRID) == Turn(144, 192)
+    assert mode.turn(192, player, GRID) is None
+    player.note_on(200, KEY)
+    assert mode.turn(200, player, GRID) is None
+    player.note_off(210, KEY)
+    assert mode.turn(210, player, GRID) == Turn(264, 288), "it ends with its bar"
+
+
+def test_continue_comes_when_it_is_called_until_the_player_is_back() -> None:
+    player = PlayerState(48)
+    player.note_on(0, KEY)
+    player.trigger_tick = 50
+    assert Continue(2).turn(50, player, GRID) == Turn(72, 192)
+    player.trigger_tick = 72  # on a beat: the next one
+    assert Continue(2).turn(72, player, GRID) == Turn(96, 288)
+    player.note_on(72, (0, 64))
+    assert Continue(2).turn(72, player, GRID) is None
+
+
+def test_trade_alternates_from_the_bar_of_the_first_note() -> None:
+    player = played((110, 120))
+    mode = Trade(2)
+    assert [mode.turn(tick, player, GRID) for tick in (110, 287, 288, 479)] == [Turn(288, 480)] * 4
+    assert mode.turn(480, player, GRID) == mode.turn(863, player, GRID) == Turn(672, 864)
+    assert mode.turn(100, PlayerState(48), GRID) is None
+
+
+def test_a_first_note_just_before_the_bar_line_belongs_to_the_bar_after_it() -> None:
+    assert Trade(1).turn(94, played((94, 100)), GRID) == Turn(192, 288)
+    assert Trade(1).turn(92, played((92, 100)), GRID) == Turn(96, 192)
+    assert Trade(1).turn(-1, played((-1, 10)), GRID) == Turn(96, 192)
+
+
+def test_trade_in_three_four() -> None:
+    grid = BeatGrid(((0, 72),))
+    assert Trade(2).turn(0, played((0, 10)), grid) == Turn(144, 288)
+    assert Trade(2).turn(288, played((0, 10)), grid) == Turn(432, 576)
+
+
+def test_accompany_lasts_as_long_as_the_player_does() -> None:
+    player = played((30, 40))
+    mode = Accompany()
+    assert mode.turn(40, PlayerState(48), GRID) is None
+    assert mode.turn(87, player, GRID) == Turn(30)
+    assert mode.turn(88, player, GRID) is None
+    assert mode.deadline(player) == 88
+    player.note_on(100, KEY)
+    assert mode.turn(500, player, GRID) == Turn(100)
+    assert mode.deadline(player) is None
+
+
+def test_harmonise_has_no_turns_and_a_fixed_one_ends() -> None:
+    assert Harmonise(2).turn(0, played((0, 10)), GRID) is None
+    only = Turn(96, 192)
+    assert Fixed(only).turn(0, PlayerState(48), GRID) == only
+    assert Fixed(only).turn(192, PlayerState(48), GRID) is None

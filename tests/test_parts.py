@@ -1,0 +1,59 @@
+"""Which part a track plays: annotation before name before program before register."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.parts import TrackInfo, parts_of
+from realtime.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, OTHER
+
+
+def track(name: str = "", program: int = 0, is_drum: bool = False, height: float = 60.0) -> TrackInfo:
+    return TrackInfo(name, program, is_drum, height)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "melody", "accompaniment", "expected"),
+    [
+        # As annotated.
+        ([track("MELODY"), track("PIANO"), track("BRIDGE")], "MELODY", {"PIANO", "BRIDGE"}, [0, 1, 1]),
+        # Drums as flagged, whatever they are called; the annotation beats the bass's name.
+        ([track("Bass", is_drum=True), track("Cello")], "Cello", (), [DRUMS, MELODY]),
+        # Bass by name, in several languages, or by General MIDI program.
+        ([track("Bass Guitar"), track("Violoncello"), track("Contrabass")], "", (), [BASS, BASS, BASS]),
+        ([track("x", 33), track("y", 43), track("z", 58), track("MELODY")], "MELODY", (), [BASS, BASS, BASS, MELODY]),
+        # A bassoon goes by its name as a bass; with nothing else beside it a lone instrument carries the tune.
+        ([track("Bassoon", 70)], "", (), [BASS]),
+        ([track("Violin", 40)], "", (), [MELODY]),
+        ([track("Flute", 73), track("Drums", is_drum=True), track("Bass")], "", (), [MELODY, DRUMS, BASS]),
+        # Nothing named at all: the highest sings.
+        ([track("a", height=50), track("b", height=72), track("c", height=60)], "", (), [1, 0, 1]),
+        # Where a melody is named the rest stays "other"; two unnamed beside drums and bass do too.
+        ([track("MELODY"), track("Harp", 46)], "MELODY", (), [MELODY, OTHER]),
+        ([track("a", height=50), track("b", height=72), track("Drums", is_drum=True)], "", (), [OTHER, OTHER, DRUMS]),
+        # An empty track neither sings nor accompanies.
+        ([track("a", height=0), track("b", height=60)], "", (), [OTHER, MELODY]),
+        ([], "", (), []),
+    ],
+)
+def test_parts(tracks: list[TrackInfo], melody: str, accompaniment: object, expected: list[int]) -> None:
+    assert parts_of(tracks, melody, accompaniment) == expected  # type: ignore[arg-type]
+
+
+infos = st.builds(
+    TrackInfo,
+    st.sampled_from(("", "MELODY", "PIANO", "Bass", "Violin")),
+    st.integers(0, 127),
+    st.booleans(),
+    st.floats(0, 127),
+)
+
+
+@given(st.lists(infos, max_size=8), st.sampled_from(("", "MELODY")))
+def test_every_track_has_one_part(tracks: list[TrackInfo], melody: str) -> None:
+    parts = parts_of(tracks, melody, ("PIANO",))
+    assert len(parts) == len(tracks)
+    assert all(part in (MELODY, ACCOMPANIMENT, BASS, DRUMS, OTHER) for part in parts)
+    assert all((part == DRUMS) == info.is_drum for part, info in zip(parts, tracks, strict=True))

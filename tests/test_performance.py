@@ -1,0 +1,310 @@
+"""Whole performances in simulated time: every mode, hand-overs, tempo, and any stream of events at all."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from performing import (
+    BAR_NS,
+    BAR_PULSES,
+    BEAT_NS,
+    MODES,
+    MS,
+    NoiseStepper,
+    Script,
+    assert_nothing_hangs,
+    composer_of,
+    duet,
+    onsets,
+    settings_of,
+    spans,
+    tick_ns,
+    tune,
+)
+
+from realtime import midi
+from realtime.constraints import Constraints
+from realtime.engine import Engine
+from realtime.modes import Harmonise, Trade
+from realtime.scheduler import Sent
+from realtime.simulate import perform
+from realtime.tempo import PPQN, TempoMap
+
+PHRASE = [60, 62, 64, 65]  # a bar; the last key goes up at 1.9 s, the rest is long enough at 2.9 s
+LONG = Constraints(min_duration=96)
+
+
+def test_continue_comes_in_on_the_beat_after_the_rest_and_ends_with_its_bars() -> None:
+    performance, engine = duet(tune(PHRASE), 60 * BEAT_NS, "continue")
+    heard = spans(performance.sent)
+    assert 6 * BEAT_NS <= heard[0].on_ns < 7 * BEAT_NS
+    assert max(span.off_ns for span in heard) <= 5 * BAR_NS
+    assert engine.counts.turns == 1
+    assert_nothing_hangs(performance.sent)
+
+
+@pytest.mark.parametrize("think_ns", [0, 30 * MS])
+def test_continue_yields_at_once_and_comes_back_after_the_next_rest(think_ns: int) -> None:
+    back_ns = 11 * BEAT_NS + 123_456_789
+    script = tune(PHRASE) + tune(PHRASE, start_ns=back_ns)
+    performance, engine = duet(script, 60 * BEAT_NS, "continue", LONG, think_ns=think_ns)
+    heard = spans(performance.sent)
+    assert any(span.on_ns < back_ns == span.off_ns for span in heard), "something sounded until then"
+    assert all(span.off_ns <= back_ns for span in heard if span.on_ns <= back_ns)
+    again_ns = min(span.on_ns for span in heard if span.on_ns > back_ns)
+    assert again_ns >= back_ns + 3.8 * BEAT_NS + 2 * BEAT_NS
+    assert engine.counts.turns == 2
+    assert_nothing_hangs(performance.sent)
+
+
+@pytest.mark.parametrize("called_by", ["pedal", "key"])
+def test_continue_comes_when_it_is_called(called_by: str) -> None:
+    call = midi.control(0, 64, 127) if called_by == "pedal" else midi.note_on(0, 24, 90)
+    script = [(0, midi.note_on(0, 60, 80)), (tick_ns(30), call), (tick_ns(60), midi.note_off(0, 60))]
+    performance, engine = duet(script, 2 * BAR_NS, "continue", trigger_cc=64, trigger_key=24)
+    assert 2 * BEAT_NS <= onsets(performance.sent)[0][0] < 3 * BEAT_NS, "the beat after the call, the key still down"
+    assert engine.counts.player_notes == 1
+    assert_nothing_hangs(performance.sent)
+
+
+def test_a_pedal_that_is_let_go_calls_nobody() -> None:
+    script = [(0, midi.note_on(0, 60, 80)), (tick_ns(30), midi.control(0, 64, 0))]
+    assert not duet(script, 2 * BAR_NS, "continue", trigger_cc=64)[0].sent
+
+
+@pytest.mark.parametrize("beats_per_bar", [3, 4])
+@pytest.mark.parametrize("constraints", [Constraints(), LONG])
+def test_trade_plays_in_its_own_bars_and_nothing_sounds_past_them(beats_per_bar: int, constraints: Constraints) -> None:
+    bar_ns = beats_per_bar * BEAT_NS
+    script = [item for turn in (0, 4, 8) for item in tune([60] * 2 * beats_per_bar, start_ns=turn * bar_ns)]
+    performance, engine = duet(script, 16 * bar_ns, constraints=constraints, bars=((0, beats_per_bar * 24),))
+    heard = spans(performance.sent)
+    turns = {span.on_ns // (2 * bar_ns) for span in heard}
+    assert turns == {1, 3, 5, 7}
+    assert all(span.off_ns <= (span.on_ns // (2 * bar_ns) + 1) * 2 * bar_ns for span in heard)
+    assert engine.counts.turns >= 4
+    assert_nothing_hangs(performance.sent)
+
+
+def test_trade_counts_from_the_first_notes_bar_and_not_from_later_silence() -> None:
+    performance, _ = duet(tune(PHRASE), 200 * BAR_NS, modes={"trade": Trade(1)})
+    assert {pulse // BAR_PULSES % 2 for _, pulse, _ in onsets(performance.sent)} == {1}
+
+
+def test_accompany_plays_while_the_player_does_and_stops_after_the_rest() -> None:
+    performance, engine = duet(tune([60, 64] * 8), 8 * BAR_NS, "accompany", Constraints(max_duration=12))
+    moments = [ns for ns, _, _ in onsets(performance.sent)]
+    rest_is_over_ns = round(15.8 * BEAT_NS + 2 * BEAT_NS)
+    assert min(moments) < BEAT_NS
+    assert any(ns > 15 * BEAT_NS for ns in moments)
+    assert max(moments) <= rest_is_over_ns + 60 * MS
+    assert engine.counts.retracted > 0
+    assert engine.counts.turns == 1
+    assert_nothing_hangs(performance.sent)
+
+
+@pytest.mark.parametrize("think_ns", [0, 5 * MS, 40 * MS])
+@pytest.mark.parametrize("voices", [1, 2])
+def test_harmonise_answers_each_note_on_its_onset_and_lets_go_with_the_key(think_ns: int, voices: int) -> None:
+    script = tune([60, None, 64, 67, None, 60], note_ns=250 * MS) + tune([72], note_ns=3 * BEAT_NS, start_ns=700 * MS)
+    script += tune([76, 79], note_ns=BEAT_NS, start_ns=10 * BEAT_NS) + tune([84, 88], start_ns=10 * BEAT_NS)
+    performance, engine = duet(
+        script, 4 * BAR_NS, "harmonise", think_ns=think_ns, modes={"harmonise": Harmonise(voices)}
+    )
+    down = [(ns, message[1]) for ns, message in script if midi.is_note_on(message)]
+    up = {ns for ns, message in script if midi.is_note_off(message)}
+    heard = spans(performance.sent)
+    answered = {span.on_ns - think_ns for span in heard}
+    assert answered == {ns for ns, _ in down}
+    assert {span.off_ns for span in heard} <= up
+    assert len(down) <= len(heard) <= voices * len(down)
+    assert engine.scheduler.late_dropped == 0
+    assert_nothing_hangs(performance.sent)
+
+
+def test_a_key_that_is_up_again_before_its_answer_comes_is_answered_shortly() -> None:
+    script = [(0, midi.note_on(0, 60, 80)), (10 * MS, midi.note_off(0, 60))]
+    performance, _ = duet(script, BAR_NS, "harmonise", think_ns=30 * MS)
+    (span,) = spans(performance.sent)
+    assert (span.on_ns, span.off_ns) == (30 * MS, 30 * MS)
+
+
+def test_an_answer_that_comes_in_the_moment_its_key_goes_up_does_not_ring_on() -> None:
+    script = [(0, midi.note_on(0, 60, 80)), (30 * MS, midi.note_off(0, 60))]
+    performance, _ = duet(script, 4 * BAR_NS, "harmonise", think_ns=30 * MS)
+    assert all(span.off_ns < BEAT_NS for span in spans(performance.sent))
+
+
+def test_a_program_change_ends_the_turn_and_begins_the_other_mode() -> None:
+    change_ns = 9 * BEAT_NS  # in the midst of Antiphon's two bars
+    script = [*tune(PHRASE * 2), (change_ns, bytes([midi.PROGRAM, 3])), *tune([60, 62], start_ns=14 * BEAT_NS)]
+    performance, engine = duet(script, 6 * BAR_NS)
+    assert engine.mode_name == "harmonise"
+    moments = [ns for ns, _, _ in onsets(performance.sent)]
+    assert any(8 * BEAT_NS <= ns < change_ns for ns in moments)
+    commit_ns = engine.settings.commit_ns
+    assert [ns for ns in moments if ns > change_ns + commit_ns] == [14 * BEAT_NS, 15 * BEAT_NS]
+    assert_nothing_hangs(performance.sent)
+
+
+@pytest.mark.parametrize("program", [0, 1, 2, 3])
+def test_a_program_change_before_the_first_note(program: int) -> None:
+    mode = list(MODES)[program]
+    late = 3_600_000 * MS  # a host clock does not begin at 0
+    script = [(late, bytes([midi.PROGRAM, program])), *tune(PHRASE, start_ns=late + BAR_NS)]
+    performance, engine = duet(script, late + 8 * BAR_NS, "trade" if mode != "trade" else "continue")
+    assert engine.mode_name == mode
+    assert onsets(performance.sent)
+
+
+# --- the same and not the same ---
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(mode: str) -> None:
+    script = tune(PHRASE * 2) + tune(PHRASE * 2, start_ns=20 * BEAT_NS)
+    first, again, other = (duet(script, 10 * BAR_NS, mode, seed=seed)[0].sent for seed in (1, 1, 2))
+    assert first
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_how_long_the_composer_thinks_does_not_change_the_notes(mode: str) -> None:
+    script = tune(PHRASE * 4, note_ns=333 * MS) + tune(PHRASE * 2, start_ns=9 * BAR_NS + 17 * MS)
+    quick, slow = (duet(script, 12 * BAR_NS, mode, think_ns=think_ns) for think_ns in (0, 5 * MS))
+    assert quick[1].counts.missed_deadlines == slow[1].counts.missed_deadlines == 0
+    assert [sent[1:] for sent in quick[0].sent] == [sent[1:] for sent in slow[0].sent]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_slow_composers_late_notes_are_dropped_and_never_burst(mode: str) -> None:
+    script = tune(PHRASE * 8)
+    performance, engine = duet(script, 12 * BAR_NS, mode, think_ns=2000 * MS)
+    assert engine.scheduler.late_dropped > 0
+    tempo = TempoMap(120)
+    assert all(ns - tempo.ns_at(pulse) <= engine.settings.late_ns for ns, pulse, _ in onsets(performance.sent))
+    assert_nothing_hangs(performance.sent)
+
+
+@pytest.mark.parametrize("delay_ms", [0, 1, 20, 100])
+@pytest.mark.parametrize("mode", MODES)
+def test_with_the_output_wired_to_the_input_it_does_not_answer_itself(mode: str, delay_ms: int) -> None:
+    """The player strikes with velocity 80, Antiphon with 4 k + 2: no note of the player's can look like one of its own."""
+    script = tune(PHRASE * 3, note_ns=450 * MS) + tune(PHRASE, start_ns=5 * BAR_NS)
+    alone, _ = duet(script, 8 * BAR_NS, mode)
+    wired, engine = duet(script, 8 * BAR_NS, mode, loopback_ns=delay_ms * MS)
+    assert engine.counts.player_notes == 16, "none is eaten, and none of Antiphon's is taken for one"
+    assert wired.sent == alone.sent
+    assert engine.feeding_back > 0
+
+
+def test_an_hour_of_trading_ends_with_every_note_released() -> None:
+    rng = random.Random(1)
+    script = [
+        item
+        for turn in range(0, 1800, 4)
+        for item in tune([rng.randint(55, 80) for _ in range(8)], start_ns=turn * BAR_NS)
+    ]
+    performance, engine = duet(script, 3600 * 1000 * MS)
+    assert engine.counts.turns == 450
+    assert {pulse // BAR_PULSES // 2 % 2 for _, pulse, _ in onsets(performance.sent)} == {1}
+    assert onsets(performance.sent)[-1][1] > 1796 * BAR_PULSES
+    assert_nothing_hangs(performance.sent)
+
+
+def test_after_an_hours_rest_the_composer_has_not_an_hour_to_catch_up_with() -> None:
+    script = tune(PHRASE) + tune(PHRASE, start_ns=3600 * 1000 * MS)
+    stepper = NoiseStepper()
+    performance, engine = duet(script, 3700 * 1000 * MS, "continue", stepper=stepper)
+    assert engine.counts.turns == 2
+    assert stepper.steps < 400
+    assert_nothing_hangs(performance.sent)
+
+
+# --- anything at all ---
+
+keys = st.integers(58, 63)
+channels = st.sampled_from((0, 0, 1, 9, 15))
+strikes = st.builds(midi.note_on, channels, keys, st.integers(1, 127))
+releases = st.one_of(
+    st.builds(midi.note_off, channels, keys),
+    st.builds(lambda channel, pitch: bytes([midi.NOTE_ON | channel, pitch, 0]), channels, keys),
+)
+others = st.one_of(
+    st.builds(midi.control, channels, st.sampled_from((1, 64, 120, 123)), st.integers(0, 127)),
+    st.builds(lambda n: bytes([midi.PROGRAM, n]), st.integers(0, 5)),
+    st.builds(lambda a, b: bytes([midi.PITCH_BEND, a, b]), st.integers(0, 127), st.integers(0, 127)),
+    st.just(bytes([midi.SYSEX, 1, 2, 3, midi.SYSEX_END])),
+    st.binary(max_size=4),
+)
+transport = st.one_of(
+    st.sampled_from([bytes([status]) for status in (midi.START, midi.CONTINUE, midi.STOP)]),
+    st.builds(lambda n: bytes([midi.SONG_POSITION, n, 0]), st.integers(0, 127)),
+)
+messages = st.one_of(strikes, strikes, releases, releases, others)
+gaps_ns = st.one_of(st.just(0), st.integers(0, 50 * MS), st.integers(100 * MS, 900 * MS))
+
+
+class Watched(Engine):
+    """An engine whose every send is looked at: note-ons in the order of their pulses, note-offs before them."""
+
+    def poll(self, now_ns: int) -> list[Sent]:
+        sends = super().poll(now_ns)
+        struck = [sent.pulse for sent in sends if midi.is_note_on(sent.message)]
+        assert all(first <= second for first, second in pairwise(struck))
+        return sends
+
+
+@settings(deadline=None, max_examples=250)
+@given(
+    st.lists(st.tuples(gaps_ns, messages), min_size=4, max_size=40),
+    st.lists(st.tuples(st.integers(0, 12_000 * MS), transport), max_size=4),
+    st.sampled_from(list(MODES)),
+    st.booleans(),
+    st.one_of(st.just(0), st.integers(0, 60 * MS), st.integers(0, 2000 * MS)),
+    st.integers(3000 * MS, 16_000 * MS),
+    st.integers(0, 3),
+)
+def test_whatever_comes_in_every_note_on_has_one_note_off(
+    events: Script,
+    jumps: Script,
+    mode: str,
+    follow_clock: bool,
+    think_ns: int,
+    until_ns: int,
+    seed: int,
+) -> None:
+    script, now_ns = [*jumps, (0, midi.note_on(0, 60, 80)), (300 * MS, midi.note_off(0, 60))], 0
+    for gap_ns, message in events:
+        now_ns += gap_ns
+        script.append((now_ns, message))
+    if follow_clock:
+        rng = random.Random(seed)
+        script.append((0, bytes([midi.START])))
+        for clock in range(700):
+            jitter_ns = rng.randint(-3 * MS, 3 * MS)
+            script.append((4 * MS + clock * 20_833_333 + jitter_ns, bytes([midi.CLOCK])))
+    settings = settings_of(mode, follow_clock=follow_clock, trigger_cc=64, trigger_key=58)
+    engine = Watched(settings, TempoMap(120))
+    performance = perform(engine, composer_of(seed=seed, settings=settings), script, until_ns, think_ns)
+    event(f"{min(len(performance.sent) // 20, 5)} x 20 messages sent, {min(engine.counts.turns, 3)} turns")
+    assert_nothing_hangs(performance.sent)
+    assert not engine.ledger.sounding()
+    tempo_moved = follow_clock  # a pulse is then no fixed moment
+    for ns, pulse, _ in onsets(performance.sent):
+        assert tempo_moved or ns >= pulse * BEAT_NS // PPQN, "too early"
+    assert all(len(message) <= 3 for _, _, message in performance.sent)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 16 * BEAT_NS), st.sampled_from(list(MODES)))
+def test_stopped_at_any_moment_it_leaves_nothing_sounding(until_ns: int, mode: str) -> None:
+    performance, engine = duet(tune([60, 64] * 6), until_ns, mode, LONG)
+    assert_nothing_hangs(performance.sent)
+    assert engine.wake_ns() is None
+    assert all(pulse <= until_ns * PPQN // BEAT_NS for _, pulse, _ in performance.sent)

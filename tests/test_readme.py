@@ -1,0 +1,157 @@
+"""What the documentation tells a user to type: every command is one that the program takes, and those marked `run` run."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import typer
+
+from realtime import cli
+from realtime.errors import UserError
+from realtime.io.settings import SHIPPED_MODEL
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "docs/daw.md", "models/README.md", "CONTRIBUTING.md")
+FENCE = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TWO_COMMANDS = ("pip install . && antiphon demo", "pip install '.[train,test]' && pytest")
+
+
+class Block(NamedTuple):
+    """A fenced block of shell commands. `run`: marked as safe to run as written."""
+
+    page: str
+    line: int
+    run: bool
+    commands: list[str]
+
+
+def blocks() -> list[Block]:
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf8") if (ROOT / page).exists() else ""
+        for fence in FENCE.finditer(text):
+            language, mark, body = fence.groups()
+            line = text[: fence.start()].count("\n") + 1
+            if language == "sh":
+                found.append(Block(page, line, mark.strip() == "run", body.strip().splitlines()))
+    return found
+
+
+def programs() -> list[tuple[str, list[str]]]:
+    """(where, words) of each `antiphon ...`, `python -m ...` and `torchrun ... -m ...` in a block."""
+    found = []
+    for block in blocks():
+        for command in block.commands:
+            for part in command.split("&&"):
+                words = shlex.split(part, comments=True)
+                if words and Path(words[0]).name in ("antiphon", "python", "torchrun"):
+                    found.append((f"{block.page}:{block.line}", [Path(words[0]).name, *words[1:]]))
+    return found
+
+
+def test_the_two_commands_stand_as_they_should() -> None:
+    commands = [command for block in blocks() if block.page == "README.md" for command in block.commands]
+    assert tuple(commands[:2]) == TWO_COMMANDS
+
+
+def test_ci_runs_the_readmes_line() -> None:
+    assert TWO_COMMANDS[1] in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [entry for entry in programs() if entry[1][0] == "antiphon"],
+    ids=str,
+)
+def test_antiphon_takes_the_command(where: str, words: list[str]) -> None:
+    """Parsed by the program itself, and its values checked by the configuration; a file that is a placeholder is left out."""
+    group = typer.main.get_command(cli.app)
+    assert words[1:], where
+    command = group.commands[words[1]]  # type: ignore[attr-defined]
+    given = command.make_context(words[1], words[2:]).params
+    try:
+        cli.configuration(None, {name: value for name, value in given.items() if name != "bars" or words[1] == "jam"})
+    except UserError as error:
+        pytest.fail(f"{where}: {error}")
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [entry for entry in programs() if entry[1][0] != "antiphon"],
+    ids=str,
+)
+def test_a_module_takes_the_command(where: str, words: list[str]) -> None:
+    """Every option of the command is in the module's own help."""
+    module = words.index("-m") + 1
+    options = {word for word in words[module + 1 :] if word.startswith("-")}
+    assert not options - set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", help_of(words[module]))), where
+
+
+@functools.cache
+def help_of(module: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in blocks() if block.run], ids=lambda block: f"{block.page}:{block.line}"
+)
+def test_it_runs_as_written(block: Block, tmp_path: Path) -> None:
+    if not SHIPPED_MODEL.exists():
+        pytest.skip(f"the model that ships is not in this checkout: {SHIPPED_MODEL.name}")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for command in block.commands:
+        words = shlex.split(command)
+        assert words[0] == "antiphon"
+        done = subprocess.run(
+            [sys.executable, "-m", "realtime.cli", *words[1:]],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    """Files, and headings within our own pages."""
+    text = (ROOT / page).read_text(encoding="utf8")
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        file, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / file if file else ROOT / page
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
+
+
+def test_every_setting_the_readme_names_is_one() -> None:
+    """Words in code style that look like a setting or an option are one."""
+    from realtime.config import keys
+
+    text = FENCE.sub("", (ROOT / "README.md").read_text(encoding="utf8"))
+    settings = {key.split(".")[1] for key in keys()}
+    for word in re.findall(r"`([a-z]+(?:_[a-z]+)+)(?::[^`]*)?`", text):
+        assert word in settings, word
+    command = typer.main.get_command(cli.app)
+    options = {
+        option
+        for sub in command.commands.values()  # type: ignore[attr-defined]
+        for parameter in sub.params
+        for option in parameter.opts
+    }
+    for word in re.findall(r"`(--[a-z-]+)[^`]*`", text):
+        assert word in options, word
