@@ -1,6 +1,6 @@
 """The corpus as memory-mapped arrays of notes and beats.
 
-    python -m models.data ../shared/data --cache runs/cache        # build (or find) the pack, print what is in it
+    python -m models.data CORPUS --cache runs/cache        # build (or find) the pack, print what is in it
 
 A corpus is a folder with `manifest.csv` and zips, as `manifest.csv` names them (the columns `COLUMNS`, and where known
 cluster, melody_track, accomp_tracks). Files are parsed by symusic in worker processes; a corrupt one is skipped, named and

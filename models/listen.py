@@ -38,10 +38,11 @@ from realtime.vocabulary import DRUMS, MELODY, TICKS
 
 LAGS = (1, 2, 4, 8)
 RECOVERED = 0.9
+KINDS = ("continuation", "answers", "accompaniment", "accompaniment +6")
 
 
 def figures(played: Played) -> dict[str, tuple[float, float]]:
-    """{figure: (generated, real)} of one performance; the histograms' overlap is that of generated and real, beside 1."""
+    """{figure: (generated, real)} of one performance."""
     mine, real = (notes[notes["part"] != DRUMS] for notes in (played.antiphon, played.real))
     ticks = sum(end - start for start, end in played.spans)
     first = np.searchsorted(played.bars, played.spans[0][0])
@@ -66,9 +67,6 @@ def figures(played: Played) -> dict[str, tuple[float, float]]:
         "on the grid": music.on_grid,
     }
     found = {name: (figure(mine), figure(real)) for name, figure in simple.items()}
-    theirs = music.histograms(real)
-    for name, counts in music.histograms(mine).items():
-        found[f"overlap of {name.replace('_', '-')}"] = (music.overlapping_area(counts, theirs[name]), 1.0)
     curves = [
         music.similarity_curve(notes[notes["part"] != DRUMS], played.bars, max(LAGS))
         for notes in (np.concatenate([played.player, played.antiphon]), played.whole)
@@ -88,17 +86,31 @@ def figures(played: Played) -> dict[str, tuple[float, float]]:
     return found
 
 
-def summary(rows: list[dict[str, tuple[float, float]]]) -> dict[str, dict[str, float | None]]:
-    """Per-piece pairs -> {figure: generated, real, difference, another}: means over the pieces that have it."""
-    report = {}
+def summary(those: list[Played], rows: list[dict[str, tuple[float, float]]]) -> dict[str, dict[str, float | None]]:
+    """Performances and their `figures` -> {figure: generated, real, difference, another}: means over the pieces that have it.
+
+    The overlap of the histograms is that with the real music: of what was generated, 1, what is missing of it, and of the
+    real music of another piece."""
+    report: dict[str, dict[str, float | None]] = {}
+
+    def add(name: str, *columns: np.ndarray) -> None:
+        known = [column[np.isfinite(column)] for column in columns]
+        means = [round(float(column.mean()), 4) if len(column) else None for column in known]
+        report[name] = dict(zip(("generated", "real", "difference", "another"), means, strict=True))
+
     for name in dict.fromkeys(name for row in rows for name in row):
-        pairs = np.array([row[name] for row in rows if name in row])
-        mine, real = pairs.T
-        values = {
-            "generated": mine, "real": real, "difference": np.abs(mine - real), "another": np.abs(np.roll(real, 1) - real),
-        }  # fmt: skip
-        known = {key: value[np.isfinite(value)] for key, value in values.items()}
-        report[name] = {key: round(float(v.mean()), 4) if len(v) else None for key, v in known.items()}
+        mine, real = np.array([row[name] for row in rows if name in row]).T
+        add(name, mine, real, np.abs(mine - real), np.abs(np.roll(real, 1) - real))
+    mine, real = (
+        [music.histograms(n[n["part"] != DRUMS]) for n in notes]
+        for notes in zip(*((p.antiphon, p.real) for p in those), strict=True)
+    )
+    for name in real[0]:
+        overlap, others = (
+            np.array([music.overlapping_area(a[name], b[name]) for a, b in zip(left, real, strict=True)])
+            for left in (mine, real[-1:] + real[:-1])
+        )
+        add(f"overlap of {name.replace('_', '-')}", overlap, np.ones(1), 1 - overlap, others)
     return report
 
 
@@ -179,9 +191,6 @@ def table(report: dict[str, Any]) -> Table:
     return made
 
 
-KINDS = ("continuation", "answers", "accompaniment", "accompaniment +6")
-
-
 def listen(listener: Listener, prompts: list[Prompt], out: Path, corpus: np.ndarray) -> dict[str, Any]:
     """Play, and write everything but the figures, which are returned. Raises `UserError`."""
     performances: list[dict[str, Played]] = []
@@ -209,7 +218,7 @@ def listen(listener: Listener, prompts: list[Prompt], out: Path, corpus: np.ndar
         )
         for row, copied, usual in zip(rows, mine, real, strict=True):
             row["longest copy from training, notes"] = (copied, usual)
-        report["figures"][kind] = summary(rows)
+        report["figures"][kind] = summary(those, rows)
     report["recovery"] = recovery(
         *([p[kind] for p in performances if kind in p] for kind in ("accompaniment", "accompaniment +6"))
     )

@@ -1,6 +1,6 @@
 """Train the decoder.
 
-    python -m models.train --corpus ../shared/data --out runs/s --size S --steps 4000
+    python -m models.train --corpus CORPUS --out runs/s --size S --steps 4000
     torchrun --nproc-per-node 2 -m models.train ...        # the same batches, shared out: same curve, more cores
 
 A run folder gets `model.safetensors` (the moving average of the weights: what is evaluated and shipped), `run.json`,

@@ -86,6 +86,8 @@ def deal(
     if role == Role.TRADE:
         length = int(rng.choice((1, 2, 4)))
         edges = bars[rng.integers(1, length + 1) :: length]
+        if not len(edges):
+            return everyone, none, Role.COMPOSE
         return np.searchsorted(edges, onset, side="right") % 2 == 0, edges, role
     return everyone, none, Role.COMPOSE
 
@@ -189,11 +191,11 @@ def _assemble(
     at = np.searchsorted(beats["start"], tick, side="right") - 1
     time = np.where(is_beat, BEAT, tick - beats["start"][at])
 
-    held = _held(tick, end, is_player, pitch, ~is_beat)
     fed_pitch = pitch.copy()
     slip = ~is_beat & ~is_player & (part != DRUMS + MODEL_PART) & (rng.random(len(tick)) < corrupt)
     fed_pitch[slip] = np.clip(pitch[slip] + rng.choice((-12, -2, -1, 1, 2, 12), slip.sum()), 0, 127)
 
+    held = _held(tick, end, is_player, fed_pitch, ~is_beat)
     events = np.stack(
         [
             time,
@@ -218,7 +220,7 @@ def _assemble(
     target_time = np.where(is_player[nxt], np.minimum(time[nxt] + after, BEAT), time[nxt])
     targets = np.stack([target_time, part[nxt], pitch[nxt], duration[nxt], velocity[nxt]], 1)
     targets[:, 1:] *= own[:, None]
-    turn = np.ones(len(kind)) if not len(edges) else np.searchsorted(edges, tick[nxt], side="right") % 2
+    turn = np.ones(len(kind)) if not len(edges) else np.searchsorted(edges, tick[:-1], side="right") % 2
     turn = turn.astype(np.float32)
 
     out = {

@@ -141,17 +141,13 @@ def demo(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from realtime.io import demo as duet
-    from realtime.io.midifile import check_writable
+    from realtime.io.midifile import check_folder
     from realtime.io.take import summary
 
     settings = configuration(config, given)
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out_dir}: cannot be made ({error.strerror}); give a folder that can be written") from None
-    check_writable(out_dir / "duet.mid")
+    check_folder(out_dir)
     if fast:
-        engine, take, session = duet.play_fast(settings)
+        engine, take, session = duet.play_fast(settings, say)
     else:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("beats"))
         with Progress(*columns) as bar:
@@ -188,7 +184,7 @@ def compose(
     given = {name: value for name, value in locals().items() if name != "bars"}
     from realtime.io.offline import compose as continue_file
 
-    print(continue_file(configuration(config, given), source, target, bars))
+    print(continue_file(configuration(config, given), source, target, bars, say))
 
 
 @app.command()

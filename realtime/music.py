@@ -7,6 +7,7 @@ A figure of nothing is nan, never an error: what was silent has no key. Where a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +61,7 @@ def between(notes: np.ndarray, start: int, end: int) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    return float(np.mean(values)) if len(values) else float("nan")
+    return float(values.mean()) if values.size else float("nan")
 
 
 # --- pitch ---
@@ -84,8 +85,8 @@ def scale_consistency(notes: np.ndarray) -> float:
 
 
 def key_of(notes: np.ndarray) -> Key:
-    """The key whose profile correlates best with the time each pitch class sounds (the algorithm of Krumhansl and Schmuckler; Krumhansl
-    1990, chapter 4). C major where nothing sounds."""
+    """The key whose profile correlates best with the time each pitch class sounds (the algorithm of Krumhansl and
+    Schmuckler: Krumhansl 1990, chapter 4). C major where nothing sounds."""
     time = np.bincount(notes["pitch"] % 12, weights=notes["duration"], minlength=12)
     if time.std() == 0:
         return Key(0, "major")
@@ -133,7 +134,7 @@ def sounding(notes: np.ndarray, start: int, end: int) -> np.ndarray:
 
 def rests(notes: np.ndarray, start: int, end: int) -> float:
     """Share of [start, end) in which nothing sounds."""
-    return _mean(~sounding(notes, start, end).any(1))
+    return 1 - _mean(np.any(sounding(notes, start, end), axis=1, keepdims=True))
 
 
 def groove_consistency(notes: np.ndarray, bars: np.ndarray) -> float:
@@ -141,11 +142,11 @@ def groove_consistency(notes: np.ndarray, bars: np.ndarray) -> float:
     grooving similarity; over neighbours as in Dong et al., MusPy, ISMIR 2020). `bars`: start ticks, the last bar's end too.
     Neighbours of unequal length are left out."""
     patterns = []
-    for start, end in zip(bars[:-1].tolist(), bars[1:].tolist(), strict=True):
+    for start, end in pairwise(bars.tolist()):
         pattern = np.zeros(-(-(end - start) // SLOT_TICKS), bool)
         pattern[(between(notes, start, end)["onset"].astype(np.int64) - start) // SLOT_TICKS] = True
         patterns.append(pattern)
-    pairs = [(a, b) for a, b in zip(patterns[:-1], patterns[1:], strict=True) if len(a) == len(b)]
+    pairs = [(a, b) for a, b in pairwise(patterns) if len(a) == len(b)]
     return 1 - _mean(np.array([np.mean(a != b) for a, b in pairs]))
 
 
@@ -193,15 +194,19 @@ def doubling(notes: np.ndarray, other: np.ndarray) -> float:
     return _mean(np.array([bool((interval == 0).any()) for interval in met]))
 
 
+def _pitch_classes(roll: np.ndarray) -> np.ndarray:
+    """(ticks, 128) -> (ticks, 12) bool."""
+    octaves = np.pad(roll, ((0, 0), (0, 4))).reshape(-1, 11, 12)  # (ticks, octave, class)
+    return np.logical_or.reduce(octaves, axis=1)
+
+
 def note_in_chord(melody: np.ndarray, chords: np.ndarray, start: int, end: int) -> np.ndarray:
     """(end - start,) float64: at each tick the share of the melody's pitch classes that the accompaniment sounds too; nan
     where either is silent. Its mean is ReaLchords' note-in-chord ratio (Wu et al., Adaptive Accompaniment with
     ReaLchords, 2024), the chord being what sounds."""
-    tune, chord = (
-        sounding(n, start, end)[:, :120].reshape(-1, 10, 12).any(1) for n in (melody, chords)
-    )  # (ticks, octave, class) -> (ticks, class)
-    both = tune.any(1) & chord.any(1)
-    return np.where(both, (tune & chord).sum(1) / np.maximum(tune.sum(1), 1), np.nan)
+    tune, chord = (_pitch_classes(sounding(n, start, end)) for n in (melody, chords))
+    both = tune.any(axis=1) & chord.any(axis=1)
+    return np.where(both, (tune & chord).sum(axis=1) / np.maximum(tune.sum(axis=1), 1), np.nan)
 
 
 # --- distributions and form ---
@@ -232,7 +237,7 @@ def similarity_curve(notes: np.ndarray, bars: np.ndarray, lags: int) -> np.ndarr
     the bar and duration class (Yu et al., Museformer, NeurIPS 2022: similarity of bars at an interval). `bars` as above;
     pairs of empty bars are left out; nan where no pair is so far apart."""
     sets = []
-    for start, end in zip(bars[:-1].tolist(), bars[1:].tolist(), strict=True):
+    for start, end in pairwise(bars.tolist()):
         inside = between(notes, start, end)
         place = inside["onset"].astype(np.int64) - start
         sets.append(set(zip(place, inside["pitch"], duration_indices(inside["duration"]), strict=True)))

@@ -254,7 +254,6 @@ def test_a_wrong_model(
     assert "model.onnx: " in error and words in error
 
 
-@pytest.mark.xfail(strict=True, reason="cli.demo makes its folder before the model is looked at, and leaves it empty")
 def test_a_wrong_model_in_the_demo(refused: Callable[..., str]) -> None:
     assert "no model there" in refused("demo", "--fast", "--model", "nowhere.onnx")
 

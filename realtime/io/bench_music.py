@@ -1,7 +1,7 @@
 """`antiphon bench --music`: what Antiphon answers to melodies it is played, in figures.
 
-Every mode, in simulated time, with each tune of `realtime.tunes` as a player whose timing is human. Nothing is told to Antiphon but
-tempo and metre: key, register, density and phrase have to come from the music.
+Every mode, in simulated time, with each tune of `realtime.tunes` as a player whose timing is human. Antiphon is told
+tempo and metre, nothing else: key, register, density and phrase have to come from the music.
 """
 
 from __future__ import annotations

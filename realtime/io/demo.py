@@ -42,12 +42,14 @@ def scripted_player(config: Config) -> tuple[list[tuple[int, bytes]], int]:
     return messages, -(-round(quarters) // config.sync.beats_per_bar)
 
 
-def play_fast(config: Config) -> tuple[Engine, Take, Session]:
+def play_fast(config: Config, say: Callable[[str], None]) -> tuple[Engine, Take, Session]:
     """In simulated time."""
     messages, bars = scripted_player(config)
     settings = engine_settings(config)
     engine = Engine(settings, TempoMap(config.sync.tempo_bpm))
-    composer, _ = worker_setup(config).composer()
+    composer, stepper = worker_setup(config).composer()
+    if stepper.notice:
+        say(stepper.notice)
     end_ns = TempoMap(config.sync.tempo_bpm).ns_at(bars * config.sync.beats_per_bar * PPQN)
     performance = perform(engine, composer, messages, end_ns)
     take = Take()
@@ -90,6 +92,7 @@ def play_live(
 def write_results(config: Config, folder: Path, engine: Engine, take: Take, session: Session) -> dict[str, Any]:
     """duet.mid, duet.png and report.json; returns the report."""
     _, bars = scripted_player(config)
+    folder.mkdir(parents=True, exist_ok=True)
     tracks = {name: take.notes(name) for name in ("player", "antiphon")}
     metre = [(0, config.sync.beats_per_bar, 4)]
     midifile.write(folder / "duet.mid", tracks, [(0, config.sync.tempo_bpm)], metre)

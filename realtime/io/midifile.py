@@ -317,6 +317,21 @@ def check_writable(path: Path) -> None:
         raise _unwritable(path, error) from None
 
 
+def check_folder(folder: Path) -> None:
+    """Raise UserError now where no file could be written into `folder` later; it need not exist. Leaves nothing behind."""
+    made: list[Path] = []
+    try:
+        for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            missing.mkdir()
+            made.append(missing)
+        check_writable(folder / "probe")
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    finally:
+        for path in reversed(made):
+            path.rmdir()
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """The whole file or nothing: a temporary file in the same folder, then `os.replace`. Raises UserError."""
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def continuation(piece: MidiPiece, grid: BeatGrid, bars: int) -> Turn:
     return Turn(start, grid.bar_start(start, bars))
 
 
-def compose(config: Config, source: Path, target: Path, bars: int) -> str:
+def compose(config: Config, source: Path, target: Path, bars: int, say: Callable[[str], None]) -> str:
     """Continue `source` by `bars` bars into `target`: the file's own tracks, and one of Antiphon's for each part.
 
     Without `play.part` Antiphon plays the parts the file has. Returns a line for the user; raises `UserError`, and then
@@ -69,9 +70,11 @@ def compose(config: Config, source: Path, target: Path, bars: int) -> str:
     setup = worker_setup(config)
     parts = setup.constraints.parts or tuple(sorted({part_of[note.track] for note in piece.notes}))
     bpm = tempo.bpm_at(turn.start * PULSES_PER_TICK)
-    composer, _ = replace(
+    composer, stepper = replace(
         setup, bars=grid_bars, bpm=bpm, constraints=replace(setup.constraints, parts=parts)
     ).composer()
+    if stepper.notice:
+        say(stepper.notice)
     settings = replace(
         engine_settings(config),
         modes={"compose": Fixed(turn)},

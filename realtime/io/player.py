@@ -170,8 +170,9 @@ class Player:
                 if message is not None:
                     jumps = self.engine.counts.jumps
                     self.engine.handle(message, stamp_ns)
-                    if self.engine.counts.jumps != jumps and self.engine.rolling:
-                        self._sink.jump(self.engine.tempo.pulse_at(stamp_ns))
+                    follower = self.engine.follower
+                    if self.engine.counts.jumps != jumps and self.engine.rolling and follower is not None:
+                        self._sink.jump(follower.position_pulse)
                     if message[0] < midi.SYSEX and self.engine.rolling:
                         self._sink.write("player", self.engine.tempo.pulse_at(stamp_ns), message)
                     self._send_due()

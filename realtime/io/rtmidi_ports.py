@@ -15,9 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import rtmidi
-
 from realtime.errors import UserError
+
+try:
+    import rtmidi
+except ImportError as error:  # its wheel needs ALSA's library, which a bare server lacks
+    raise UserError(f"python-rtmidi cannot be loaded ({error}); on Debian: apt-get install libasound2") from None
+
 from realtime.io.ports import OnMessage, PortLost
 
 APIS: dict[str, int] = {

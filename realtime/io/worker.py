@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from realtime.clock import now_ns
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from realtime.io.stepper import Stepper
 
 START_TIMEOUT_S = 120.0
+_ROOT = Path(__file__).resolve().parents[2]
+# The very code of the player process, whatever lies in the folder the user happens to stand in (-P).
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[2]); from realtime.io.worker import main; main()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class Worker:
         key = secrets.token_bytes(16)
         with Listener(authkey=key) as listener:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", "from realtime.io.worker import main; main()", str(listener.address)],
+                [sys.executable, "-P", "-c", _PROGRAM, str(listener.address), str(_ROOT)],
                 stdin=subprocess.PIPE,
             )
             assert self._process.stdin is not None

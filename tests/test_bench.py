@@ -1,0 +1,97 @@
+"""The bench: every figure is there and a number; what was not measured is never a goal met. No figure is judged here."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from realtime.config import load
+from realtime.errors import UserError
+from realtime.io import bench
+from realtime.io.bench_live import paired, rss_mb, waits
+
+EFFORT = bench.Effort(steps=40, context_runs=2, rollbacks=5, pairs=6, seconds=6.0)
+SHAPE = {
+    "step_ms": {"p50", "p99", "max"},
+    "context": {"128", "1024", "16384", "ratio"},
+    "rollback_us": {"p50", "p99"},
+    "in_out_ms": {"echo", "antiphon", "added"},
+    "schedule_error_ms": {"p50", "p99", "max"},
+}
+
+
+def rendered(figures: dict[str, Any]) -> str:
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(bench.table(figures))
+    return capture.get()
+
+
+def numbers(tree: Any) -> list[float]:
+    if isinstance(tree, dict):
+        return [number for value in tree.values() for number in numbers(value)]
+    return [float(tree)]
+
+
+@pytest.fixture(scope="module")
+def figures(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("bench") / "figures.json"
+    bench.run(load(None, {"model.file": tiny_model, "model.provider": "cpu"}), path, EFFORT)
+    said: dict[str, Any] = json.loads(path.read_text())
+    return said
+
+
+def test_every_figure_is_there(figures: dict[str, Any]) -> None:
+    assert {name: set(figures[name]) for name in SHAPE} == SHAPE
+    assert all(set(part) == {"p50", "p99"} for part in figures["in_out_ms"].values())
+    assert figures["provider"] == "cpu" and figures["model"]
+
+
+def test_every_figure_is_a_number(figures: dict[str, Any]) -> None:
+    measured = numbers({name: figures[name] for name in SHAPE})
+    assert all(map(math.isfinite, measured))
+    assert figures["step_ms"]["p50"] > 0 and figures["rollback_us"]["p50"] > 0
+
+
+def test_how_many_notes_stand_behind_a_figure_is_said(figures: dict[str, Any]) -> None:
+    answered, played = figures["counts"]["in_out"]
+    assert 0 < answered <= played == EFFORT.pairs
+    assert f"{answered} of {played}" in rendered(figures)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
+def test_memory_is_that_of_both_processes(figures: dict[str, Any]) -> None:
+    assert figures["rss_mb"] > 40  # two interpreters, one of them with onnxruntime
+
+
+def test_what_was_not_measured_is_no_goal_met(figures: dict[str, Any]) -> None:
+    line = next(line for line in rendered({**figures, "rss_mb": None}).splitlines() if "memory" in line)
+    assert "not measured" in line and "met" not in line
+
+
+def test_the_memory_of_a_process_that_is_gone_is_not_zero() -> None:
+    assert rss_mb(2**22 + 1) is None  # above the largest process id there can be
+
+
+def test_each_note_out_belongs_to_the_last_note_in() -> None:
+    assert waits([15, 16, 42], [10, 20, 40]) == [5, None, 2]
+
+
+def test_a_pair_counts_only_whole() -> None:
+    assert paired([1, None, 3], [4, 5, None]) == {"echo": [1], "antiphon": [4]}
+
+
+def test_percentiles_carry_their_unit() -> None:
+    assert bench.percentiles(np.full(3, 2_000_000), 1e6, "p50", "max") == {"p50": 2.0, "max": 2.0}
+
+
+def test_a_model_that_is_not_there_and_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    config = load(None, {"model.file": tmp_path / "none.onnx"})
+    with pytest.raises(UserError, match="no model there"):
+        bench.run(config, None, EFFORT)
+    with pytest.raises(UserError, match="cannot be written"):
+        bench.run(config, tmp_path / "nowhere" / "figures.json", EFFORT)

@@ -1,0 +1,195 @@
+"""`antiphon jam` at a real JACK server, as a DAW has it: each in a process of its own, timed in the server's frames."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+if importlib.util.find_spec("jack") is None or shutil.which("jackd") is None:
+    pytest.skip("needs a JACK server (jackd2) and JACK-Client", allow_module_level=True)
+pytest.importorskip("torch", reason="the tiny model is made with torch (pip install '.[train]')")
+
+from performing import assert_nothing_hangs
+
+from realtime import midi
+from realtime.io import midifile
+from realtime.tempo import PPQN, PULSES_PER_TICK
+
+ROOT = Path(__file__).resolve().parent.parent
+RATE, PERIOD = 48_000, 256
+PATIENCE_S = 60.0
+# rtmidi's JACK back end stamps what comes in with "now" and sends at the start of the next period: one period each way.
+MEDIAN_MS = 15.0
+Frames = list[tuple[int, bytes]]
+
+
+class Room:
+    """A JACK server of our own, and how to start something beside it."""
+
+    def __init__(self, private: bool) -> None:
+        self._name = f"antiphon-test-{os.getpid()}"
+        self._env = {
+            **os.environ,
+            "JACK_DEFAULT_SERVER": self._name,
+            "JACK_NO_START_SERVER": "1",
+            "JACK_NO_AUDIO_RESERVATION": "1",
+            "PYTHONPATH": str(ROOT),
+        }
+        # In a mount namespace with its own /dev/shm it shares no registry with other servers, and leaves nothing behind.
+        own_shm = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=256m tmpfs /dev/shm && exec "$@"', "_"]
+        server = ["jackd", "-r", "-n", self._name, "-S", "-d", "dummy", "-r", str(RATE), "-p", str(PERIOD)]
+        self.server = subprocess.Popen(
+            [*(own_shm if private else []), *server],
+            env=self._env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._enter = ["nsenter", "-t", str(self.server.pid), "-m", "sh", "-c", f'cd {ROOT} && exec "$@"', "_"]
+        self._enter = self._enter if private else []
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a Python command in the room."""
+        return subprocess.Popen(
+            [*self._enter, sys.executable, *command],
+            env=self._env,
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def is_open(self) -> bool:
+        probe = self.start("tests/jack_player.py")
+        probe.communicate(timeout=PATIENCE_S)
+        return probe.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def room() -> Iterator[Room]:
+    may = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"], capture_output=True, check=False
+    )
+    one = Room(private=may.returncode == 0)
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not one.is_open():
+            if one.server.poll() is not None or time.monotonic() > deadline:
+                pytest.skip("jackd does not start here")
+            time.sleep(0.1)
+        yield one
+    finally:
+        one.server.terminate()
+        one.server.wait(PATIENCE_S)
+
+
+class Duet:
+    """`antiphon jam` and a musician who plays a script to it; SIGTERM when the script is over."""
+
+    def __init__(self, room: Room, model: Path, folder: Path, script: Frames, *options: str) -> None:
+        self.record = folder / "jam.mid"
+        jam = room.start(
+            *("-m", "realtime.cli", "jam", "--backend", "jack", "--record", str(self.record)),
+            *("--model", str(model), "--provider", "cpu", "--mode", "trade", "--bars-per-turn", "1", *options),
+        )
+        musician = room.start("tests/jack_player.py", "Antiphon In", "Antiphon Out")
+        try:
+            assert musician.stdin is not None and musician.stdout is not None
+            musician.stdin.write(json.dumps([[frame, list(message)] for frame, message in script]) + "\n")
+            musician.stdin.flush()
+            for word in ("playing", "played"):
+                line = musician.stdout.readline().strip()
+                assert line == word, musician.communicate()[1] + (
+                    (jam.poll() is not None and jam.communicate()[1]) or ""
+                )
+            jam.send_signal(signal.SIGTERM)
+            self.summary, self.said = jam.communicate(timeout=PATIENCE_S)
+            assert jam.returncode == 0, self.said
+            heard, _ = musician.communicate(timeout=PATIENCE_S)
+        finally:
+            for process in (jam, musician):
+                process.kill()
+                process.wait()
+        came, self.late = json.loads(heard)
+        self.came: Frames = [(frame, bytes(message)) for frame, message in came]
+
+    def assert_all_is_well(self) -> None:
+        """Nothing sounds at the end, and the recording has both sides."""
+        assert_nothing_hangs([(frame, 0, message) for frame, message in self.came])
+        assert "0 notes left hanging" in self.summary
+        assert "asked to end" in self.said
+        piece = midifile.read(self.record)
+        assert set(piece.track_names) >= {"player", "antiphon"}
+        assert not list(self.record.parent.glob("*.journal"))
+
+    def recorded(self, track: str) -> list[tuple[int, int, int]]:
+        """(pulse, pitch, velocity) of the notes on a track of the recording."""
+        piece = midifile.read(self.record)
+        which = piece.track_names.index(track)
+        return sorted((n.onset_pulse, n.pitch, n.velocity) for n in piece.notes if n.track == which)
+
+    def errors_ms(self, frame_of: Callable[[int], float]) -> list[float]:
+        """How far from its pulse's frame each of Antiphon's notes came back."""
+        heard = sorted((frame, m[1], m[2]) for frame, m in self.came if midi.is_note_on(m))
+        meant = self.recorded("antiphon")
+        assert sorted(note[1:] for note in heard) == sorted(note[1:] for note in meant)
+        assert len(meant) > 2, self.said
+        errors = []
+        for (frame, _, _), (pulse, _, _) in zip(heard, meant, strict=True):
+            assert pulse % PULSES_PER_TICK == 0, "on the grid"
+            assert pulse // (4 * PPQN) % 2 == 1, "in Antiphon's own bars"
+            errors.append((frame - frame_of(pulse)) * 1000 / RATE)
+        return errors
+
+
+def bars_of_quarters(beat: float, bars: int) -> Frames:
+    """The player's bars 1, 3, 5 ... in quarters; at the end a soft key, so that the script lasts until Antiphon plays."""
+    script = []
+    for i in range(4 * bars):
+        if i // 4 % 2 == 0:
+            script.append((round(i * beat), midi.note_on(0, 60 + i % 4 * 2, 80)))
+            script.append((round((i + 0.8) * beat), midi.note_off(0, 60 + i % 4 * 2)))
+    return [*script, (round((4 * bars - 1.5) * beat), midi.control(0, 1, 1))]
+
+
+def test_notes_come_back_on_the_grid_and_sigterm_leaves_nothing_sounding(
+    room: Room, tiny_model: Path, tmp_path: Path
+) -> None:
+    beat = RATE * 60 / 180
+    duet = Duet(room, tiny_model, tmp_path, bars_of_quarters(beat, 4), "--tempo", "180", "--seed", "2")
+    duet.assert_all_is_well()
+    player = duet.recorded("player")
+    assert [pitch for _, pitch, _ in player] == [60, 62, 64, 66] * 2
+    assert player[0][0] == 0
+
+    def frame_of(pulse: int) -> float:
+        """Counted from the player's last note: where the server is late, its frames are no steady clock."""
+        beats = [i for i in range(16) if i // 4 % 2 == 0]
+        last = max(i for i, (played, _, _) in enumerate(player) if played <= pulse)
+        return beats[last] * beat + (pulse - player[last][0]) * beat / PPQN
+
+    errors = duet.errors_ms(frame_of)
+    assert abs(statistics.median(errors)) < MEDIAN_MS, (errors, duet.late)
+
+
+def test_it_follows_midi_clock(room: Room, tiny_model: Path, tmp_path: Path) -> None:
+    beat = RATE * 60 / 150
+    downbeat = RATE // 5
+    clocks = [round(downbeat + i * beat / 24) for i in range(round(14.5 * 24))]
+    script = [(0, bytes([midi.START])), *((frame, bytes([midi.CLOCK])) for frame in clocks)]
+    script += [(downbeat + frame + 2, message) for frame, message in bars_of_quarters(beat, 4)]
+    duet = Duet(room, tiny_model, tmp_path, script, "--sync", "clock", "--seed", "2")
+    duet.assert_all_is_well()
+    errors = duet.errors_ms(lambda pulse: downbeat + pulse * beat / PPQN)
+    assert abs(statistics.median(errors)) < MEDIAN_MS, (errors, duet.late)
