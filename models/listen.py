@@ -79,6 +79,11 @@ def figures(played: Played) -> dict[str, tuple[float, float]]:
         harmony = [music.note_in_chord(played.player, notes, 0, end) for notes in (mine, real)]
         known = [float(np.nanmean(h)) if np.isfinite(h).any() else math.nan for h in harmony]
         found["note in chord"] = (known[0], known[1])
+        found["consonant when struck"] = (music.consonance(mine, played.player), music.consonance(real, played.player))
+        found["player's consonant when struck"] = (
+            music.consonance(played.player, mine),
+            music.consonance(played.player, real),
+        )
         found["on the player's pitch class"] = (
             music.doubling(mine, played.player),
             music.doubling(real, played.player),

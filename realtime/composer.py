@@ -18,6 +18,7 @@ import numpy as np
 from realtime.constraints import SLICES, Constraints, Sampling
 from realtime.contract import MASKED
 from realtime.messages import (
+    Advance,
     Extend,
     KeyUp,
     ModelNote,
@@ -54,8 +55,6 @@ FREE = -(1 << 40)
 """A release tick long past: the pitch is free."""
 HELD_TICKS = 384
 """The longest an answer sounds if the key it answers never goes up."""
-LONGEST_REST = 16 * 96
-"""Ticks. Of a longer silence the model hears only the end: an hour's rest must not take seconds to catch up with."""
 
 
 class Stepper(Protocol):
@@ -160,6 +159,9 @@ class Composer:
                     yield from self._propose(until, limit)
             case KeyUp(tick, pitch):
                 self._key_up(tick, pitch)
+            case Advance(tick):
+                if self._past:
+                    self._advance_to(tick)
             case Relocate(tick):
                 self._relocate(tick)
             case Retempo(bpm):
@@ -265,7 +267,7 @@ class Composer:
     def _advance_to(self, tick: int) -> None:
         """Feed the BEATs up to the beat around `tick`."""
         while (last := self._past[-1]).beat.start + last.beat.length <= tick:
-            start = max(last.beat.start + last.beat.length, self._grid.bar_start(tick - LONGEST_REST))
+            start = last.beat.start + last.beat.length
             self._feed(BEAT_EVENT, start, self._grid.beat_at(start), last.release)
 
     # --- one step ---

@@ -20,7 +20,19 @@ from realtime import midi
 from realtime.clocksync import ClockFollower, Transport
 from realtime.echo import EchoGuard
 from realtime.ledger import Ledger
-from realtime.messages import Extend, KeyUp, Plan, PlayerNote, Proposed, Relocate, Reply, Request, Retempo, Turn
+from realtime.messages import (
+    Advance,
+    Extend,
+    KeyUp,
+    Plan,
+    PlayerNote,
+    Proposed,
+    Relocate,
+    Reply,
+    Request,
+    Retempo,
+    Turn,
+)
 from realtime.modes import Mode, PlayerState
 from realtime.scheduler import PlannedNote, Scheduler, Sent
 from realtime.tempo import PULSES_PER_TICK, TempoMap
@@ -106,6 +118,7 @@ class Engine:
         self._boundaries: list[tuple[int, int]] = []  # (generation, boundary) of plans that are not complete yet
         self._answers: dict[int, _Answer] = {}  # by generation
         self._decided_pulse = _LONG_AGO
+        self._next_beat = self.grid.next_beat(1)  # the composer is told that it comes, unless a turn is on
         self._told_tempo = tempo_bin(settings.bpm)
 
     @property
@@ -244,7 +257,9 @@ class Engine:
         self._boundaries.append((self._generation, _LONG_AGO))
         self._decided_pulse = self._final = _LONG_AGO
         if self.rolling:
-            self._requests.append(Relocate(self.follower.position_pulse // PULSES_PER_TICK))
+            tick = self.follower.position_pulse // PULSES_PER_TICK
+            self._next_beat = self.grid.next_beat(tick + 1)
+            self._requests.append(Relocate(tick))
 
     # --- what the composer says ---
 
@@ -345,6 +360,7 @@ class Engine:
         tick = self._decided_pulse // PULSES_PER_TICK
         moments = [self.mode.deadline(self.player)]
         if self._turn is None:
+            moments += [self._next_beat]
             turn = self.mode.turn(tick, self.player, self.grid)
             moments += [turn.start - self.settings.prepare_ticks, turn.start] if turn is not None else []
         else:
@@ -371,6 +387,10 @@ class Engine:
             self.counts.turns += 1
             self._tell_tempo(pulse)
             self._plan(boundary, None, turn, self._planned_until)
+        if self._turn is None and tick >= self._next_beat:
+            self._requests.append(Advance(tick))
+        if tick >= self._next_beat:
+            self._next_beat = self.grid.next_beat(tick + 1)
         while self._turn is not None and tick >= self._planned_until - self.settings.lookahead_ticks:
             if self._horizon(self._planned_until + TICKS) == self._planned_until:
                 break

@@ -69,6 +69,12 @@ class Extend(NamedTuple):
     until: int
 
 
+class Advance(NamedTuple):
+    """The beat around `tick` has come and nobody played: hear it pass, so that the next note need not wait for it."""
+
+    tick: int
+
+
 class Relocate(NamedTuple):
     """The song position jumped: time goes on from `tick`; nothing sounds."""
 
@@ -98,5 +104,5 @@ class Reached(NamedTuple):
     rejected: int
 
 
-Request = Plan | KeyUp | Extend | Relocate | Retempo
+Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo
 Reply = Proposed | Reached

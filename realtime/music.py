@@ -197,7 +197,8 @@ def doubling(notes: np.ndarray, other: np.ndarray) -> float:
 def _pitch_classes(roll: np.ndarray) -> np.ndarray:
     """(ticks, 128) -> (ticks, 12) bool."""
     octaves = np.pad(roll, ((0, 0), (0, 4))).reshape(-1, 11, 12)  # (ticks, octave, class)
-    return np.logical_or.reduce(octaves, axis=1)
+    folded: np.ndarray = np.logical_or.reduce(octaves, axis=1)
+    return folded
 
 
 def note_in_chord(melody: np.ndarray, chords: np.ndarray, start: int, end: int) -> np.ndarray:

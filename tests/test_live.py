@@ -216,9 +216,9 @@ def test_an_output_that_vanishes_ends_the_session_and_says_what_it_left(tiny_mod
 @pytest.mark.parametrize("mode", ["accompany", "trade"])
 def test_the_demo_plays_the_same_notes_live_and_fast(tiny_model: Path, mode: str) -> None:
     """As long as no deadline is missed: a machine that is too busy for that shows nothing."""
-    config = config_of(tiny_model, mode__name=mode, sync__tempo_bpm=400.0)
+    config = config_of(tiny_model, mode__name=mode, sync__tempo_bpm=400.0, engine__commit_ms=200)
     said: list[str] = []
-    _, fast, _ = demo.play_fast(config)
+    _, fast, _ = demo.play_fast(config, said.append)
     engine, take, session = demo.play_live(config, said.append, lambda beat, beats: None)
     assert session.left_hanging == session.restarts == 0
     missed = engine.counts.missed_deadlines + engine.scheduler.late_dropped

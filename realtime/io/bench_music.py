@@ -50,6 +50,7 @@ FIGURES = {
     "ends on beat": "last note on a beat",
     "ends stable": "last note in the tonic triad",
     "consonance": "share of notes consonant with what the player holds",
+    "met": "share of the player's notes consonant with what Antiphon holds",
     "doubling": "share of notes on the player's own pitch class",
 }
 
@@ -163,6 +164,7 @@ def figures(duet: Duet, tune: Tune) -> dict[str, float]:
         "voices": float(counts[counts > 0].mean()) if counts.any() else math.nan,
         "held": silent or float(np.median(mine["duration"])) / TICKS,
         "consonance": music.consonance(mine, player),
+        "met": music.consonance(player, mine),
         "doubling": music.doubling(mine, player),
     }
     return {name: round(found[name], 3) for name in FIGURES}
