@@ -12,7 +12,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
@@ -21,6 +20,7 @@ from export.operators import OPERATORS
 from export.parity import check
 from export.quantise import quantise
 from models.checkpoint import load_decoder
+from models.data import Parser
 from models.decoder import SIZES, Decoder
 from realtime.contract import Contract
 from realtime.errors import UserError
@@ -73,16 +73,9 @@ def export(
     return report, problems
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see python -m export --help")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    p = _Parser(prog="python -m export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = Parser(prog="python -m export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = p.add_mutually_exclusive_group(required=True)
     what.add_argument("run", type=Path, nargs="?", metavar="RUN", help="the folder that models.train wrote")
     what.add_argument("--random", choices=SIZES, help="a random model of this size instead of a run")

@@ -11,7 +11,7 @@ from torch import Tensor
 from export.parity import GREEDY
 from models.data import load_pack
 from models.decoder import Decoder
-from models.train import VALIDATION_ROLES, head_losses
+from models.losses import VALIDATION_ROLES, head_losses
 from models.windows import NONE, Windows, collate
 from realtime.constraints import SLICES
 from realtime.contract import LOGITS, MASKED
@@ -33,7 +33,7 @@ def nats_difference(decoder: Decoder, path: Path, windows: dict[str, Tensor]) ->
     """(nats per note in torch, how many more through the file) on a batch as `models.windows.collate` makes it.
 
     The graph feeds its heads with its own draws, so each draw is forced to the target by masking all else; its logits
-    are those before the mask, and `models.train.head_losses` weighs both sides alike.
+    are those before the mask, and `models.losses.head_losses` weighs both sides alike.
     """
     notes = float(windows["note"].sum())
     ours = 0.0

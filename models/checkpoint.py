@@ -1,13 +1,18 @@
 """A run on disk: `model.safetensors` (the weights to ship), `run.json` (how they came about), and, while training,
-`train.safetensors` (everything needed to go on). No pickle: these files are safe to open."""
+`train.safetensors` (everything needed to go on). No pickle: these files are safe to open.
+
+    python -m models.checkpoint runs/s models/pretrained/antiphon-s      # what is shipped of a run, in half the size
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -62,3 +67,17 @@ def load_decoder(run: Path) -> tuple[Decoder, dict[str, Any]]:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(f"{run}/model.safetensors: cannot be read ({str(error).splitlines()[0]})") from None
     return decoder.eval(), info
+
+
+def ship(run: Path, folder: Path) -> None:
+    """What is shipped of a run: its weights in bfloat16, in which they were trained to be multiplied, and its `run.json`."""
+    decoder, info = load_decoder(run)
+    save_decoder(folder, {name: tensor.to(torch.bfloat16) for name, tensor in decoder.state_dict().items()}, info)
+
+
+if __name__ == "__main__":
+    try:
+        ship(*(Path(argument) for argument in sys.argv[1:3]))
+    except (UserError, TypeError) as error:
+        print(error if isinstance(error, UserError) else "give a run folder and a new one", file=sys.stderr)
+        sys.exit(2)

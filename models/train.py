@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -32,31 +31,12 @@ from torch.utils.tensorboard import SummaryWriter
 from models.checkpoint import save_decoder, save_tensors
 from models.data import Parser, exit_status, load_pack
 from models.decoder import SIZES, Decoder
-from models.windows import CENSORED, NONE, Augment, Windows, collate
+from models.losses import VALIDATION_ROLES, autocast, head_losses, validate
+from models.windows import NONE, Augment, Windows, collate
 from realtime.errors import UserError
-from realtime.vocabulary import HEADS, Role
+from realtime.vocabulary import HEADS
 
 EMA_DECAY = 0.999
-VALIDATION_ROLES = (Role.COMPOSE, Role.CONTINUE, Role.TRADE, Role.ACCOMPANY)
-
-
-def head_losses(logits: list[Tensor], batch: dict[str, Tensor]) -> Tensor:
-    """Negative log-likelihood in nats, summed over the batch, per head: (5,), in the order of `HEADS`.
-
-    The time head counts wherever it is the model's turn; where the player cut the step short (CENSORED) it is
-    -log sum of p over the times still possible. The others count where the next event is a note of the model's.
-    """
-    targets, turn, note = batch["targets"], batch["turn"], batch["note"]
-    log_p = logits[0].float().log_softmax(-1)  # (B, T, 25)
-    exact = log_p.gather(-1, targets[..., :1]).squeeze(-1)
-    possible = torch.arange(log_p.shape[-1], device=log_p.device) >= targets[..., :1]
-    at_least = log_p.masked_fill(~possible, -torch.inf).logsumexp(-1)
-    time_nll = -torch.where(batch["kind"] == CENSORED, at_least, exact)
-    losses = [(time_nll * turn).sum()]
-    for i in range(1, len(HEADS)):
-        nll = F.cross_entropy(logits[i].float().flatten(0, 1), targets[..., i].flatten(), reduction="none")
-        losses.append((nll * note.flatten()).sum())
-    return torch.stack(losses)
 
 
 def lr_scale(step: int, steps: int, warmup: int = 100) -> float:
@@ -77,30 +57,6 @@ def make_optimisers(decoder: Decoder, lr: float, name: str) -> list[torch.optim.
         torch.optim.Muon(matrices, lr=lr, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
-
-
-@torch.no_grad()
-def validate(decoder: Decoder, sets: dict[str, Windows], batch_size: int, device: torch.device) -> dict[str, Any]:
-    """Nats per note of the model's own notes, by role: the sum and each head (the time head's BEATs included)."""
-    decoder.eval()
-    report: dict[str, Any] = {}
-    for role, windows in sets.items():
-        total, notes = torch.zeros(len(HEADS)), 0.0
-        for batch in DataLoader(windows, batch_size, collate_fn=collate):
-            batch = {name: x.to(device) for name, x in batch.items()}
-            with autocast(device):
-                logits, _ = decoder(batch["events"], batch["held"], batch["targets"])
-            total += head_losses(logits, batch).cpu()
-            notes += float(batch["note"].sum())
-        per_head = {name: round(float(x) / max(notes, 1), 4) for name, x in zip(HEADS, total, strict=True)}
-        report[role] = {"nats_per_note": round(sum(per_head.values()), 4), **per_head}
-    decoder.train()
-    return report
-
-
-def autocast(device: torch.device) -> Any:
-    """bfloat16 for the matrix products."""
-    return torch.autocast(device.type, torch.bfloat16)
 
 
 def optimiser_tensors(optimisers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:

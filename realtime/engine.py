@@ -71,7 +71,9 @@ class EngineSettings:
 
 @dataclass(slots=True)
 class Counts:
-    """What happened, for the summary. `retracted`: planned notes that a new plan replaced before they were due."""
+    """What happened, for the summary. `retracted`: planned notes that a new plan replaced before they were due.
+    `missed_deadlines`: notes that were proposed after their time, and events that were handled after a decision which they
+    came before; without any, the music is what it would have been with all the time in the world."""
 
     turns: int = 0
     notes: int = 0
@@ -161,6 +163,7 @@ class Engine:
                 self.rolling = True
                 self.tempo.locate(stamp_ns, 0)  # the first note is the downbeat
             pulse = self.tempo.pulse_at(stamp_ns)
+            self.counts.missed_deadlines += pulse < self._decided_pulse  # it came too late for what was decided since
             self._decide_until(pulse)
             tick = round(pulse / PULSES_PER_TICK)
             if kind == midi.CONTROL:

@@ -200,6 +200,15 @@ def test_a_new_composer_is_told_where_it_is_and_goes_on_with_the_turn() -> None:
     assert all(span.off_ns <= 4 * BAR_NS for span in spans(desk.sent))
 
 
+def test_an_event_that_is_handled_after_a_later_decision_counts_as_a_missed_deadline() -> None:
+    on_time, late = Desk("trade"), Desk("trade")
+    for desk, handled_ns in ((on_time, tick_ns(72)), (late, tick_ns(73))):
+        desk.play(midi.note_on(0, 60, 80), 0)
+        desk.until(handled_ns)  # half a tick after each beat it is told
+        desk.engine.handle(midi.note_on(0, 64, 80), tick_ns(72))
+    assert [desk.engine.counts.missed_deadlines for desk in (on_time, late)] == [0, 1]
+
+
 # --- MIDI clock and transport ---
 
 

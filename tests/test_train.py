@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 
 from models.checkpoint import load_decoder
 from models.data import Pack, exit_status
-from models.train import head_losses, lr_scale, make_optimisers, optimiser_tensors, restore_optimisers
+from models.losses import head_losses
+from models.train import lr_scale, make_optimisers, optimiser_tensors, restore_optimisers
 from models.train import main as train_main
 from models.windows import CENSORED, NONE, Windows, collate
 from realtime.errors import UserError
