@@ -57,7 +57,7 @@ def longest_copies(lines: Sequence[np.ndarray], corpus: np.ndarray) -> list[int]
             goes_on = start + steps < len(values)
             goes_on[goes_on] = values[start[goes_on] + steps] != _START
             starts[name] = start[goes_on]
-            hashes[name] = _mixed(grown[goes_on] ^ symbols[name][start[goes_on] + steps])
+            hashes[name] = _mixed(_mixed(grown[goes_on]) ^ symbols[name][start[goes_on] + steps])
     return [int(n) for n in longest]
 
 

@@ -62,7 +62,8 @@ class Played:
 
 def prompt_of(piece: Piece, rng: np.random.Generator) -> Prompt | None:
     """A random stretch of `BARS` whole bars of one length with enough notes in it, if the draw hits one."""
-    starts = piece.bar_starts.astype(np.int64)
+    last = piece.beats[-1]
+    starts = np.append(piece.bar_starts.astype(np.int64), int(last["start"]) + int(last["length"]))
     at = int(rng.integers(0, max(len(starts) - BARS, 1)))
     bar = int(piece.beats["bar_ticks"][piece.beats["start"] == starts[at]][0])
     per = 1 if bar >= SHORTEST_BAR else 2

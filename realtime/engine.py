@@ -13,11 +13,11 @@ coincide with what is played on the grid.
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from realtime import midi
 from realtime.clocksync import ClockFollower, Transport
+from realtime.counts import Counts
 from realtime.echo import EchoGuard
 from realtime.ledger import Ledger
 from realtime.messages import (
@@ -67,23 +67,6 @@ class EngineSettings:
     trigger_cc: int | None = None
     trigger_key: int | None = None
     program_changes_mode: bool = True
-
-
-@dataclass(slots=True)
-class Counts:
-    """What happened, for the summary. `retracted`: planned notes that a new plan replaced before they were due.
-    `missed_deadlines`: notes that were proposed after their time, and events that were handled after a decision which they
-    came before; without any, the music is what it would have been with all the time in the world."""
-
-    turns: int = 0
-    notes: int = 0
-    player_notes: int = 0
-    retracted: int = 0
-    missed_deadlines: int = 0
-    rejected: int = 0
-    echoes: int = 0
-    jumps: int = 0
-    step_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
 
 
 @dataclass(slots=True)

@@ -20,7 +20,8 @@ SHARE_HELD = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Tune:
-    """A melody, who made it and when. `metre` is (top, bottom); `bpm` counts quarters."""
+    """A melody, who made it and when. `metre` is (top, bottom); `bpm` counts quarters. `unheard`: of what the shipped model
+    was trained on, no piece has more than eight notes of it in a row, in any key."""
 
     name: str
     origin: str
@@ -29,6 +30,7 @@ class Tune:
     metre: tuple[int, int]
     bpm: float
     text: str
+    unheard: bool = False
 
     @property
     def bar_quarters(self) -> float:
@@ -90,17 +92,19 @@ def script(
     rng = np.random.default_rng(seed)
     messages: list[tuple[int, bytes]] = []
     stretches: list[tuple[float, float]] = []
-    at = begin = played = 0.0
+    at = begin = played = before = 0.0
     for i, (pitch, quarters) in enumerate(tune.from_downbeat):
         if phrase and played and played % phrase == 0:
             stretches.append((begin, at))
             at += rest_bars * tune.bar_quarters
             begin = at
         velocity = 92 if played % tune.bar_quarters == 0 else 78 + i % 3 * 4
-        late_ns = float(rng.normal(0.0, loose_ms * 1e6)) if loose_ms and i else 0.0
-        late_ns = min(max(late_ns, -0.08 * quarters * beat_ns), 0.08 * quarters * beat_ns)  # never into a neighbour
+        shorter = min(quarters, before) if i else 0.0
+        most_ns = 0.9 * (1 - SHARE_HELD) * shorter * beat_ns  # a note begins after the one before has ended
+        late_ns = float(np.clip(rng.normal(0.0, 1.0) * loose_ms * 1e6, -most_ns, most_ns))
         messages.append((round(at * beat_ns + late_ns), midi.note_on(0, pitch, velocity)))
-        messages.append((round((at + quarters * SHARE_HELD) * beat_ns + late_ns), midi.note_off(0, pitch)))
+        messages.append((round((at + quarters * SHARE_HELD) * beat_ns), midi.note_off(0, pitch)))
+        before = quarters
         at += quarters
         played += quarters
     stretches.append((begin, at))
@@ -116,7 +120,7 @@ TUNES: tuple[Tune, ...] = (
     ODE_TO_JOY,
     Tune("Ah! vous dirai-je, maman", "French song", 1761, Key(2, "major"), (4, 4), 112,
         "D4 D4 A4 A4 | B4 B4 A4:2 | G4 G4 F#4 F#4 | E4 E4 D4:2 | A4 A4 G4 G4 | F#4 F#4 E4:2 |"
-        "A4 A4 G4 G4 | F#4 F#4 E4:2 | D4 D4 A4 A4 | B4 B4 A4:2 | G4 G4 F#4 F#4 | E4 E4 D4:2",
+        "A4 A4 G4 G4 | F#4 F#4 E4:2 | D4 D4 A4 A4 | B4 B4 A4:2 | G4 G4 F#4 F#4 | E4 E4 D4:2", unheard=True,
     ),
     Tune("Auld Lang Syne", "Scottish song", 1799, Key(5, "major"), (4, 4), 96,
         "C4 | F4:1.5 F4:.5 F4 A4 | G4:1.5 F4:.5 G4 A4 | F4:1.5 F4:.5 A4 C5 | D5:3 D5 |"
@@ -126,7 +130,7 @@ TUNES: tuple[Tune, ...] = (
     ),
     Tune("Korobeiniki", "Russian song", 1861, Key(9, "minor"), (4, 4), 132,
         "E5 B4:.5 C5:.5 D5 C5:.5 B4:.5 | A4 A4:.5 C5:.5 E5 D5:.5 C5:.5 | B4:1.5 C5:.5 D5 E5 | C5 A4 A4:2 |"
-        "D5:1.5 F5:.5 A5 G5:.5 F5:.5 | E5:1.5 C5:.5 E5 D5:.5 C5:.5 | B4:1.5 C5:.5 D5 E5 | C5 A4 A4:2",
+        "D5:1.5 F5:.5 A5 G5:.5 F5:.5 | E5:1.5 C5:.5 E5 D5:.5 C5:.5 | B4:1.5 C5:.5 D5 E5 | C5 A4 A4:2", unheard=True,
     ),
     Tune("God Rest You Merry, Gentlemen", "English carol", 1833, Key(4, "minor"), (4, 4), 120,
         "E4 | E4 B4 B4 A4 | G4 F#4 E4 D4 | E4 F#4 G4 A4 | B4:3 E4 |"
@@ -137,7 +141,7 @@ TUNES: tuple[Tune, ...] = (
     Tune("Sakura", "Japanese song", 1888, Key(9, "minor"), (4, 4), 84,
         "A4 A4 B4:2 | A4 A4 B4:2 | A4 B4 C5 B4 | A4 B4:.5 A4:.5 F4:2 | E4 C4 E4 F4 | E4 E4:.5 C4:.5 B3:2 |"
         "A4 B4 C5 B4 | A4 B4:.5 A4:.5 F4:2 | E4 C4 E4 F4 | E4 E4:.5 C4:.5 B3:2 |"
-        "A4 A4 B4:2 | A4 A4 B4:2 | E4 F4 B4:.5 A4:.5 F4 | E4:4",
+        "A4 A4 B4:2 | A4 A4 B4:2 | E4 F4 B4:.5 A4:.5 F4 | E4:4", unheard=True,
     ),
     Tune("Minuet in G", "C. Petzold", 1725, Key(7, "major"), (3, 4), 120,
         "D5 G4:.5 A4:.5 B4:.5 C5:.5 | D5 G4 G4 | E5 C5:.5 D5:.5 E5:.5 F#5:.5 | G5 G4 G4 |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import importlib.util
 import json
 import os
@@ -12,8 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 
+import mido
 import pytest
 
 if importlib.util.find_spec("jack") is None or shutil.which("jackd") is None:
@@ -139,6 +142,12 @@ class Duet:
         which = piece.track_names.index(track)
         return sorted((n.onset_pulse, n.pitch, n.velocity) for n in piece.notes if n.track == which)
 
+    def turned(self) -> list[int]:
+        """The pulses at which the player's wheel was turned, as recorded."""
+        track = next(track for track in mido.MidiFile(self.record).tracks if track.name == "player")
+        pulses = list(accumulate(message.time for message in track))
+        return [pulse for pulse, message in zip(pulses, track, strict=True) if message.is_cc(1)]
+
     def errors_ms(self, frame_of: Callable[[int], float]) -> list[float]:
         """How far from its pulse's frame each of Antiphon's notes came back."""
         heard = sorted((frame, m[1], m[2]) for frame, m in self.came if midi.is_note_on(m))
@@ -154,13 +163,18 @@ class Duet:
 
 
 def bars_of_quarters(beat: float, bars: int) -> Frames:
-    """The player's bars 1, 3, 5 ... in quarters; at the end a soft key, so that the script lasts until Antiphon plays."""
-    script = []
+    """The player's bars 1, 3, 5 ... in quarters, and a wheel that is turned all the time until Antiphon is in its last bar."""
+    script = [(frame, midi.control(0, 1, i % 128)) for i, frame in enumerate(wheel(beat, bars))]
     for i in range(4 * bars):
         if i // 4 % 2 == 0:
             script.append((round(i * beat), midi.note_on(0, 60 + i % 4 * 2, 80)))
             script.append((round((i + 0.8) * beat), midi.note_off(0, 60 + i % 4 * 2)))
-    return [*script, (round((4 * bars - 1.5) * beat), midi.control(0, 1, 1))]
+    return script
+
+
+def wheel(beat: float, bars: int) -> list[int]:
+    """When it is turned: eight times a beat, between the notes."""
+    return [round((i + 0.5) * beat / 8) for i in range(8 * 4 * bars - 12)]
 
 
 def test_notes_come_back_on_the_grid_and_sigterm_leaves_nothing_sounding(
@@ -173,11 +187,13 @@ def test_notes_come_back_on_the_grid_and_sigterm_leaves_nothing_sounding(
     assert [pitch for _, pitch, _ in player] == [60, 62, 64, 66] * 2
     assert player[0][0] == 0
 
+    # Where the server is late its frames are no steady clock. When the wheel was turned, by them and by Antiphon, tells.
+    turned, frames = duet.turned(), wheel(beat, 4)
+    assert len(turned) == len(frames)
+
     def frame_of(pulse: int) -> float:
-        """Counted from the player's last note: where the server is late, its frames are no steady clock."""
-        beats = [i for i in range(16) if i // 4 % 2 == 0]
-        last = max(i for i, (played, _, _) in enumerate(player) if played <= pulse)
-        return beats[last] * beat + (pulse - player[last][0]) * beat / PPQN
+        last = max(bisect.bisect_right(turned, pulse) - 1, 0)
+        return frames[last] + (pulse - turned[last]) * beat / PPQN
 
     errors = duet.errors_ms(frame_of)
     assert abs(statistics.median(errors)) < MEDIAN_MS, (errors, duet.late)

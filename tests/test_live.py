@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -214,9 +215,12 @@ def test_an_output_that_vanishes_ends_the_session_and_says_what_it_left(tiny_mod
 
 
 @pytest.mark.parametrize("mode", ["accompany", "trade"])
-def test_the_demo_plays_the_same_notes_live_and_fast(tiny_model: Path, mode: str) -> None:
+def test_the_demo_plays_the_same_notes_live_and_fast(
+    tiny_model: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As long as no deadline is missed: a machine that is too busy for that shows nothing."""
-    config = config_of(tiny_model, mode__name=mode, sync__tempo_bpm=400.0, engine__commit_ms=200)
+    monkeypatch.setattr(demo, "ODE_TO_JOY", replace(demo.ODE_TO_JOY, text="E4 E4 F4 G4 | G4 F4 E4 D4"))
+    config = config_of(tiny_model, mode__name=mode, sync__tempo_bpm=160.0, engine__commit_ms=200)
     said: list[str] = []
     _, fast, _ = demo.play_fast(config, said.append)
     engine, take, session = demo.play_live(config, said.append, lambda beat, beats: None)

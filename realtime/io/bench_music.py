@@ -153,6 +153,7 @@ def figures(duet: Duet, tune: Tune) -> dict[str, float]:
         "ends on beat": [end.on_beat for end in ends],
         "ends stable": [end.stable for end in ends],
     }
+    together = duet.ours == duet.his
     silent = math.nan if not len(mine) else 0.0
     found = {name: float(np.mean(values)) if values else math.nan for name, values in per_turn.items()}
     found |= {
@@ -163,15 +164,17 @@ def figures(duet: Duet, tune: Tune) -> dict[str, float]:
         "density": music.density(mine, ours) / music.density(player, his),
         "voices": float(counts[counts > 0].mean()) if counts.any() else math.nan,
         "held": silent or float(np.median(mine["duration"])) / TICKS,
-        "consonance": music.consonance(mine, player),
-        "met": music.consonance(player, mine),
-        "doubling": music.doubling(mine, player),
+        "consonance": music.consonance(mine, player) if together else math.nan,
+        "met": music.consonance(player, mine) if together else math.nan,
+        "doubling": music.doubling(mine, player) if together else math.nan,
     }
     return {name: round(found[name], 3) for name in FIGURES}
 
 
 def measure(config: Config, tunes: Sequence[Tune] = TUNES) -> dict[str, dict[str, dict[str, float]]]:
-    """{mode: {tune's name or "all": figures}}, and under "player" what the players themselves come to. "all" is the mean."""
+    """{mode: {tune's name, "all" or "unheard": figures}}, and under "player" what the players themselves come to.
+
+    "all" and "unheard" are means over the tunes, and over those that the shipped model was not trained on."""
     setup = worker_setup(config)
     stepper = Stepper.load(setup.model, setup.provider, setup.threads)
     report: dict[str, dict[str, dict[str, float]]] = {mode: {} for mode in ("player", *MODES)}
@@ -182,8 +185,9 @@ def measure(config: Config, tunes: Sequence[Tune] = TUNES) -> dict[str, dict[str
             if mode == "trade":
                 report["player"][tune.name] = figures(played._replace(antiphon=played.player, ours=played.his), tune)
     for by_tune in report.values():
-        rows = list(by_tune.values())
-        by_tune["all"] = {name: _mean([row[name] for row in rows]) for name in FIGURES}
+        groups = {"all": list(by_tune.values()), "unheard": [by_tune[tune.name] for tune in tunes if tune.unheard]}
+        for group, rows in groups.items():
+            by_tune[group] = {name: _mean([row[name] for row in rows]) for name in FIGURES}
     return report
 
 

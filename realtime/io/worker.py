@@ -134,9 +134,6 @@ class Worker:
     def close(self) -> None:
         """End the process and forget it; `on_death` is not called."""
         self._closing = True
-        if self._pipe is not None:
-            with contextlib.suppress(OSError):
-                self._pipe.close()
         if self._process is not None:
             if self._process.stdin is not None:
                 self._process.stdin.close()
@@ -146,6 +143,10 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        if self._reader is not None and self._reader is not threading.current_thread():
+            self._reader.join()  # the pipe's other end is gone, so it comes to its end
+        if self._pipe is not None:
+            self._pipe.close()
 
     def _unblock(self, address: str, key: bytes) -> None:
         assert self._process is not None

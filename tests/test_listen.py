@@ -1,0 +1,139 @@
+"""Listening: prompts, performances, figures, copies, and the bench of the music, with a model that plays no music."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import listen
+from models.copies import line, longest_copies
+from models.data import Pack
+from models.prompts import BARS, PROMPT_BARS, Listener, prompts_of
+from realtime import music
+from realtime.config import load
+from realtime.errors import UserError
+from realtime.io import bench_music, midifile
+from realtime.tunes import TUNES
+
+
+def copied_by_hand(mine: np.ndarray, corpus: np.ndarray) -> int:
+    """The longest stretch in notes, by trying all."""
+    longest = 0
+    for i in range(len(mine)):
+        for j in range(len(corpus)):
+            n = 0
+            while i + n < len(mine) and j + n < len(corpus) and mine[i + n] == corpus[j + n] != -1:
+                n += 1
+            longest = max(longest, n + 1 if n else 0)
+    return longest
+
+
+def test_copies_are_found_as_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    corpus = np.concatenate([np.append(-1, rng.integers(0, 3, 40)) for _ in range(6)])
+    lines = [np.append(-1, rng.integers(0, 3, 25)) for _ in range(8)]
+    assert longest_copies(lines, corpus) == [copied_by_hand(each, corpus) for each in lines]
+
+
+def test_a_transposed_quotation_is_a_copy_and_nothing_is_none() -> None:
+    tune = music.array((24 * i, 24, pitch) for i, pitch in enumerate((60, 62, 64, 67, 65, 64, 60)))
+    higher = tune.copy()
+    higher["pitch"] += 5
+    higher["onset"] += 96
+    slower = tune.copy()
+    slower["onset"] *= 2
+    assert longest_copies([line(higher), line(slower), line(tune[:0])], line(tune)) == [7, 0, 0]
+    assert longest_copies([], line(tune)) == []
+
+
+def test_prompts_are_whole_bars_of_the_split(toy_pack: Pack) -> None:
+    prompts = prompts_of(toy_pack, "valid", 2, seed=1)
+    assert {prompt.name for prompt in prompts} == {"toy tune_3", "toy tune_4"}
+    for prompt in prompts:
+        assert prompt.bar == 96
+        assert prompt.both
+        assert 0 <= prompt.notes["onset"].min() < 96
+        assert prompt.notes["onset"].max() < BARS * 96
+    assert [p.notes.tolist() for p in prompts_of(toy_pack, "valid", 2, 1)] == [p.notes.tolist() for p in prompts]
+
+
+def test_each_plays_in_its_own_time(toy_pack: Pack, tiny_model: Path) -> None:
+    listener = Listener(tiny_model, seed=1)
+    prompt = prompts_of(toy_pack, "valid", 1, seed=1)[0]
+    edge = PROMPT_BARS * prompt.bar
+    continued = listener.continuation(prompt)
+    assert continued.player["onset"].max() < edge <= continued.antiphon["onset"].min()
+    assert set(continued.antiphon["part"]) <= set(continued.player["part"])
+    answered = listener.answers(prompt)
+    turn = answered.antiphon["onset"] // (2 * prompt.bar)
+    assert set((turn % 2).tolist()) == {1}
+    along = listener.accompaniment(prompt)
+    assert set(along.player["part"]) == {0}
+    assert 0 not in along.antiphon["part"]
+    again = listener.accompaniment(prompt)
+    assert again.antiphon.tolist() == along.antiphon.tolist()
+    higher = listener.accompaniment(prompt, shifted=True)
+    same = higher.player["onset"] < 16 * 24
+    assert (higher.player["pitch"] - along.player["pitch"][: len(higher.player)])[~same].tolist() == [6] * (~same).sum()
+
+
+def test_real_music_differs_by_nothing_from_itself(toy_pack: Pack, tiny_model: Path) -> None:
+    listener = Listener(tiny_model, seed=1)
+    played = listener.accompaniment(prompts_of(toy_pack, "valid", 1, seed=1)[0])
+    itself = listen.Played(played.player, played.real, played.real, played.whole, played.bars, played.spans)
+    rows = listen.summary([itself], [listen.figures(itself)])
+    assert all(row["difference"] == pytest.approx(0.0) for row in rows.values())
+    assert rows["overlap of pitch"]["generated"] == 1.0
+
+
+def test_the_command_writes_everything(
+    toy_corpus: Path, toy_cache: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    words = ["listen", "--data", toy_corpus, "--cache", toy_cache, "--out", out, "--model", tiny_model, "--prompts", 2]
+    monkeypatch.setattr("sys.argv", [str(word) for word in words])
+    listen.run()
+    report = json.loads((out / "figures.json").read_text())
+    assert set(report["figures"]) == {"continuation", "answers", "accompaniment"}
+    for rows in report["figures"].values():
+        assert rows["scale consistency"]["real"] > 0.5
+        assert rows["longest copy from training, notes"]["generated"] >= 0
+    assert set(report["recovery"]["beats"]) == {"5 to 16", "17 to 20", "21 to 24", "25 to 32"}
+    assert (out / "sheet.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    files = sorted(out.glob("*.mid"))
+    assert len(files) == 2 * 5
+    assert midifile.read(out / files[0].name).notes
+
+
+def test_no_prompts_is_said_in_one_line(toy_pack: Pack) -> None:
+    short = Pack("", [{**row, "split": "none"} for row in toy_pack.table], toy_pack.notes, toy_pack.beats, {})
+    with pytest.raises(UserError, match="no piece of the split valid"):
+        prompts_of(short, "valid", 4, seed=1)
+
+
+def test_the_bench_has_every_figure_for_every_mode(tiny_model: Path, tmp_path: Path) -> None:
+    config = load(None, {"model.file": tiny_model})
+    tunes = [TUNES[0], next(tune for tune in TUNES if tune.metre == (6, 8))]
+    report = bench_music.measure(config, tunes)
+    assert list(report) == ["player", *bench_music.MODES]
+    assert all(set(row) == set(bench_music.FIGURES) for by_tune in report.values() for row in by_tune.values())
+    player = report["player"]["all"]
+    assert player["key"] > 0.9
+    assert player["register"] == pytest.approx(1.0)
+    assert player["density"] == pytest.approx(1.0)
+    assert math.isnan(report["trade"]["all"]["consonance"])
+    assert report["harmonise"]["all"]["consonance"] > 0
+    assert str(bench_music.measure(config, tunes)) == str(report)  # as text: nan is not equal to itself
+
+
+@pytest.mark.parametrize("mode", ["trade", "continue"])
+def test_answers_stay_within_their_turns(tiny_model: Path, mode: str) -> None:
+    config = load(None, {"model.file": tiny_model})
+    stepper = bench_music.Stepper.load(tiny_model, "cpu")
+    for tune in (TUNES[0], TUNES[2], TUNES[-1]):
+        played = bench_music.duet(config, stepper, tune, mode)
+        inside = [any(start <= onset < end for start, end in played.ours) for onset in played.antiphon["onset"]]
+        assert all(inside)
+        assert len(played.antiphon)
