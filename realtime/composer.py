@@ -32,11 +32,13 @@ from realtime.messages import (
     Retempo,
     Turn,
 )
+from realtime.portrait import Portrait
 from realtime.vocabulary import (
     BEAT,
     BEAT_EVENT,
     DURATION_TICKS,
     HEADS,
+    MELODY,
     MODEL_PART,
     OPEN,
     TICKS,
@@ -55,6 +57,10 @@ FREE = -(1 << 40)
 """A release tick long past: the pitch is free."""
 HELD_TICKS = 384
 """The longest an answer sounds if the key it answers never goes up."""
+MOST_NOTES = 4
+"""How many notes sound together where nobody says, and there is no playing to go by."""
+ALONG = (Role.ACCOMPANY, Role.HARMONISE)
+"""The roles in which Antiphon plays while the player does."""
 
 
 class Stepper(Protocol):
@@ -132,6 +138,7 @@ class Composer:
         self._start = 0
         self._past: deque[_Past] = deque()
         self._choice = np.array(BEAT_EVENT)
+        self._portrait = Portrait()
         self._answered: int | None = None
         self._answers: dict[int, list[int]] = {}
         self._step_ns: list[int] = []
@@ -202,6 +209,7 @@ class Composer:
         tick = max(note.tick, self._past[-1].tick)
         self._advance_to(tick)
         self._keys_down[note.pitch] = True
+        self._portrait.hear(note.pitch, int(self._keys_down.sum()))
         beat = self._past[-1].beat
         event = Event(tick - beat.start, note.part, note.pitch, OPEN, velocity_index(note.velocity))
         self._feed(event, tick, beat, self._past[-1].release)
@@ -325,13 +333,20 @@ class Composer:
             allowed &= (at >= self._floor) & (at < beat.start + beat.length)
             if turn.end is not None:
                 allowed &= at + self._constraints.min_duration <= turn.end
-        allowed &= (release[:, None] > at[None, :]).sum(0) < self._constraints.max_notes
+        allowed &= (release[:, None] > at[None, :]).sum(0) < self._most_notes()
         time[:BEAT][~allowed] = MASKED
         if made == 0 and self._role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
             time[BEAT] = MASKED  # an answer comes in with its turn; later it may rest as it likes
-        if self._role in (Role.ACCOMPANY, Role.HARMONISE):
+        if self._role in ALONG:
             bias[SLICES["pitch"]][self._keys_down] = MASKED
+        elif MELODY in (self._constraints.parts or (MELODY,)):
+            bias[SLICES["pitch"]] += self._portrait.register_bias()
         return bias
+
+    def _most_notes(self) -> int:
+        """The polyphony: as set; else an answer has as many voices as the player plays at once."""
+        answered = None if self._role in ALONG else self._portrait.voices()
+        return self._constraints.max_notes or answered or MOST_NOTES
 
     def _is_legal(self, choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> bool:
         """Whether a draw is a BEAT, or a note of which no field is masked and whose pitch is free by then."""

@@ -128,7 +128,9 @@ class Play(Section):
     key: Annotated[Key | None, BeforeValidator(parse_key)] = None
     key_strength: Literal["strict", "bias"] = "strict"
     range: Annotated[tuple[int, int], BeforeValidator(parse_range)] = (21, 108)
-    max_notes: int = Field(default=6, ge=1, le=16, description="notes sounding together")
+    max_notes: int | None = Field(
+        default=None, ge=1, le=16, description="notes together; null: as many as you play, or 4"
+    )
     min_duration_ticks: int = Field(default=1, ge=1, le=384, description="24 ticks are a quarter note")
     max_duration_ticks: int = Field(default=384, ge=1, le=384, description="24 ticks are a quarter note")
 

@@ -55,7 +55,8 @@ class Constraints:
     """What may be played. Key: tonic pitch class 0..11 and scale degrees, or None. Range: lowest and highest pitch.
 
     `out_of_key` is added to pitches outside the scale (nats; -1e9 forbids them). Durations in ticks. `max_notes` is the
-    polyphony. `parts`, each 0..4; none: the tune, or the accompaniment where the role is to go along with the player's.
+    polyphony; None: as many as the player plays at once. `parts`, each 0..4; none: the tune, or the accompaniment where the
+    role is to go along with the player's.
     """
 
     parts: tuple[int, ...] = ()
@@ -64,7 +65,7 @@ class Constraints:
     out_of_key: float = MASKED
     lowest: int = 21
     highest: int = 108
-    max_notes: int = 4
+    max_notes: int | None = None
     min_duration: int = 1
     max_duration: int = 384
 

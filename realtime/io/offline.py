@@ -34,9 +34,7 @@ def part_of_tracks(piece: MidiPiece) -> list[int]:
         infos.append(TrackInfo(name, notes[0].program if notes else 0, any(n.is_drum for n in notes), height))
     parts = parts_of(infos)
     unnamed = [i for i, part in enumerate(parts) if part == OTHER and infos[i].height]
-    if (
-        MELODY not in parts and unnamed
-    ):  # nobody annotated a user's file: of what is left, the top is taken for the tune
+    if MELODY not in parts and unnamed:  # nobody named the tune: of what is left, the highest is taken for it
         top = max(unnamed, key=lambda i: infos[i].height)
         parts = [MELODY if i == top else ACCOMPANIMENT if i in unnamed else part for i, part in enumerate(parts)]
     return parts

@@ -31,7 +31,7 @@ def engine_settings(config: Config) -> EngineSettings:
         "continue": Continue(config.mode.max_bars),
         "trade": Trade(config.mode.bars_per_turn),
         "accompany": Accompany(),
-        "harmonise": Harmonise(min(HARMONY_VOICES, config.play.max_notes)),
+        "harmonise": Harmonise(min(HARMONY_VOICES, config.play.max_notes or HARMONY_VOICES)),
     }
     part = PART_NAMES.index(config.play.player_part)
     return EngineSettings(
