@@ -61,6 +61,8 @@ MOST_NOTES = 4
 """How many notes sound together where nobody says, and there is no playing to go by."""
 ALONG = (Role.ACCOMPANY, Role.HARMONISE)
 """The roles in which Antiphon plays while the player does."""
+SILENT_BEAT_NATS = -2.0
+"""An accompanist who is silent does not like to let another beat pass."""
 
 
 class Stepper(Protocol):
@@ -337,10 +339,13 @@ class Composer:
         time[:BEAT][~allowed] = MASKED
         if made == 0 and self._role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
             time[BEAT] = MASKED  # an answer comes in with its turn; later it may rest as it likes
+        if self._role == Role.ACCOMPANY and tick == beat.start and not (release > tick).any():
+            time[BEAT] += SILENT_BEAT_NATS
+        pitch = bias[SLICES["pitch"]]
         if self._role in ALONG:
-            bias[SLICES["pitch"]][self._keys_down] = MASKED
-        elif MELODY in (self._constraints.parts or (MELODY,)):
-            bias[SLICES["pitch"]] += self._portrait.register_bias()
+            pitch[self._keys_down] = MASKED
+        if not self._constraints.parts or MELODY in self._constraints.parts:
+            pitch += self._portrait.leanings(self._role, self._keys_down, self._constraints.tonic is None)
         return bias
 
     def _most_notes(self) -> int:
