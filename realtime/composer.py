@@ -61,6 +61,8 @@ MOST_NOTES = 4
 """How many notes sound together where nobody says, and there is no playing to go by."""
 ALONG = (Role.ACCOMPANY, Role.HARMONISE)
 """The roles in which Antiphon plays while the player does."""
+PHRASE_BARS = 4
+"""Where a turn has no end, the temperature's schedule begins anew after so many bars."""
 SILENT_BEAT_NATS = -2.0
 """An accompanist who is silent does not like to let another beat pass."""
 
@@ -297,8 +299,9 @@ class Composer:
         held = np.concatenate([keys, release > tick]).astype(np.float32)
         progress = 0.0
         turn = self._turn
-        if turn is not None and turn.end is not None:
-            progress = (tick - turn.start) / max(turn.end - turn.start, 1)
+        if turn is not None:
+            phrase = PHRASE_BARS * beat.bar_ticks if turn.end is None else turn.end - turn.start
+            progress = (tick - turn.start) % phrase / phrase
         bias = self._step_bias(tick, beat, release, made)
         started = self._clock_ns()
         choice, _ = self._stepper.step(
@@ -344,13 +347,14 @@ class Composer:
         pitch = bias[SLICES["pitch"]]
         if self._role in ALONG:
             pitch[self._keys_down] = MASKED
-        if not self._constraints.parts or MELODY in self._constraints.parts:
+        if self._constraints.follow and (not self._constraints.parts or MELODY in self._constraints.parts):
             pitch += self._portrait.leanings(self._role, self._keys_down, self._constraints.tonic is None)
         return bias
 
     def _most_notes(self) -> int:
         """The polyphony: as set; else an answer has as many voices as the player plays at once."""
-        answered = None if self._role in ALONG else self._portrait.voices()
+        follows = self._constraints.follow and self._role not in ALONG
+        answered = self._portrait.voices() if follows else None
         return self._constraints.max_notes or answered or MOST_NOTES
 
     def _is_legal(self, choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> bool:

@@ -131,6 +131,7 @@ class Play(Section):
     max_notes: int | None = Field(
         default=None, ge=1, le=16, description="notes together; null: as many as you play, or 4"
     )
+    follow: bool = Field(default=True, description="lean towards the player's register, key and number of voices")
     min_duration_ticks: int = Field(default=1, ge=1, le=384, description="24 ticks are a quarter note")
     max_duration_ticks: int = Field(default=384, ge=1, le=384, description="24 ticks are a quarter note")
 

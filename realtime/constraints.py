@@ -56,7 +56,8 @@ class Constraints:
 
     `out_of_key` is added to pitches outside the scale (nats; -1e9 forbids them). Durations in ticks. `max_notes` is the
     polyphony; None: as many as the player plays at once. `parts`, each 0..4; none: the tune, or the accompaniment where the
-    role is to go along with the player's.
+    role is to go along with the player's. `follow`: lean towards the player's register, key and number of voices
+    (`portrait.Portrait`).
     """
 
     parts: tuple[int, ...] = ()
@@ -68,6 +69,7 @@ class Constraints:
     max_notes: int | None = None
     min_duration: int = 1
     max_duration: int = 384
+    follow: bool = True
 
     def bias(self, role: Role) -> np.ndarray:
         """(228,) float32, what stays the same from step to step."""

@@ -33,7 +33,6 @@ CONTRACT_VERSION = 1
 METADATA_KEY = "antiphon"
 MASKED = -1e9
 LOGITS = sum(vocabulary.HEADS.values())
-SAMPLING_COLUMNS = ("temperature", "top_k", "top_p")
 
 
 class ContractError(ValueError):

@@ -116,10 +116,9 @@ class Engine:
         """The turn that is being planned or played."""
         return self._turn
 
-    @property
-    def feeding_back(self) -> int:
-        """How many of our own notes came back in: more than a few mean that the output is wired to the input."""
-        return self.counts.echoes
+    def feeds_back(self, now_ns: int) -> bool:
+        """Whether so many of our own notes came back in that the output must be wired to the input."""
+        return self._echo.tripped(now_ns)
 
     def take_requests(self) -> list[Request]:
         """What to ask the composer, in order. Empties the list."""
@@ -229,10 +228,13 @@ class Engine:
             return
         if message[0] == midi.CLOCK and self.rolling:
             self._decide_until(self.tempo.pulse_at(stamp_ns))
+        pulse, was_running = self.tempo.pulse_at(stamp_ns), self.follower.running
         change = self.follower.handle(message, stamp_ns)
+        if self.follower.running and not was_running:
+            self._decided_pulse = _LONG_AGO  # time begins with this clock, whatever was thought of it before
         if change is None:
             return
-        self._sends += [Sent(0, off, 0) for off in self.ledger.release_all()]
+        self._sends += [Sent(pulse, off, 0) for off in self.ledger.release_all()]
         self.scheduler.clear()
         self._turn = None
         self._answers.clear()

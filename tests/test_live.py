@@ -165,7 +165,9 @@ def test_a_worker_that_hangs_is_replaced_and_one_that_has_nothing_to_do_is_not(
         assert worker is not None
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGSTOP)
-        one.play([(0, midi.note_on(0, 62, 80)), (50 * MS, midi.note_off(0, 62))])
+        # More than a pipe holds: the loop must go on taking them in although nobody reads what it asks.
+        one.play([(i * 2 * MS, midi.note_on(0, 62, 80)) for i in range(400)])
+        one.wait_for(lambda: one.engine.counts.player_notes == 401, "the player's notes")
         one.wait_for(lambda: one.player.worker not in (None, worker), "another worker")
     assert one.session is not None
     assert one.session.restarts == 1
@@ -210,7 +212,7 @@ def test_an_output_that_vanishes_ends_the_session_and_says_what_it_left(tiny_mod
     down = {message[1]: midi.is_note_on(message) for _, message in one.target.sent}
     left = one.session.left_hanging
     assert left >= sum(down.values()) > 0, "a note counts that was on its way, too"
-    assert one.session.ended.startswith("out: the port is gone") and f"{left} notes" in one.session.ended
+    assert "gone" in one.session.ended and f"{left} notes" in one.session.ended
     assert len(one.engine.ledger) == 0
 
 

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realtime import midi
 from realtime.errors import UserError
 from realtime.io import midifile
+from realtime.io.jam import rescue
 from realtime.io.recorder import Recorder, find_unfinished, salvage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -184,3 +186,18 @@ def test_where_no_journal_can_be(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="cannot be read"):
         salvage(tmp_path / "x.journal", tmp_path / "x.mid")
+
+
+def test_a_rescue_leaves_other_files_and_earlier_rescues_alone(tmp_path: Path) -> None:
+    (tmp_path / "accounts.journal").write_text("2026-01-01 * opening\n")
+    for pitch in (60, 62):
+        recorder = Recorder(tmp_path / "take.journal", 120.0, 4)
+        recorder.open()
+        recorder.write("player", 0, midi.note_on(0, pitch, 80))
+        recorder._close()  # as a kill leaves it
+        assert find_unfinished(tmp_path) == [tmp_path / "take.journal"]
+        rescue(tmp_path, lambda _: None)
+    rescued = sorted(tmp_path.glob("*.mid"))
+    assert [[note.pitch for note in midifile.read(path).notes] for path in rescued] == [[62], [60]]
+    assert len(list(tmp_path.glob("*.salvaged*"))) == 2
+    assert (tmp_path / "accounts.journal").exists()

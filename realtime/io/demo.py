@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from realtime import midi
 from realtime.clock import now_ns
 from realtime.config import Config
 from realtime.engine import Engine
@@ -57,7 +58,10 @@ def play_fast(config: Config, say: Callable[[str], None]) -> tuple[Engine, Take,
         "player": [(pulse, message) for _, pulse, message in performance.played],
         "antiphon": [(pulse, message) for _, pulse, message in performance.sent],
     }
-    return engine, take, Session()
+    on, off = (
+        sum(test(message) for _, message in take.events["antiphon"]) for test in (midi.is_note_on, midi.is_note_off)
+    )
+    return engine, take, Session(left_hanging=on - off)
 
 
 def play_live(

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from types import FrameType
 
@@ -42,7 +43,9 @@ def jam(config: Config, say: Callable[[str], None]) -> None:
     def end(number: int, _: FrameType | None) -> None:
         player.stop("Ctrl-C" if number == signal.SIGINT else "asked to end")
 
-    handlers = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A terminal that is closed hangs up (SIGHUP; SIGBREAK on Windows): its notes must be released too.
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")]
+    handlers = {number: signal.signal(number, end) for number in numbers if number is not None}
     try:
         recorder.open()
         try:
@@ -73,7 +76,11 @@ def jam(config: Config, say: Callable[[str], None]) -> None:
 def rescue(folder: Path, say: Callable[[str], None]) -> None:
     """Make .mid files of the journals that a killed session left in `folder`."""
     for journal in find_unfinished(folder):
-        saved = journal.with_name(f"{journal.stem}-rescued.mid")
+        saved = next(
+            path
+            for number in count()
+            if not (path := journal.with_name(f"{journal.stem}-rescued{f'-{number}' if number else ''}.mid")).exists()
+        )
         with suppress(UserError):
             salvage(journal, saved)
             say(f"an earlier session was cut off: what it recorded is in {saved}")

@@ -20,7 +20,6 @@ from typing import Protocol
 from realtime import midi
 from realtime.clock import now_ns
 from realtime.engine import Engine
-from realtime.errors import UserError
 from realtime.io.ports import InputPort, OutputPort, PortLost
 from realtime.io.worker import Ready, Setup, Worker
 from realtime.messages import Extend, Plan, Reached, Reply
@@ -30,10 +29,16 @@ WATCH_NS = 500_000_000
 HANG_NS = 3_000_000_000
 RESTARTS = 3
 RESTART_WINDOW_NS = 60_000_000_000
+MOST_AT_ONCE = 64
+"""Messages taken in before what is due is sent and the clock is looked at again."""
+MOST_WAITING = 4096
+_WAKE = object()
 
 
 class Sink(Protocol):
-    """Where everything in and out is written down: the recorder, or the demo's list."""
+    """Where everything in and out is written down: the recorder, or the demo's list. `fault`: what keeps it from writing."""
+
+    fault: OSError | None
 
     def write(self, direction: str, pulse: int, message: bytes) -> None:
         """`direction` is "player" or "antiphon"."""
@@ -51,6 +56,7 @@ class Session:
 
     schedule_error_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
     restarts: int = 0
+    shed: int = 0
     left_hanging: int = 0
     ended: str = ""
 
@@ -84,7 +90,9 @@ class Player:
         self._waiting_since_ns: int | None = None
         self._deaths_ns: deque[int] = deque(maxlen=RESTARTS + 1)
         self._last_bpm = 0.0
-        self._stopping = False
+        self._unsent: list[bytes] = []  # note-offs that a failing port did not take
+        self._said: set[str] = set()
+        self._stop_why: str | None = None
         self._over = False
 
     @property
@@ -106,17 +114,21 @@ class Player:
         return ready
 
     def stop(self, why: str = "stopped") -> None:
-        """End the session soon. Safe in a signal handler: it only puts a word into the inbox."""
-        self._inbox.put(why)
+        """End the session soon. Safe in a signal handler: it sets a word and wakes the loop."""
+        self._stop_why = self._stop_why or why
+        self._inbox.put(_WAKE)
 
     def run(self, seconds: float | None = None, bars: int | None = None) -> Session:
         """Play. Whatever happens, every note that was sent is released before this returns."""
         end_ns = now_ns() + int(seconds * 1e9) if seconds is not None else None
-        end_pulse = self.engine.grid.bar_start(0, bars) * PULSES_PER_TICK if bars is not None else None
+        if self.engine.follower is not None:
+            self.engine.tempo.locate(
+                now_ns(), 0
+            )  # what is played before the first Start has a place in the recording too
         lost: PortLost | None = None
         with _punctual():
             try:
-                self._play(end_ns, end_pulse)
+                self._play(end_ns, bars)
             except PortLost as error:
                 lost = error
             finally:
@@ -129,11 +141,15 @@ class Player:
             self._say(self.session.ended)
         return self.session
 
-    def _play(self, end_ns: int | None, end_pulse: int | None) -> None:
+    def _play(self, end_ns: int | None, bars: int | None) -> None:
         watch_ns = now_ns() + WATCH_NS
-        while not self._stopping:
+        end_pulse: int | None = None
+        while self._stop_why is None:
             now = now_ns()
             deadlines = [self.engine.wake_ns(), end_ns, watch_ns]
+            if bars is not None and end_pulse is None and self.engine.rolling:
+                here = round(self.engine.tempo.pulse_at(now) / PULSES_PER_TICK)
+                end_pulse = self.engine.grid.bar_start(here, bars) * PULSES_PER_TICK
             if end_pulse is not None and self.engine.rolling:
                 deadlines.append(self.engine.tempo.ns_at(end_pulse))
                 if self.engine.tempo.pulse_at(now) >= end_pulse:
@@ -146,14 +162,20 @@ class Player:
             wait_s = (min(ns for ns in deadlines if ns is not None) - now_ns()) / 1e9
             with contextlib.suppress(queue.Empty):
                 self._take(self._inbox.get(timeout=wait_s) if wait_s > 0 else self._inbox.get_nowait())
-                while True:
+                for _ in range(MOST_AT_ONCE):
                     self._take(self._inbox.get_nowait())
             self._send_due()
+        self.session.ended = self._stop_why
 
     # --- on the driver's and the worker's threads ---
 
     def _on_message(self, message: bytes, stamp_ns: int) -> None:
-        self._inbox.put((message, stamp_ns))
+        # A flood that nobody could play is shed, but for what ends notes.
+        ends = message[:1] and (message[0] & 0xF0 == midi.NOTE_OFF or (len(message) == 3 and message[2] == 0))
+        if ends or self._inbox.qsize() < MOST_WAITING:
+            self._inbox.put((message, stamp_ns))
+        else:
+            self.session.shed += 1
 
     def _on_reply(self, reply: Reply) -> None:
         self._inbox.put(reply)
@@ -168,23 +190,24 @@ class Player:
             case (bytes() as data, int() as stamp_ns):
                 message = midi.normalise(data)
                 if message is not None:
-                    jumps = self.engine.counts.jumps
+                    jumps, mode = self.engine.counts.jumps, self.engine.mode_name
                     self.engine.handle(message, stamp_ns)
+                    if self.engine.mode_name != mode:
+                        self._say(f"mode: {self.engine.mode_name} (program change)")
                     follower = self.engine.follower
                     if self.engine.counts.jumps != jumps and self.engine.rolling and follower is not None:
                         self._sink.jump(follower.position_pulse)
-                    if message[0] < midi.SYSEX and self.engine.rolling:
+                    if message[0] < midi.SYSEX and (self.engine.rolling or follower is not None):
                         self._sink.write("player", self.engine.tempo.pulse_at(stamp_ns), message)
                     self._send_due()
-            case str():
-                self.session.ended = item
-                self._stopping = True
             case _Died():
                 self._replace(item.worker)
             case Worker():
                 self._worker = item
                 self.engine.composer_is_new(now_ns())
                 self._say("the model's worker is back")
+            case _ if item is _WAKE:
+                pass
             case _:
                 if isinstance(item, Reached):
                     self._waiting_since_ns = None
@@ -192,8 +215,13 @@ class Player:
 
     def _send_due(self) -> None:
         now = now_ns()
-        for sent in self.engine.poll(now):
-            self._target.send(sent.message)
+        sends = self.engine.poll(now)
+        for i, sent in enumerate(sends):
+            try:
+                self._target.send(sent.message)
+            except PortLost:
+                self._unsent = [later.message for later in sends[i:] if midi.is_note_off(later.message)]
+                raise
             if midi.is_note_on(sent.message) and not self.engine.mode.voices:
                 self.session.schedule_error_ns.append(now_ns() - self.engine.tempo.ns_at(sent.pulse))
             self._sink.write("antiphon", sent.pulse, sent.message)
@@ -212,6 +240,14 @@ class Player:
             self._say("the model's worker does not answer: it is replaced")
             self._waiting_since_ns = None
             self._worker.kill()
+        if self.engine.feeds_back(now):
+            self._say_once(
+                "what Antiphon sends comes back in: its output is wired to its input (the notes are ignored)"
+            )
+        if (fault := self._sink.fault) is not None:
+            self._say_once(f"the recording cannot be written: {fault.strerror}; it is kept in memory, and tried again")
+        if self.session.shed:
+            self._say_once("more comes in than anyone can play: what was too much is left out")
         if self.engine.rolling:
             bpm = self.engine.tempo.bpm_at(self.engine.tempo.pulse_at(now))
             if self.engine.follower is not None:
@@ -219,6 +255,11 @@ class Player:
             if abs(bpm - self._last_bpm) > 0.5:
                 self._last_bpm = bpm
                 self._sink.tempo(self.engine.tempo.pulse_at(now), bpm)
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._say(line)
 
     def _new_worker(self) -> Worker:
         return Worker(self._setup, self._on_reply, self._on_death)
@@ -241,7 +282,7 @@ class Player:
             try:
                 worker.start()
                 self._inbox.put(worker)
-            except UserError as error:
+            except Exception as error:  # whatever it was: there is no worker, and the loop has to know
                 self._say(str(error))
                 self._inbox.put(_Died(worker))
             if self._over:  # the session ended meanwhile, and nobody empties the inbox any more
@@ -251,15 +292,20 @@ class Player:
 
     def _finish(self) -> None:
         """Release what sounds, then close. A port that is gone takes its notes with it."""
-        self._source.close()
         pulse = self.engine.tempo.pulse_at(now_ns())
-        for message in self.engine.stop():
+        gone = not self._target.is_alive()
+        for message in [*self._unsent, *self.engine.stop()]:
             try:
                 self._target.send(message)
+                self.session.left_hanging += gone and midi.is_note_off(message)
             except PortLost:
-                self.session.left_hanging += 1
+                self.session.left_hanging += midi.is_note_off(message)
             self._sink.write("antiphon", pulse, message)
-        self._target.close()
+        for close in (self._source.close, self._target.close):
+            with contextlib.suppress(
+                Exception
+            ):  # a driver that fails to close must not keep the rest from being closed
+                close()
         if self._worker is not None:
             self._worker.close()
         self._over = True

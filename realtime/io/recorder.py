@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from io import FileIO
+from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -171,13 +172,26 @@ def salvage(journal_path: Path, mid_path: Path) -> int:
     except OSError as error:
         raise UserError(f"{journal_path}: cannot be read ({error.strerror}); give a recording's journal") from None
     notes = _to_mid(data, mid_path)
-    journal_path.replace(journal_path.with_name(journal_path.name + ".salvaged"))
+    kept = journal_path.with_name(journal_path.name + ".salvaged")
+    for number in count(1):
+        if not kept.exists():
+            break
+        kept = journal_path.with_name(f"{journal_path.name}.salvaged-{number}")
+    journal_path.replace(kept)
     return notes
 
 
 def find_unfinished(folder: Path) -> list[Path]:
-    """The journals in `folder` that no living session is writing."""
-    return [path for path in sorted(folder.glob(f"*{SUFFIX}")) if not _is_locked(path)]
+    """The journals in `folder` that no living session is writing. Other programs' files of that ending are left alone."""
+    return [path for path in sorted(folder.glob(f"*{SUFFIX}")) if _is_ours(path) and not _is_locked(path)]
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
 
 
 def _frame(kind: bytes, stamp_ns: int, pulse: int, body: bytes) -> bytes:

@@ -65,6 +65,7 @@ def constraints(config: Config) -> Constraints:
         max_notes=play.max_notes,
         min_duration=play.min_duration_ticks,
         max_duration=play.max_duration_ticks,
+        follow=play.follow,
     )
 
 

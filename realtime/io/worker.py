@@ -2,7 +2,8 @@
 
 `Worker` is the player process's end. The worker itself is a fresh interpreter that runs `main`: it imports onnxruntime,
 which the player process never does, and nothing of the command line. Threading model: `Worker.start` may be called on any
-thread; a reader thread hands every reply to `on_reply`; `send` is called by the player loop alone.
+thread; a reader thread hands every reply to `on_reply`; `send` only queues, a writer thread fills the pipe: a worker that
+has stopped reading never holds up the music.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import queue
 import secrets
 import signal
 import subprocess
@@ -86,6 +88,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._reader: threading.Thread | None = None
+        self._to_send: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._closing = False
 
     def start(self) -> Ready:
@@ -103,9 +106,9 @@ class Worker:
             watch = threading.Thread(target=self._unblock, args=(listener.address, key), daemon=True)
             watch.start()
             self._pipe = listener.accept()
-        self._pipe.send(self._setup)
         answer: object = None
-        with contextlib.suppress(EOFError, ConnectionError):
+        with contextlib.suppress(EOFError, OSError):
+            self._pipe.send(self._setup)
             if self._pipe.poll(START_TIMEOUT_S):
                 answer = self._pipe.recv()
         if not isinstance(answer, Ready):
@@ -113,6 +116,7 @@ class Worker:
             raise UserError(answer.line if isinstance(answer, Failed) else "the model's worker process did not start")
         self._reader = threading.Thread(target=self._read, name="worker-replies", daemon=True)
         self._reader.start()
+        threading.Thread(target=self._write, name="worker-requests", daemon=True).start()
         return answer
 
     @property
@@ -122,9 +126,7 @@ class Worker:
 
     def send(self, request: Request) -> None:
         """Hand over a request. A dead worker swallows it: its death is reported by `on_death`."""
-        if self._pipe is not None:
-            with contextlib.suppress(OSError):
-                self._pipe.send(request)
+        self._to_send.put(request)
 
     def kill(self) -> None:
         """End a worker that hangs; `on_death` follows."""
@@ -134,6 +136,7 @@ class Worker:
     def close(self) -> None:
         """End the process and forget it; `on_death` is not called."""
         self._closing = True
+        self._to_send.put(None)
         if self._process is not None:
             if self._process.stdin is not None:
                 self._process.stdin.close()
@@ -153,6 +156,12 @@ class Worker:
         self._process.wait()
         with contextlib.suppress(OSError, EOFError):
             Client(address, authkey=key).close()
+
+    def _write(self) -> None:
+        assert self._pipe is not None
+        with contextlib.suppress(OSError):
+            while (request := self._to_send.get()) is not None:
+                self._pipe.send(request)
 
     def _read(self) -> None:
         assert self._pipe is not None
