@@ -15,8 +15,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from realtime.constraints import SLICES, Constraints, Sampling
-from realtime.contract import MASKED
+from realtime.constraints import Constraints, Sampling
+from realtime.masks import Masks, Moment, is_legal
 from realtime.messages import (
     Advance,
     Extend,
@@ -32,16 +32,13 @@ from realtime.messages import (
     Retempo,
     Turn,
 )
-from realtime.portrait import Portrait
 from realtime.vocabulary import (
     BEAT,
     BEAT_EVENT,
     DURATION_TICKS,
     HEADS,
-    MELODY,
     MODEL_PART,
     OPEN,
-    TICKS,
     Beat,
     BeatGrid,
     Event,
@@ -57,14 +54,8 @@ FREE = -(1 << 40)
 """A release tick long past: the pitch is free."""
 HELD_TICKS = 384
 """The longest an answer sounds if the key it answers never goes up."""
-MOST_NOTES = 4
-"""How many notes sound together where nobody says, and there is no playing to go by."""
-ALONG = (Role.ACCOMPANY, Role.HARMONISE)
-"""The roles in which Antiphon plays while the player does."""
 PHRASE_BARS = 4
 """Where a turn has no end, the temperature's schedule begins anew after so many bars."""
-SILENT_BEAT_NATS = -2.0
-"""An accompanist who is silent does not like to let another beat pass."""
 
 
 class Stepper(Protocol):
@@ -127,13 +118,12 @@ class Composer:
         clock_ns: Callable[[], int],
     ) -> None:
         self._stepper = stepper
-        self._constraints = constraints
+        self._masks = Masks(constraints)
         self._sampling = sampling
         self._grid = grid
         self._tempo = tempo_bin(bpm)
         self._seed = seed
         self._clock_ns = clock_ns
-        self._biases = {role: constraints.bias(role) for role in Role}
         self._keys_down = np.zeros(128, bool)
         self._role = Role.CONTINUE
         self._turn: Turn | None = None
@@ -142,7 +132,6 @@ class Composer:
         self._start = 0
         self._past: deque[_Past] = deque()
         self._choice = np.array(BEAT_EVENT)
-        self._portrait = Portrait()
         self._answered: int | None = None
         self._answers: dict[int, list[int]] = {}
         self._step_ns: list[int] = []
@@ -213,7 +202,7 @@ class Composer:
         tick = max(note.tick, self._past[-1].tick)
         self._advance_to(tick)
         self._keys_down[note.pitch] = True
-        self._portrait.hear(note.pitch, int(self._keys_down.sum()))
+        self._masks.portrait.hear(note.pitch, int(self._keys_down.sum()))
         beat = self._past[-1].beat
         event = Event(tick - beat.start, note.part, note.pitch, OPEN, velocity_index(note.velocity))
         self._feed(event, tick, beat, self._past[-1].release)
@@ -302,7 +291,7 @@ class Composer:
         if turn is not None:
             phrase = PHRASE_BARS * beat.bar_ticks if turn.end is None else turn.end - turn.start
             progress = (tick - turn.start) % phrase / phrase
-        bias = self._step_bias(tick, beat, release, made)
+        bias = self._masks.bias(self._role, turn, Moment(tick, beat, self._floor, made, release, self._keys_down))
         started = self._clock_ns()
         choice, _ = self._stepper.step(
             fields(event, beat, self._tempo, self._role),
@@ -318,53 +307,7 @@ class Composer:
         self._past.append(_Past(self._stepper.position, tick, beat, event, nth, keys, release, made))
         while self._past[0].position < self._stepper.oldest:
             self._past.popleft()
-        if not self._is_legal(choice, bias, release - beat.start):
+        if not is_legal(choice, bias, release - beat.start):
             self._rejected += 1
             choice = np.array(BEAT_EVENT)
         self._choice = choice
-
-    def _step_bias(self, tick: int, beat: Beat, release: np.ndarray, made: int) -> np.ndarray:
-        """This step's masks: time runs forward, within the turn and the polyphony; the player's keys are the player's."""
-        bias = self._biases[self._role].copy()
-        turn = self._turn
-        if turn is None:
-            return bias
-        time = bias[SLICES["time"]]
-        at = beat.start + np.arange(TICKS)
-        allowed = at >= max(tick, turn.start)
-        if turn.voices:
-            allowed &= at == tick
-        else:
-            allowed &= (at >= self._floor) & (at < beat.start + beat.length)
-            if turn.end is not None:
-                allowed &= at + self._constraints.min_duration <= turn.end
-        allowed &= (release[:, None] > at[None, :]).sum(0) < self._most_notes()
-        time[:BEAT][~allowed] = MASKED
-        if made == 0 and self._role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
-            time[BEAT] = MASKED  # an answer comes in with its turn; later it may rest as it likes
-        if self._role == Role.ACCOMPANY and tick == beat.start and not (release > tick).any():
-            time[BEAT] += SILENT_BEAT_NATS
-        pitch = bias[SLICES["pitch"]]
-        if self._role in ALONG:
-            pitch[self._keys_down] = MASKED
-        if self._constraints.follow and (not self._constraints.parts or MELODY in self._constraints.parts):
-            pitch += self._portrait.leanings(self._role, self._keys_down, self._constraints.tonic is None)
-        return bias
-
-    def _most_notes(self) -> int:
-        """The polyphony: as set; else an answer has as many voices as the player plays at once."""
-        follows = self._constraints.follow and self._role not in ALONG
-        answered = self._portrait.voices() if follows else None
-        return self._constraints.max_notes or answered or MOST_NOTES
-
-    def _is_legal(self, choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> bool:
-        """Whether a draw is a BEAT, or a note of which no field is masked and whose pitch is free by then."""
-        if choice[0] == BEAT:
-            return True
-        return (
-            all(
-                0 <= drawn < size and bias[SLICES[name]][int(drawn)] > MASKED / 2  # NaN is in no range
-                for drawn, (name, size) in zip(choice, HEADS.items(), strict=True)
-            )
-            and release[int(choice[2])] <= choice[0]
-        )
