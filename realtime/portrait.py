@@ -16,9 +16,9 @@ from realtime.vocabulary import Role
 
 NOTES = 48
 """How many of the player's last notes count."""
-KEY_AFTER = 6
+KEY_AFTER = 4
 """From so many notes on the player is taken to be in a key."""
-OUT_OF_KEY_NATS = -2.0
+OUT_OF_KEY_NATS = -3.0
 MARGIN = 7
 """Semitones beyond the player's range that cost nothing."""
 NATS_PER_SEMITONE = -0.3

@@ -30,7 +30,8 @@ def perform(
     think_ns: int = 0,
     loopback_ns: int | None = None,
 ) -> Performance:
-    """Play `script`, (host ns, message) in any order, to the engine up to and including `until_ns`, then stop it.
+    """Play `script`, (host ns, message) in any order, to the engine before `until_ns`, then stop it: what would begin with
+    the end is not begun.
 
     `think_ns` is how long each request takes the composer: its replies arrive that much later, as from a slow machine.
     `loopback_ns`: the output is wired to the input, and what is sent comes in again that much later.
@@ -48,7 +49,7 @@ def perform(
         moments = [] if wake_ns is None else [max(wake_ns, now_ns)]
         if agenda:
             moments.append(agenda[0][0])
-        if not moments or min(moments) > until_ns:
+        if not moments or min(moments) >= until_ns:
             break
         now_ns = max(now_ns, min(moments))
         while agenda and agenda[0][0] <= now_ns:

@@ -222,7 +222,9 @@ def test_after_an_hours_rest_the_composer_has_not_an_hour_to_catch_up_with() -> 
     hour_ns = 3600 * 1000 * MS
     resting, resumed = NoiseStepper(slots=96), NoiseStepper(slots=96)
     duet(tune(PHRASE), hour_ns, "harmonise", stepper=resting)
-    performance, engine = duet([*tune(PHRASE), *tune([64], start_ns=hour_ns)], hour_ns, "harmonise", stepper=resumed)
+    performance, engine = duet(
+        [*tune(PHRASE), *tune([64], start_ns=hour_ns)], hour_ns + MS, "harmonise", stepper=resumed
+    )
     assert engine.counts.turns == sum(pitch is not None for pitch in PHRASE) + 1
     assert resumed.steps - resting.steps <= 3
     assert_nothing_hangs(performance.sent)

@@ -27,8 +27,14 @@ def jam(config: Config, say: Callable[[str], None]) -> None:
 
     Raises `UserError` before anything sounds, and then leaves nothing behind.
     """
-    target_file = config.run.record or Path(time.strftime("antiphon-%Y%m%d-%H%M%S.mid"))
+    target_file = (
+        config.run.record.expanduser()
+        if config.run.record is not None
+        else Path(time.strftime("antiphon-%Y%m%d-%H%M%S.mid"))
+    )
     check_writable(target_file)
+    if target_file.exists():
+        raise UserError(f"{target_file}: is there already, and a recording is never overwritten; give another --record")
     rescue(target_file.parent, say)
     if config.ports.in_ is not None and config.ports.in_ == config.ports.out:
         raise UserError(

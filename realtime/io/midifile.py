@@ -308,8 +308,8 @@ def check_writable(path: Path) -> None:
     """Raise UserError now where `path` could not be written later. Leaves nothing behind."""
     probe = path.parent / f".{path.name}.{os.getpid()}.probe"
     try:
-        if path.is_dir():
-            raise UserError(f"{path}: is a folder; give the name of a file")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is a folder or a device; give the name of a file")
         # Tried, not asked: permission bits say little to root and on network drives.
         probe.touch()
         probe.unlink()
@@ -324,7 +324,9 @@ def check_folder(folder: Path) -> None:
         for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
             missing.mkdir()
             made.append(missing)
-        check_writable(folder / "probe")
+        probe = folder / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         raise _unwritable(folder, error) from None
     finally:

@@ -43,7 +43,7 @@ def part_of_tracks(piece: MidiPiece) -> list[int]:
 def continuation(piece: MidiPiece, grid: BeatGrid, bars: int) -> Turn:
     """The bars after the last note: from the first bar line at which the file is over."""
     last = max(note.onset_pulse + note.duration_pulse for note in piece.notes) // PULSES_PER_TICK - OVERHANG_TICKS
-    start = grid.bar_start(last, 1)
+    start = grid.bar_start(max(last, max(note.onset_pulse for note in piece.notes) // PULSES_PER_TICK), 1)
     return Turn(start, grid.bar_start(start, bars))
 
 
@@ -54,6 +54,8 @@ def compose(config: Config, source: Path, target: Path, bars: int, say: Callable
     nothing is written.
     """
     midifile.check_writable(target)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UserError(f"{target}: is the file to be continued; give another name for the result")
     piece = midifile.read(source)
     if not piece.notes:
         raise UserError(f"{source}: no notes in it; give a file with something to go on from")
@@ -103,9 +105,12 @@ def compose(config: Config, source: Path, target: Path, bars: int, say: Callable
     for note in take.notes("antiphon"):
         channel = DRUM_CHANNEL if note.channel == DRUMS else note.channel
         made.setdefault(note.channel, []).append(replace(note, channel=channel))
+    names = piece.track_names
     tracks = {
-        f"{name or 'track'} {i + 1}": [note for note in piece.notes if note.track == i]
-        for i, name in enumerate(piece.track_names)
+        (name if name and names.count(name) == 1 else f"{name or 'track'} {i + 1}"): [
+            note for note in piece.notes if note.track == i
+        ]
+        for i, name in enumerate(names)
     }
     tracks |= {f"antiphon {PART_NAMES[part]}": notes for part, notes in sorted(made.items())}
     tracks = {name: notes for name, notes in tracks.items() if notes}

@@ -138,7 +138,6 @@ class Player:
             self.session.ended = f"{lost}: stopped, " + (
                 f"{left} notes went with it" if left else "every note released"
             )
-            self._say(self.session.ended)
         return self.session
 
     def _play(self, end_ns: int | None, bars: int | None) -> None:
@@ -152,10 +151,6 @@ class Player:
                 end_pulse = self.engine.grid.bar_start(here, bars) * PULSES_PER_TICK
             if end_pulse is not None and self.engine.rolling:
                 deadlines.append(self.engine.tempo.ns_at(end_pulse))
-                if self.engine.tempo.pulse_at(now) >= end_pulse:
-                    self.stop("the bars asked for are played")
-            if end_ns is not None and now >= end_ns:
-                self.stop("the time is up")
             if now >= watch_ns:
                 watch_ns = now + WATCH_NS
                 self._watch(now)
@@ -164,7 +159,13 @@ class Player:
                 self._take(self._inbox.get(timeout=wait_s) if wait_s > 0 else self._inbox.get_nowait())
                 for _ in range(MOST_AT_ONCE):
                     self._take(self._inbox.get_nowait())
-            self._send_due()
+            now = now_ns()
+            if end_ns is not None and now >= end_ns:
+                self.stop("the time is up")
+            elif end_pulse is not None and self.engine.rolling and self.engine.tempo.pulse_at(now) >= end_pulse:
+                self.stop("the bars asked for are played")
+            else:
+                self._send_due()
         self.session.ended = self._stop_why
 
     # --- on the driver's and the worker's threads ---

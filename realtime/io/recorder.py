@@ -78,6 +78,10 @@ class Recorder:
     def open(self) -> None:
         try:
             self._file = FileIO(self.journal_path, "xb")
+        except FileExistsError:
+            raise UserError(
+                f"{self.journal_path}: another session is recording there; choose another place with --record"
+            ) from None
         except OSError as error:
             raise UserError(
                 f"{self.journal_path}: the recording can't be started ({error.strerror}); choose another place with --record"

@@ -22,7 +22,7 @@ DRUM_CHANNEL = 9
 
 def model_path(config: Config) -> Path:
     """The model file to play: the one asked for, or the one that comes with Antiphon."""
-    return config.model.file or SHIPPED_MODEL
+    return config.model.file.expanduser() if config.model.file is not None else SHIPPED_MODEL
 
 
 def engine_settings(config: Config) -> EngineSettings:

@@ -85,7 +85,7 @@ def summary(figures: dict[str, Any]) -> str:
     """The figures of `report` as the lines a session ends with."""
     step, error = figures["step_ms"], figures["schedule_error_ms"]
     return (
-        f"{figures['turns']} turns, {figures['notes']} notes ({figures['player_notes']} of yours)\n"
+        f"{figures['turns']} turns, {figures['notes']} notes to your {figures['player_notes']}\n"
         f"model step p50 {step['p50']} ms, p99 {step['p99']} ms; "
         f"schedule error p50 {error['p50']} ms, p99 {error['p99']} ms\n"
         f"{figures['late_notes_dropped']} late notes dropped, {figures['missed_deadlines']} deadlines missed, "
