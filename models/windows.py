@@ -85,9 +85,7 @@ def deal(
         return onset < edge, np.array([edge]), role
     if role == Role.TRADE:
         length = int(rng.choice((1, 2, 4)))
-        edges = bars[rng.integers(1, length + 1) :: length]
-        if not len(edges):
-            return everyone, none, Role.COMPOSE
+        edges = bars[rng.integers(1, min(length, len(bars) - 1) + 1) :: length]  # the model's turn always comes
         return np.searchsorted(edges, onset, side="right") % 2 == 0, edges, role
     return everyone, none, Role.COMPOSE
 
