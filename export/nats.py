@@ -8,13 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.parity import GREEDY
 from models.data import load_pack
 from models.decoder import Decoder
+from models.evaluate import forced_logits
 from models.losses import VALIDATION_ROLES, head_losses
 from models.windows import NONE, Windows, collate
-from realtime.constraints import SLICES
-from realtime.contract import LOGITS, MASKED
 from realtime.io.stepper import Stepper
 from realtime.vocabulary import HEADS
 
@@ -32,8 +30,7 @@ def validation_windows(corpus: Path, cache: Path, each: int = 8, length: int = 2
 def nats_difference(decoder: Decoder, path: Path, windows: dict[str, Tensor]) -> tuple[float, float]:
     """(nats per note in torch, how many more through the file) on a batch as `models.windows.collate` makes it.
 
-    The graph feeds its heads with its own draws, so each draw is forced to the target by masking all else; its logits
-    are those before the mask, and `models.losses.head_losses` weighs both sides alike.
+    Both sides are weighed by `models.losses.head_losses`; the file's logits are `models.evaluate.forced_logits`.
     """
     notes = float(windows["note"].sum())
     ours = 0.0
@@ -41,22 +38,8 @@ def nats_difference(decoder: Decoder, path: Path, windows: dict[str, Tensor]) ->
         for i in range(len(windows["events"])):
             one = {name: x[i : i + 1] for name, x in windows.items()}
             ours += float(head_losses(decoder(one["events"], one["held"], one["targets"])[0], one).sum())
-    logits = _forced_logits(path, *(windows[name].numpy() for name in ("events", "held", "targets")))
+    stepper = Stepper.load(path, "cpu", slots=2)
+    arrays = (windows[name].numpy() for name in ("events", "held", "targets"))
+    logits = torch.from_numpy(np.stack([forced_logits(stepper, *one) for one in zip(*arrays, strict=True)]))
     theirs = float(head_losses(list(logits.split(list(HEADS.values()), -1)), windows).sum())
     return ours / notes, (theirs - ours) / notes
-
-
-def _forced_logits(path: Path, events: np.ndarray, held: np.ndarray, targets: np.ndarray) -> Tensor:
-    """events (N, T, 9), held (N, T, 256), targets (N, T, 5) -> the file's logits (N, T, 228), given the targets."""
-    stepper = Stepper.load(path, "cpu", slots=2)
-    free, half = np.zeros(HEADS["pitch"]), np.full(len(HEADS), 0.5)
-    starts = np.array([where.start for where in SLICES.values()])
-    logits = np.empty((*events.shape[:2], LOGITS), np.float32)
-    for n in range(len(events)):
-        stepper.reset()
-        for t in range(events.shape[1]):
-            bias = np.full(LOGITS, MASKED, np.float32)
-            bias[starts + targets[n, t]] = 0
-            stepper.step(events[n, t], held[n, t], free, bias, GREEDY, half)
-            logits[n, t] = stepper.last_logits
-    return torch.from_numpy(logits)

@@ -23,6 +23,7 @@ from models.baselines import CopyThePast, Markov, Stream
 from models.checkpoint import save_json
 from models.data import Pack, Parser, Piece, exit_status, load_pack
 from models.windows import NONE, window
+from realtime.constraints import SLICES
 from realtime.contract import LOGITS, MASKED
 from realtime.io.settings import SHIPPED_MODEL
 from realtime.io.stepper import Stepper
@@ -30,8 +31,6 @@ from realtime.vocabulary import BEAT, HEADS, Role
 
 RESAMPLES = 1000
 COPY_TRUST_PIECES = 400
-_ENDS = np.cumsum(list(HEADS.values()))
-_STARTS = _ENDS - list(HEADS.values())
 
 
 def whole(piece: Piece) -> dict[str, np.ndarray]:
@@ -47,29 +46,40 @@ def stream_of(piece: Piece) -> Stream:
     return Stream(arrays["events"][:, 5:7], arrays["targets"])
 
 
-def onnx_scorer(path: Path) -> Callable[[Piece], np.ndarray]:
-    """Scores by the exported model itself, step by step as it is played: each draw is forced by masking everything else,
-    and the logits are those before the masks. (N, 5) nats a piece."""
-    stepper = Stepper.load(path, "cpu")
-    free, noise = np.full(128, -1.0, np.float32), np.zeros(5, np.float32)
+def forced_logits(stepper: Stepper, events: np.ndarray, held: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The exported graph's logits (T, 228) over a stream from an empty context, each event followed by its target.
+
+    events: (T, 9); held: (T, 256); targets: (T, 5). The graph feeds its heads with its own draws, so each draw is forced to
+    the target by masking all else; the logits are those before the masks.
+    """
+    starts = np.array([where.start for where in SLICES.values()])
+    free, noise = np.zeros(HEADS["pitch"], np.float32), np.zeros(len(HEADS), np.float32)
     sampling = np.tile(np.array([1.0, 0.0, 1.0], np.float32), (len(HEADS), 1))
+    logits = np.empty((len(events), LOGITS), np.float32)
+    stepper.reset()
+    for t, (event, flags, target) in enumerate(zip(events, held.astype(np.float32), targets, strict=True)):
+        bias = np.full(LOGITS, MASKED, np.float32)
+        bias[starts + target] = 0.0
+        stepper.step(event, flags, free, bias, sampling, noise)
+        logits[t] = stepper.last_logits
+    return logits
+
+
+def onnx_scorer(path: Path) -> Callable[[Piece], np.ndarray]:
+    """Scores by the exported model itself, step by step as it is played. (N, 5) nats a piece, 0 where a BEAT has no more."""
+    stepper = Stepper.load(path, "cpu", slots=2)
 
     def score(piece: Piece) -> np.ndarray:
         arrays = whole(piece)
-        stepper.reset()
-        nats = np.zeros((len(arrays["events"]), len(HEADS)))
-        for i, (event, held, target) in enumerate(
-            zip(arrays["events"], arrays["held"].astype(np.float32), arrays["targets"], strict=True)
-        ):
-            bias = np.full(LOGITS, MASKED, np.float32)
-            bias[_STARTS + target] = 0.0
-            stepper.step(event, held, free, bias, sampling, noise)
-            logits = stepper.last_logits
-            heads = 1 if target[0] == BEAT else len(HEADS)
-            for head in range(heads):
-                row = logits[_STARTS[head] : _ENDS[head]].astype(np.float64)
-                top = row.max()
-                nats[i, head] = np.log(np.exp(row - top).sum()) + top - row[target[head]]
+        targets = arrays["targets"]
+        logits = forced_logits(stepper, arrays["events"], arrays["held"], targets).astype(np.float64)
+        nats = np.empty(targets.shape)
+        for head, where in enumerate(SLICES.values()):
+            rows = logits[:, where]
+            top = rows.max(1)
+            chosen = np.take_along_axis(rows, targets[:, head : head + 1], 1)[:, 0]
+            nats[:, head] = np.log(np.exp(rows - top[:, None]).sum(1)) + top - chosen
+        nats[targets[:, 0] == BEAT, 1:] = 0.0
         return nats
 
     return score

@@ -285,24 +285,17 @@ class Composer:
             keys = self._keys_down.copy()
             nth = before.nth + 1 if before is not None and before.tick == tick else 0
             made = before.made + notes if before is not None else 0
-        held = np.concatenate([keys, release > tick]).astype(np.float32)
-        progress = 0.0
         turn = self._turn
-        if turn is not None:
-            phrase = PHRASE_BARS * beat.bar_ticks if turn.end is None else turn.end - turn.start
-            progress = (tick - turn.start) % phrase / phrase
-        bias = self._masks.bias(self._role, turn, Moment(tick, beat, self._floor, made, release, self._keys_down))
+        moment = Moment(tick, beat, self._floor, made, release, self._keys_down)
+        bias = self._masks.bias(self._role, turn, moment)
+        held = np.concatenate([keys, release > tick]).astype(np.float32)
+        free_from = np.maximum(release - beat.start, -1).astype(np.float32)
+        sampling = self._sampling.rows(_progress(turn, tick, beat) if turn is not None else 0.0)
+        random = np.random.Generator(np.random.Philox(key=self._seed, counter=[nth, tick % (1 << 63), 0, 0]))
+        noise = random.random(len(HEADS), np.float32)
+        inputs = fields(event, beat, self._tempo, self._role)
         started = self._clock_ns()
-        choice, _ = self._stepper.step(
-            fields(event, beat, self._tempo, self._role),
-            held,
-            np.maximum(release - beat.start, -1).astype(np.float32),
-            bias,
-            self._sampling.rows(progress),
-            np.random.Generator(np.random.Philox(key=self._seed, counter=[nth, tick % (1 << 63), 0, 0])).random(
-                len(HEADS), np.float32
-            ),
-        )
+        choice, _ = self._stepper.step(inputs, held, free_from, bias, sampling, noise)
         self._step_ns.append(self._clock_ns() - started)
         self._past.append(_Past(self._stepper.position, tick, beat, event, nth, keys, release, made))
         while self._past[0].position < self._stepper.oldest:
@@ -311,3 +304,12 @@ class Composer:
             self._rejected += 1
             choice = np.array(BEAT_EVENT)
         self._choice = choice
+
+
+def _progress(turn: Turn, tick: int, beat: Beat) -> float:
+    """How far through the turn, 0..1, or, where it has no end, through the phrase of `PHRASE_BARS` bars. 0 before its start."""
+    since = max(tick - turn.start, 0)
+    if turn.end is not None:
+        return since / (turn.end - turn.start)
+    phrase = PHRASE_BARS * beat.bar_ticks
+    return since % phrase / phrase

@@ -57,7 +57,7 @@ class EngineSettings:
     bpm: float = 120.0
     bars: tuple[tuple[int, int], ...] = ((0, 4 * TICKS),)
     channels: tuple[int, ...] = (0,) * len(PART_NAMES)
-    player_parts: tuple[int, ...] = (MELODY,) * 9 + (DRUMS,) + (MELODY,) * 6
+    player_parts: tuple[int, ...] = tuple(DRUMS if channel == midi.DRUM_CHANNEL else MELODY for channel in range(16))
     follow_clock: bool = False
     lookahead_ticks: int = 48
     prepare_ticks: int = 24

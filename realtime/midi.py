@@ -27,6 +27,8 @@ STOP = 0xFC
 ACTIVE_SENSING = 0xFE
 RESET = 0xFF
 
+DRUM_CHANNEL = 9  # General MIDI's channel 10, counted from 0
+
 SUSTAIN = 64  # controller numbers
 ALL_SOUND_OFF = 120
 ALL_NOTES_OFF = 123

@@ -18,12 +18,12 @@ from typing import NamedTuple
 import mido
 
 from realtime.errors import UserError
+from realtime.midi import DRUM_CHANNEL
+from realtime.tempo import PPQN
 
-PULSES_PER_QUARTER = 480
 MAX_BYTES = 16 << 20
 MAX_EVENTS = 1_000_000
 MAX_QUARTERS = 100_000  # 14 hours at 120 BPM; a mutated delta time reaches far beyond
-DRUM_CHANNEL = 9
 DEFAULT_BPM = 120.0
 MIN_BPM, MAX_BPM = 4.0, 1000.0  # a file's tempo may be a trick (a pause, a skip); no engine follows further than this
 
@@ -91,7 +91,7 @@ def _piece(data: bytes) -> MidiPiece:
     division, events, lengths = _events(data)
 
     def pulse(tick: int) -> int:
-        return (tick * PULSES_PER_QUARTER + division // 2) // division
+        return (tick * PPQN + division // 2) // division
 
     names = [""] * len(lengths)
     tempos: dict[int, float] = {0: DEFAULT_BPM}
@@ -276,7 +276,7 @@ def encode(
     time_signatures: Sequence[tuple[int, int, int]],
 ) -> bytes:
     """The bytes of a type-1 file of (pulse, message) lists, each in playing order, all pulses >= 0."""
-    file = mido.MidiFile(type=1, ticks_per_beat=PULSES_PER_QUARTER, charset="utf-8")
+    file = mido.MidiFile(type=1, ticks_per_beat=PPQN, charset="utf-8")
     conductor: list[tuple[int, mido.MetaMessage]] = [
         (pulse, mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator))
         for pulse, numerator, denominator in time_signatures

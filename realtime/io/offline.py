@@ -12,9 +12,10 @@ from realtime.engine import Engine
 from realtime.errors import UserError
 from realtime.io import midifile
 from realtime.io.midifile import FileNote, MidiPiece
-from realtime.io.settings import DRUM_CHANNEL, engine_settings, worker_setup
+from realtime.io.settings import engine_settings, worker_setup
 from realtime.io.take import Take
 from realtime.messages import Turn
+from realtime.midi import DRUM_CHANNEL
 from realtime.modes import Fixed
 from realtime.parts import TrackInfo, parts_of
 from realtime.simulate import perform

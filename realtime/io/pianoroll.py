@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realtime.io.midifile import PULSES_PER_QUARTER, FileNote, write_bytes
+from realtime.io.midifile import FileNote, write_bytes
+from realtime.tempo import PPQN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ def draw(
     from matplotlib.figure import Figure
 
     voices = {"player": player_notes, "antiphon": antiphon_notes}
-    bar = beats_per_bar * PULSES_PER_QUARTER
+    bar = beats_per_bar * PPQN
     last = max((note.onset_pulse for notes in voices.values() for note in notes), default=0)
     bars = max(1, bars, last // bar + 1)
     per_system = max(min(bars, BARS_A_SYSTEM), math.ceil(bars / MAX_SYSTEMS))
@@ -99,7 +100,7 @@ def _pitch_range(pitches: list[int]) -> tuple[int, int]:
 
 def _paper(axes: Axes, first: int, end: int, full_end: int, beats_per_bar: int, low: int, high: int) -> None:
     """Rows for the pitches, lines for bars and beats, and their names, bars first..end-1 of a line with room to full_end."""
-    bar = beats_per_bar * PULSES_PER_QUARTER
+    bar = beats_per_bar * PPQN
     for pitch in range(low, high + 1):
         if pitch % 12 not in WHITE_KEYS:
             axes.axhspan(
@@ -108,7 +109,7 @@ def _paper(axes: Axes, first: int, end: int, full_end: int, beats_per_bar: int, 
     for beat in range(first * beats_per_bar, end * beats_per_bar + 1):
         on_bar = beat % beats_per_bar == 0
         axes.vlines(
-            beat * PULSES_PER_QUARTER, low - 0.5, high + 0.5,
+            beat * PPQN, low - 0.5, high + 0.5,
             color=BAR if on_bar else BEAT, linewidth=1.1 if on_bar else 0.7, zorder=2,
         )  # fmt: skip
     axes.set_xlim(first * bar, full_end * bar)

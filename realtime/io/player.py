@@ -122,9 +122,8 @@ class Player:
         """Play. Whatever happens, every note that was sent is released before this returns."""
         end_ns = now_ns() + int(seconds * 1e9) if seconds is not None else None
         if self.engine.follower is not None:
-            self.engine.tempo.locate(
-                now_ns(), 0
-            )  # what is played before the first Start has a place in the recording too
+            # What is played before the first Start has a place in the recording too.
+            self.engine.tempo.locate(now_ns(), 0)
         lost: PortLost | None = None
         with _punctual():
             try:
@@ -303,9 +302,8 @@ class Player:
                 self.session.left_hanging += midi.is_note_off(message)
             self._sink.write("antiphon", pulse, message)
         for close in (self._source.close, self._target.close):
-            with contextlib.suppress(
-                Exception
-            ):  # a driver that fails to close must not keep the rest from being closed
+            # A driver that fails to close must not keep the rest from being closed.
+            with contextlib.suppress(Exception):
                 close()
         if self._worker is not None:
             self._worker.close()

@@ -26,12 +26,12 @@ from realtime.errors import UserError
 from realtime.io.midifile import (
     DEFAULT_BPM,
     MAX_QUARTERS,
-    PULSES_PER_QUARTER,
     FileNote,
     encode,
     note_events,
     write_bytes,
 )
+from realtime.tempo import PPQN
 
 Direction = Literal["player", "antiphon"]
 DIRECTIONS: tuple[Direction, ...] = ("player", "antiphon")
@@ -39,7 +39,7 @@ DIRECTIONS: tuple[Direction, ...] = ("player", "antiphon")
 SUFFIX = ".journal"
 FLUSH_S = 0.2
 EARLY_PULSE = 60  # an upbeat shorter than this is a first note played early: it moves to the downbeat
-LAST_PULSE = MAX_QUARTERS * PULSES_PER_QUARTER
+LAST_PULSE = MAX_QUARTERS * PPQN
 
 _MAGIC = b"antiphon journal 1\n"
 _FRAME = struct.Struct("<II")  # payload length, CRC-32
@@ -93,21 +93,21 @@ class Recorder:
             raise UserError(f"{self.journal_path}: the recording can't be started ({self.fault.strerror})")
         self._thread.start()
 
-    def write(self, direction: str, pulse: int, message: bytes, stamp_ns: int | None = None) -> None:
+    def write(self, direction: str, pulse: int, message: bytes) -> None:
         """One message in ("player") or out ("antiphon"). Clock, start, stop and the like have no place in a .mid: left out."""
         if message and message[0] <= 0xF0:
-            self._append(_CODES[direction], pulse, message, stamp_ns)
+            self._append(_CODES[direction], pulse, message)
 
     def tempo(self, pulse: int, bpm: float) -> None:
         """From this pulse on the tempo is `bpm`."""
-        self._append(b"T", pulse, _TEMPO.pack(bpm), None)
+        self._append(b"T", pulse, _TEMPO.pack(bpm))
 
     def jump(self, pulse: int) -> None:
         """The transport went to this pulse (a DAW's loop, a start from the top).
 
         Nothing recorded is overlaid: in the .mid a new pass begins with the next bar line.
         """
-        self._append(b"J", pulse, b"", None)
+        self._append(b"J", pulse, b"")
 
     def finish(self, mid_path: Path) -> int:
         """Write the .mid and, once it stands, remove the journal. The number of notes. Raises UserError."""
@@ -125,8 +125,8 @@ class Recorder:
         self._close()
         self.journal_path.unlink(missing_ok=True)
 
-    def _append(self, kind: bytes, pulse: int, body: bytes, stamp_ns: int | None) -> None:
-        frame = _frame(kind, time.monotonic_ns() if stamp_ns is None else stamp_ns, pulse, body)
+    def _append(self, kind: bytes, pulse: int, body: bytes) -> None:
+        frame = _frame(kind, time.monotonic_ns(), pulse, body)
         with self._lock:  # held by the other side only to take the list away
             self._pending.append(frame)
 
@@ -248,7 +248,7 @@ class _Take:
             self._tempos.append((pulse, _TEMPO.unpack(record.body)[0]))
         elif record.kind == b"J":
             self._release_all()
-            bar = self._beats_per_bar * PULSES_PER_QUARTER
+            bar = self._beats_per_bar * PPQN
             begin = -(-self._last // bar) * bar  # the next bar line
             self._shift = begin - record.pulse // bar * bar
         elif record.kind in _KINDS and _is_whole(record.body):
@@ -285,7 +285,7 @@ class _Take:
             others += [(self._last, bytes((0xB0 | channel, 64, 0))) for channel, value in pedals.items() if value >= 64]
         onsets = [note.onset_pulse for notes in self._notes.values() for note in notes]
         earliest = min(onsets + [pulse for others in self._others.values() for pulse, _ in others], default=0)
-        bar = self._beats_per_bar * PULSES_PER_QUARTER
+        bar = self._beats_per_bar * PPQN
         # A real upbeat moves everything on by whole bars, so that bar lines stay where they were played.
         shift = -((earliest + EARLY_PULSE) // bar) * bar if earliest < -EARLY_PULSE else 0
 

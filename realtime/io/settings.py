@@ -9,6 +9,7 @@ from realtime.constraints import SCALES, Constraints, Sampling
 from realtime.contract import MASKED
 from realtime.engine import EngineSettings
 from realtime.io.worker import Setup
+from realtime.midi import DRUM_CHANNEL
 from realtime.modes import Accompany, Continue, Harmonise, Mode, Trade
 from realtime.vocabulary import DRUMS, PART_NAMES, TICKS
 
@@ -16,8 +17,6 @@ SHIPPED_MODEL = Path(__file__).resolve().parent.parent.parent / "models" / "pret
 OUT_OF_KEY_NATS = -4.0
 """With `key_strength: bias`: a pitch outside the scale becomes some fifty times rarer, and stays possible."""
 HARMONY_VOICES = 2
-DRUM_CHANNEL = 9
-"""General MIDI's, counted from 0."""
 
 
 def model_path(config: Config) -> Path:
