@@ -12,22 +12,26 @@ import torch
 from torch import Tensor, nn
 
 from models.layers import HEAD_SIZE, Block
+from models.recurrent import LSTMBlock
 from realtime.vocabulary import FIELDS, HEADS, HELD
 
 State = list[tuple[Tensor, Tensor]]
-"""Per layer: the attention's memory (B, H, 64, 64) and the convolution's window (B, 3, 3 d), float32."""
+"""Per layer: the attention's memory (B, H, 64, 64) and the convolution's window (B, 3, 3 d), float32; of an LSTM, hidden and
+cell."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """The shape of a decoder. S is what a laptop plays; M is for servers and GPUs; tiny is for tests."""
+    """The shape of a decoder. S is what a laptop plays; M is for servers and GPUs; tiny is for tests; LSTM is the baseline
+    with as many parameters as S."""
 
     d_model: int
     layers: int
     head_hidden: int = 192
+    lstm: bool = False
 
 
-SIZES = {"tiny": Size(64, 2, 32), "S": Size(256, 6), "M": Size(384, 8, 256)}
+SIZES = {"tiny": Size(64, 2, 32), "S": Size(256, 6), "M": Size(384, 8, 256), "LSTM": Size(544, 2, lstm=True)}
 
 
 class ChainedHeads(nn.Module):
@@ -72,22 +76,21 @@ class Decoder(nn.Module):
     def __init__(self, size: Size, dropout: float = 0.0) -> None:
         super().__init__()
         d = size.d_model
-        if d % HEAD_SIZE:
+        if d % HEAD_SIZE and not size.lstm:
             raise ValueError(f"d_model is {d}; it must be a multiple of {HEAD_SIZE}, the size of a head")
         self.size = size
         self.embed = nn.ModuleDict({name: nn.Embedding(count, d) for name, count in FIELDS.items()})
         self.pitch_class = nn.Embedding(13, d)
         self.octave = nn.Embedding(12, d)
         self.held = nn.Linear(HELD, d, bias=False)
-        self.blocks = nn.ModuleList(Block(d, dropout) for _ in range(size.layers))
+        self.blocks = nn.ModuleList((LSTMBlock if size.lstm else Block)(d, dropout) for _ in range(size.layers))
         self.norm = nn.RMSNorm(d, eps=1e-6)
         self.dropout = nn.Dropout(dropout)
         self.heads = ChainedHeads(d, size.head_hidden)
         for embedding in [*self.embed.values(), self.pitch_class, self.octave]:
             nn.init.normal_(embedding.weight, std=0.3)
-        for block in self.blocks:  # residual branches start small, so that depth does not grow the stream
-            nn.init.normal_(block.mixer.out.weight, std=0.02 / (2 * size.layers) ** 0.5)
-            nn.init.normal_(block.mlp.down.weight, std=0.02 / (2 * size.layers) ** 0.5)
+        for block in self.blocks:
+            block.start_small(0.02 / (2 * size.layers) ** 0.5)
         pitch = torch.arange(129)
         self.register_buffer("class_of", torch.where(pitch < 128, pitch % 12, 12), persistent=False)
         self.register_buffer("octave_of", torch.where(pitch < 128, pitch // 12, 11), persistent=False)

@@ -128,6 +128,11 @@ class Block(nn.Module):
         self.mlp = SwiGLU(d_model)
         self.dropout = nn.Dropout(dropout)
 
+    def start_small(self, std: float) -> None:
+        """Draw what is added to the residual stream anew, with this deviation: depth shall not grow the stream."""
+        nn.init.normal_(self.mixer.out.weight, std=std)
+        nn.init.normal_(self.mlp.down.weight, std=std)
+
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor] | None = None, chunk: int = 64
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
