@@ -4,7 +4,8 @@
 
 A corpus is a folder with `manifest.csv` and zips, as `manifest.csv` names them (the columns `COLUMNS`, and where known
 cluster, melody_track, accomp_tracks). Files are parsed by symusic in worker processes; a corrupt one is skipped, named and
-counted. The pack's folder is named after the hash of its content: the files' SHA-1 sums, the tiers and `PACK_VERSION`.
+counted. The pack's folder is named after the hash of what goes into it: `READ_COLUMNS` of all rows, the files' SHA-1 sums
+among them, and `PACK_VERSION`.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ from realtime.errors import UserError
 from realtime.parts import TrackInfo, parts_of
 from realtime.vocabulary import TICKS, BeatGrid, bar_segments, tempo_bin
 
-PACK_VERSION = 1
+PACK_VERSION = 2
 COLUMNS = ("id", "source", "tier", "split", "archive", "path", "sha1")
 """What a manifest cannot do without."""
+READ_COLUMNS = ("id", "source", "tier", "split", "sha1", "cluster", "melody_track", "accomp_tracks")
+"""What of a row goes into the pack: it changes the pack's hash."""
 NOTE = np.dtype([("onset", "<i4"), ("duration", "<u2"), ("pitch", "u1"), ("velocity", "u1"), ("part", "u1")])
 """Onset and duration in ticks; part 0..4 as in `vocabulary.PART_NAMES`. Sorted by (onset, part, pitch) in each piece."""
 BEAT = np.dtype([("start", "<i4"), ("length", "u1"), ("index", "u1"), ("bar_ticks", "<u2"), ("tempo", "u1")])
@@ -92,6 +95,10 @@ def parse(job: tuple[dict[str, str], bytes]) -> tuple[np.ndarray, np.ndarray] | 
     from symusic import Score
 
     row, data = job
+    if not data:
+        return "cannot be read from its archive"
+    if row.get("sha1") and hashlib.sha1(data).hexdigest() != row["sha1"].lower():
+        return "not the file of the manifest: its SHA-1 is another"
     try:
         score = Score.from_midi(data)
     except Exception as error:  # symusic raises what its C++ raises; the file is named and counted by the caller
@@ -165,7 +172,7 @@ def load_pack(root: Path, cache: Path, tiers: tuple[str, ...] = ("main",)) -> Pa
         raise UserError(f"{root}: no corpus here ({error}); give a folder with manifest.csv and its zips") from None
     if not rows:
         raise UserError(f"{root}/manifest.csv: no piece of tier {', '.join(tiers)} in it; see models/README.md")
-    content = "\n".join([str(PACK_VERSION), *(f"{row['sha1']} {row['split']} {row['id']}" for row in rows)])
+    content = json.dumps([PACK_VERSION, *([row.get(name) or "" for name in READ_COLUMNS] for row in rows)])
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     folder = cache / digest
     if not (folder / "table.json").exists():

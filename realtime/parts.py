@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 from realtime.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, OTHER
 
-BASS_NAMES = re.compile(r"\bBASS|CELLO|BASSO|\bBAS\b|CONTRABASS", re.IGNORECASE)
+BASS_NAMES = re.compile(r"BASS(?!OON|ET|[ _-]*(DRUM|KICK|CLEF))|CELLO|\bBAS\b", re.IGNORECASE)
+"""Whoever plays the bass line, alone or in a compound: "Contrabass", "bassline", "Basso continuo", "Bass Clarinet".
+
+Not the bassoon and the basset horn, which are tenors, and not a bass drum or a staff in the bass clef.
+"""
 BASS_PROGRAMS = frozenset({*range(32, 40), 43, 58})
 """General MIDI: the basses, contrabass, tuba."""
 
@@ -25,8 +29,8 @@ class TrackInfo(NamedTuple):
 def parts_of(tracks: Sequence[TrackInfo], melody: str = "", accompaniment: Collection[str] = ()) -> list[int]:
     """The part of each track. `melody` and `accompaniment` name tracks where somebody has annotated them.
 
-    Drums as flagged; then the annotation; bass by name or program; the rest is "other", unless there is nothing else:
-    then a lone instrument carries the tune, and of several the highest does and the others accompany it.
+    Drums as flagged; then the annotation; bass by name or program; the rest is "other". Where that leaves no melody, the
+    highest of the others carries the tune and the rest of them accompany it.
     """
     parts = []
     for t in tracks:
@@ -42,11 +46,10 @@ def parts_of(tracks: Sequence[TrackInfo], melody: str = "", accompaniment: Colle
             parts.append(BASS)
         else:
             parts.append(OTHER)
-    unnamed = [i for i, part in enumerate(parts) if part == OTHER and tracks[i].height]
-    if len(unnamed) == 1 and MELODY not in parts:
-        parts[unnamed[0]] = MELODY
-    elif unnamed and not set(parts) - {OTHER}:
-        top = max(tracks[i].height for i in unnamed)
+    if not any(part == MELODY and t.height for t, part in zip(tracks, parts, strict=True)):
+        unnamed = [i for i, part in enumerate(parts) if part == OTHER and tracks[i].height]
         for i in unnamed:
-            parts[i] = MELODY if tracks[i].height == top else ACCOMPANIMENT
+            parts[i] = ACCOMPANIMENT
+        if unnamed:
+            parts[max(unnamed, key=lambda i: tracks[i].height)] = MELODY
     return parts

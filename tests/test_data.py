@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from toycorpus import COLUMNS, SONG, Metre, corpus_files, midi_bytes, tune, write_corpus
 
-from models.data import NOTE, Pack, exit_status, load_pack, parse
+from models.data import NOTE, READ_COLUMNS, Pack, exit_status, load_pack, parse
 from models.data import main as data_main
 from realtime.errors import UserError
 from realtime.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, TICKS, tempo_bin
@@ -131,6 +131,31 @@ def test_other_content_makes_another_pack(tmp_path: Path) -> None:
     assert len({pack.hash for pack in packs}) == 3
     assert not np.array_equal(packs[0].notes, packs[1].notes)
     assert packs[1].split_hash("train") != packs[2].split_hash("train")
+
+
+@pytest.mark.parametrize("column", READ_COLUMNS)
+def test_whatever_the_reading_sees_is_in_the_hash(column: str, tmp_path: Path) -> None:
+    """Otherwise a cache would go on giving the pack of yesterday's annotation."""
+    corpus = write_corpus(tmp_path / "corpus")
+    before = load_pack(corpus, tmp_path / "cache", ("main", "x"))
+    with (corpus / "manifest.csv").open(newline="", encoding="utf8") as f:
+        rows = list(csv.DictReader(f))
+    rows[1][column] = "x"
+    with (corpus / "manifest.csv").open("w", newline="", encoding="utf8") as f:
+        table = csv.DictWriter(f, COLUMNS)
+        table.writeheader()
+        table.writerows(rows)
+    assert load_pack(corpus, tmp_path / "cache", ("main", "x")).hash != before.hash
+
+
+def test_a_file_that_is_not_the_manifests_is_skipped(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    with zipfile.ZipFile(corpus / "main" / "toy.zip", "w") as z:
+        for name, (_, data) in corpus_files().items():
+            z.writestr(f"midi/{name}.mid", midi_bytes(tune(50, 4)) if name == "tune_2" else data)
+    pack = load_pack(corpus, tmp_path / "cache")
+    assert "SHA-1" in pack.skipped.pop("tune_2")
+    assert set(pack.skipped) == {"broken", "short"}
 
 
 def test_two_processes_that_build_at_once_agree(tmp_path: Path) -> None:

@@ -24,15 +24,19 @@ def track(name: str = "", program: int = 0, is_drum: bool = False, height: float
         # Bass by name, in several languages, or by General MIDI program.
         ([track("Bass Guitar"), track("Violoncello"), track("Contrabass")], "", (), [BASS, BASS, BASS]),
         ([track("x", 33), track("y", 43), track("z", 58), track("MELODY")], "MELODY", (), [BASS, BASS, BASS, MELODY]),
-        # A bassoon goes by its name as a bass; with nothing else beside it a lone instrument carries the tune.
-        ([track("Bassoon", 70)], "", (), [BASS]),
+        # A lone instrument carries the tune; a bassoon is no bass.
+        ([track("Bassoon", 70)], "", (), [MELODY]),
         ([track("Violin", 40)], "", (), [MELODY]),
         ([track("Flute", 73), track("Drums", is_drum=True), track("Bass")], "", (), [MELODY, DRUMS, BASS]),
-        # Nothing named at all: the highest sings.
+        # Where nobody named the tune the highest sings and the others accompany, whether or not a bass is beside them.
         ([track("a", height=50), track("b", height=72), track("c", height=60)], "", (), [1, 0, 1]),
-        # Where a melody is named the rest stays "other"; two unnamed beside drums and bass do too.
+        ([track("a", height=50), track("b", height=72), track("Drums", is_drum=True)], "", (), [1, 0, DRUMS]),
+        ([track("a", height=50), track("b", height=72), track("Bass", height=80)], "", (), [1, 0, BASS]),
+        ([track("a"), track("b")], "", (), [MELODY, ACCOMPANIMENT]),
+        ([track("PIANO", height=80), track("a", height=50)], "", {"PIANO"}, [ACCOMPANIMENT, MELODY]),
+        # Where a melody is named the rest stays "other"; a named one without notes is none.
         ([track("MELODY"), track("Harp", 46)], "MELODY", (), [MELODY, OTHER]),
-        ([track("a", height=50), track("b", height=72), track("Drums", is_drum=True)], "", (), [OTHER, OTHER, DRUMS]),
+        ([track("MELODY", height=0), track("Harp", 46)], "MELODY", (), [MELODY, MELODY]),
         # An empty track neither sings nor accompanies.
         ([track("a", height=0), track("b", height=60)], "", (), [OTHER, MELODY]),
         ([], "", (), []),
@@ -40,6 +44,21 @@ def track(name: str = "", program: int = 0, is_drum: bool = False, height: float
 )
 def test_parts(tracks: list[TrackInfo], melody: str, accompaniment: object, expected: list[int]) -> None:
     assert parts_of(tracks, melody, accompaniment) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_bass"),
+    [
+        ("BASS", True), ("Double Bass", True), ("Contrabass", True), ("KONTRABASS", True), ("Contrebasse", True),
+        ("Basso continuo", True), ("BASSUS", True), ("bassline", True), ("UltraBass", True), ("bas", True),
+        ("Bass Clarinet", True), ("Fretless Bass 2", True), ("Violoncello", True),
+        ("Bassoon", False), ("BASSOON I/II", False), ("Contrabassoon", False), ("Basset Horn", False),
+        ("CORNIDIBASSETTO", False), ("Bass Drum", False), ("bass-drum", False), ("Horn (bass clef)", False),
+        ("Basic", False), ("Contralto", False),
+    ],
+)  # fmt: skip
+def test_bass_by_name(name: str, is_bass: bool) -> None:
+    assert parts_of([track(name), track("Flute", height=80)])[0] == (BASS if is_bass else ACCOMPANIMENT)
 
 
 infos = st.builds(
@@ -57,3 +76,5 @@ def test_every_track_has_one_part(tracks: list[TrackInfo], melody: str) -> None:
     assert len(parts) == len(tracks)
     assert all(part in (MELODY, ACCOMPANIMENT, BASS, DRUMS, OTHER) for part in parts)
     assert all((part == DRUMS) == info.is_drum for part, info in zip(parts, tracks, strict=True))
+    if any(part == OTHER and info.height for part, info in zip(parts, tracks, strict=True)):
+        assert MELODY in parts

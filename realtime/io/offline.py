@@ -20,7 +20,7 @@ from realtime.modes import Fixed
 from realtime.parts import TrackInfo, parts_of
 from realtime.simulate import perform
 from realtime.tempo import PULSES_PER_TICK, TempoMap
-from realtime.vocabulary import ACCOMPANIMENT, DRUMS, MELODY, OTHER, PART_NAMES, BeatGrid, bar_segments
+from realtime.vocabulary import DRUMS, PART_NAMES, BeatGrid, bar_segments
 
 OVERHANG_TICKS = 6
 """A last note that rings this little beyond a bar line does not push the continuation into the next bar."""
@@ -33,12 +33,7 @@ def part_of_tracks(piece: MidiPiece) -> list[int]:
         notes = [note for note in piece.notes if note.track == i]
         height = sum(note.pitch for note in notes) / len(notes) if notes else 0.0
         infos.append(TrackInfo(name, notes[0].program if notes else 0, any(n.is_drum for n in notes), height))
-    parts = parts_of(infos)
-    unnamed = [i for i, part in enumerate(parts) if part == OTHER and infos[i].height]
-    if MELODY not in parts and unnamed:  # nobody named the tune: of what is left, the highest is taken for it
-        top = max(unnamed, key=lambda i: infos[i].height)
-        parts = [MELODY if i == top else ACCOMPANIMENT if i in unnamed else part for i, part in enumerate(parts)]
-    return parts
+    return parts_of(infos)
 
 
 def continuation(piece: MidiPiece, grid: BeatGrid, bars: int) -> Turn:
