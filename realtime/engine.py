@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from realtime import midi
+from realtime.answers import Answers
 from realtime.clocksync import ClockFollower, Transport
 from realtime.counts import Counts
 from realtime.echo import EchoGuard
@@ -69,16 +70,6 @@ class EngineSettings:
     program_changes_mode: bool = True
 
 
-@dataclass(slots=True)
-class _Answer:
-    """In a mode that answers each note: the key that is answered, when it was struck and, if it has been, released."""
-
-    key: tuple[int, int]
-    onset_pulse: int
-    sounding: list[tuple[int, int]]
-    release_pulse: int | None = None
-
-
 class Engine:
     """See the module's docstring. One thread calls it."""
 
@@ -101,7 +92,7 @@ class Engine:
         self._generation = 0
         self._final = _LONG_AGO  # the last plan's boundary
         self._boundaries: list[tuple[int, int]] = []  # (generation, boundary) of plans that are not complete yet
-        self._answers: dict[int, _Answer] = {}  # by generation
+        self._answers = Answers()
         self._decided_pulse = _LONG_AGO
         self._next_beat = self.grid.next_beat(1)  # the composer is told that it comes, unless a turn is on
         self._told_tempo = tempo_bin(settings.bpm)
@@ -190,7 +181,7 @@ class Engine:
         self.player.note_on(tick, key)
         if self.mode.voices:
             self._plan(tick + 1, note, Turn(tick, tick + 1, self.mode.voices), tick + 1)
-            self._answers[self._generation] = _Answer(key, pulse, [])
+            self._answers.ask(self._generation, key, pulse)
             self.counts.turns += 1
         elif self._turn is not None and self.mode.yields:
             self._turn = None
@@ -208,11 +199,8 @@ class Engine:
             if self._turn is not None:  # planned while the key was down: the model has to hear that it is not
                 boundary = max(self._boundary(self.tempo.ns_at(pulse)), tick + 1)
                 self._plan(boundary, None, self._turn, self._planned_until)
-        for answer in self._answers.values():
-            if answer.key == key and answer.release_pulse is None:
-                answer.release_pulse = pulse
-                for channel, pitch in answer.sounding:
-                    self.ledger.hold_until(channel, pitch, pulse)
+        for channel, pitch in self._answers.key_up(key, pulse):
+            self.ledger.hold_until(channel, pitch, pulse)
 
     def _control(self, message: bytes, pulse: int, tick: int) -> None:
         number, value = message[1], message[2]
@@ -258,21 +246,17 @@ class Engine:
             self.counts.step_ns.extend(reply.step_ns)
             # Replies come in order: of what was asked before, nothing more will be said.
             self._boundaries = [made for made in self._boundaries if made[0] > reply.generation]
-            over = [g for g, one in self._answers.items() if g <= reply.generation and one.release_pulse is not None]
-            for generation in over:
-                del self._answers[generation]
+            self._answers.complete(reply.generation)
             return
         note = reply.note
         if any(made > reply.generation and note.tick >= boundary for made, boundary in self._boundaries):
             return
         channel = self.settings.channels[note.part]
         onset_pulse, duration_pulse = note.tick * PULSES_PER_TICK, note.duration * PULSES_PER_TICK
-        answer = self._answers.get(reply.generation)
+        answer = self._answers.of(reply.generation)
         if answer is not None:
             onset_pulse = answer.onset_pulse
-            answer.sounding.append((channel, note.pitch))
-            if answer.release_pulse is not None:
-                duration_pulse = max(answer.release_pulse - onset_pulse, PULSES_PER_TICK)
+            duration_pulse = answer.add((channel, note.pitch), duration_pulse)
         elif self.tempo.ns_at(onset_pulse) < now_ns:
             self.counts.missed_deadlines += 1
         self.scheduler.plan(
