@@ -58,14 +58,24 @@ def load_info(run: Path) -> dict[str, Any]:
     return dict(info)
 
 
+def load_weights(run: Path, size: str) -> dict[str, Tensor]:
+    """The weights of a run of this size, in float32. Raises `UserError`."""
+    if (was := load_info(run)["size"]) != size:
+        raise UserError(f"{run}: a run of size {was}; it cannot be taken for one of size {size}")
+    try:
+        return {name: tensor.float() for name, tensor in load_file(run / "model.safetensors").items()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{run}/model.safetensors: cannot be read ({str(error).splitlines()[0]})") from None
+
+
 def load_decoder(run: Path) -> tuple[Decoder, dict[str, Any]]:
     """The decoder of a run, in evaluation mode, and its `run.json`. Raises `UserError`."""
     info = load_info(run)
     decoder = Decoder(SIZES[info["size"]])
     try:
-        decoder.load_state_dict(load_file(run / "model.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"{run}/model.safetensors: cannot be read ({str(error).splitlines()[0]})") from None
+        decoder.load_state_dict(load_weights(run, info["size"]))
+    except RuntimeError as error:
+        raise UserError(f"{run}/model.safetensors: does not fit ({str(error).splitlines()[0]})") from None
     return decoder.eval(), info
 
 

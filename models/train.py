@@ -28,11 +28,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Subset
 from torch.utils.tensorboard import SummaryWriter
 
-from models.checkpoint import save_decoder, save_tensors
+from models.checkpoint import load_info, load_weights, save_decoder, save_tensors
 from models.data import Parser, exit_status, load_pack
 from models.decoder import SIZES, Decoder
 from models.losses import VALIDATION_ROLES, autocast, head_losses, validate
-from models.windows import NONE, Augment, Windows, collate
+from models.perturb import NONE, Augment
+from models.windows import Windows, collate
 from realtime.errors import UserError
 from realtime.vocabulary import HEADS
 
@@ -120,6 +121,8 @@ def train(args: argparse.Namespace) -> None:
         raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
     torch.manual_seed(args.seed)
     decoder = Decoder(SIZES[args.size], args.dropout).to(device)
+    if args.init:
+        decoder.load_state_dict(load_weights(args.init, args.size))
     average = {name: p.detach().clone() for name, p in decoder.state_dict().items()}
     optimisers = make_optimisers(decoder, args.lr, args.optimiser)
     for optimiser in optimisers:
@@ -151,6 +154,7 @@ def train(args: argparse.Namespace) -> None:
         "optimiser": args.optimiser,
         "dropout": args.dropout,
         "seed": args.seed,
+        "init": load_info(args.init) if args.init else None,
         "data_hash": pack.hash,
         "split_hashes": {split: pack.split_hash(split) for split in ("train", "valid", "test")},
     }
@@ -235,6 +239,9 @@ def main() -> None:
     p.add_argument("--corpus", type=Path, required=True, help="folder with manifest.csv and its zips")
     p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
     p.add_argument("--out", type=Path, required=True, help="folder of this run")
+    p.add_argument(
+        "--init", type=Path, help="a run whose weights to start from, as a new training with its own schedule"
+    )
     p.add_argument("--size", choices=SIZES, default="S")
     p.add_argument("--steps", type=positive, default=4000)
     p.add_argument("--batch", type=positive, default=16, help="windows a step, over all processes")

@@ -1,25 +1,34 @@
 """Pieces -> training windows: who plays what, when it is known, and what the model should have played next.
 
 A window is a stretch of T events of one piece from a bar line on, with the notes dealt out to the player and the model
-by a role (`deal`). Player and model interleave by availability: the player's events come `lag` ticks late, and at equal
-ticks the model's come first, so that nothing simultaneous leaks (in HARMONISE the player's come first). All randomness
-comes from the generator passed in: the same seed gives the same window.
+by a role (`deal`), and changed as `models.perturb` has it. Player and model interleave by availability: the player's events
+come `lag` ticks late, and at equal ticks the model's come first, so that nothing simultaneous leaks (in HARMONISE the
+player's come first). All randomness comes from the generator passed in: the same seed gives the same window.
+
+INFILL is a stream in two pieces. First, all as the player's and in that role, the bars from the gap's start on, the gap left
+empty: that is how a causal model learns what the gap leads to, and how long it is. Then the bars before the gap and the gap,
+as in CONTINUE.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from models.data import NOTE, Pack, Piece
+from models.perturb import OWN_SLIP_SEMITONES, Augment, perturb, tempo_shift
 from realtime import vocabulary as voc
 from realtime.vocabulary import BEAT, BEAT_EVENT, DRUMS, DURATION_TICKS, MELODY, MODEL_PART, OPEN, Role
 
-ROLE_SHARES = {Role.COMPOSE: 0.25, Role.CONTINUE: 0.25, Role.TRADE: 0.25, Role.ACCOMPANY: 0.20, Role.HARMONISE: 0.05}
-LAGS_TICKS = (0, 1, 2, 3, 6)
+ROLE_SHARES = {
+    Role.COMPOSE: 0.20,
+    Role.CONTINUE: 0.15,
+    Role.TRADE: 0.20,
+    Role.ACCOMPANY: 0.25,
+    Role.HARMONISE: 0.10,
+    Role.INFILL: 0.10,
+}
 SOURCE_WEIGHTS = {
     "groove": 0.5,
     "openscore_quartets": 0.7,
@@ -32,26 +41,11 @@ SOURCE_WEIGHTS = {
 quartets and the one-bar patterns of drums and game loops for less. A source that is not named counts 1."""
 
 EXACT, CENSORED = 0, 1
+LEAD_BEATS = 16
+"""How many beats after a gap are told beforehand in INFILL."""
+NEVER = 2**30
+"""A tick at which nobody's turn begins."""
 _WIDE = np.dtype([(name, "i8") for name in NOTE.names or ()])  # room to shift and to jitter
-
-
-@dataclass(frozen=True)
-class Augment:
-    """What is changed in a window before the model sees it; the defaults are for training, `NONE` for scoring."""
-
-    transpose: bool = True
-    corrupt: float = 0.05
-    """Share of the model's own past pitches that are altered as input (the targets stay): it must recover from slips."""
-    drop: float = 0.03
-    """Share of the player's notes that are left out."""
-    jitter_ticks: float = 0.8
-    """Standard deviation of a live player's timing, in half of the windows."""
-    one_part: float = 0.4
-    """Share of windows in which all of the player's notes come as one part, as from one keyboard."""
-    lag: bool = True
-
-
-NONE = Augment(False, 0.0, 0.0, 0.0, 0.0, False)
 
 
 def deal(
@@ -75,11 +69,16 @@ def deal(
             else:
                 mine = rng.permutation(present)[: rng.integers(1, len(present))]
             player = np.isin(part, mine)
-            if role == Role.ACCOMPANY and rng.random() < 0.25:
+            if role == Role.ACCOMPANY and rng.random() < 0.35:
                 player = ~player
             return player, none, role
     if len(bars) < 3:
         return everyone, none, Role.COMPOSE
+    if role == Role.INFILL:
+        first = int(rng.integers(1, len(bars) - 1))
+        last = min(first + int(rng.choice((1, 2, 4))), len(bars) - 1)
+        edges = bars[[first, last]]
+        return np.searchsorted(edges, onset, side="right") != 1, edges, role
     if role == Role.CONTINUE:
         edge = bars[rng.integers(1, max(2, int(len(bars) * 0.6)))]
         return onset < edge, np.array([edge]), role
@@ -88,27 +87,6 @@ def deal(
         edges = bars[rng.integers(1, min(length, len(bars) - 1) + 1) :: length]  # the model's turn always comes
         return np.searchsorted(edges, onset, side="right") % 2 == 0, edges, role
     return everyone, none, Role.COMPOSE
-
-
-def _perturb(
-    rng: np.random.Generator, notes: np.ndarray, player: np.ndarray, augment: Augment
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a live player does to the score: notes missing, early and late; all parts from one keyboard; another key."""
-    if augment.transpose:
-        lowest, highest = notes["pitch"].min(), notes["pitch"].max()
-        shift = int(np.clip(rng.integers(-6, 6), -int(lowest), 127 - int(highest)))
-        notes["pitch"] = np.where(notes["part"] == DRUMS, notes["pitch"], notes["pitch"] + shift)
-    if augment.jitter_ticks and rng.random() < 0.5:
-        wander = np.rint(rng.normal(0, augment.jitter_ticks, len(notes))).astype(np.int64)
-        notes["onset"] = np.where(player, np.maximum(notes["onset"] + wander, 0), notes["onset"])
-        softer = rng.uniform(0.75, 1.2)
-        velocity = np.clip(notes["velocity"] * softer, 1, 127)
-        notes["velocity"] = np.where(player, velocity, notes["velocity"])
-    if rng.random() < augment.one_part:
-        keyboard = player & (notes["part"] != DRUMS)
-        notes["part"] = np.where(keyboard, MELODY, notes["part"])
-    keep = ~(player & (rng.random(len(notes)) < augment.drop))
-    return notes[keep], player[keep]
 
 
 def window(
@@ -127,11 +105,13 @@ def window(
     A CENSORED step was cut short by the player: all that is known is that the model's next event is not before
     `targets[:, 0]`; its loss is -log sum over these times of p.
     """
-    bars = piece.bar_starts
+    starts = piece.bar_starts
+    if piece.beats["index"][0]:  # a pick-up
+        starts = np.append(piece.beats["start"][0], starts)
     if bar is None:
-        reach = np.searchsorted(bars, piece.notes["onset"][max(len(piece.notes) - length // 4, 0)], side="right")
+        reach = np.searchsorted(starts, piece.notes["onset"][max(len(piece.notes) - length // 4, 0)], side="right")
         bar = 0 if rng.random() < 0.1 else int(rng.integers(0, max(reach, 1)))
-    start = int(bars[bar]) if len(bars) else int(piece.beats["start"][0])
+    start = int(starts[bar])
     first = np.searchsorted(piece.notes["onset"], start)
     notes = piece.notes[first : first + length].astype(_WIDE)
     if not len(notes):
@@ -140,31 +120,52 @@ def window(
     if role is None:
         role = Role(rng.choice(list(ROLE_SHARES), p=list(ROLE_SHARES.values())))
     last = int(notes["onset"][-1])
-    player, edges, role = deal(rng, role, notes, bars[(bars >= start) & (bars <= last)])
-    lag = int(rng.choice(LAGS_TICKS)) if augment.lag and role != Role.HARMONISE else 0
+    bars = piece.bar_starts
+    bars = bars[(bars >= start) & (bars <= last)]
+    player, edges, role = deal(rng, role, notes, bars)
+    lag = int(rng.choice(augment.lags_ticks)) if augment.lags_ticks and role != Role.HARMONISE else 0
     notes["onset"] -= start  # from here on ticks count from the window's start
     edges = edges - start
-    notes, player = _perturb(rng, notes, player, augment)
+    notes, player = perturb(rng, notes, player, bars - start, augment)
     beats = piece.beats[(piece.beats["start"] >= start) & (piece.beats["start"] <= last)].copy()
     beats["start"] -= start
-    return _assemble(notes, player, beats, edges, role, lag, length, rng, augment.corrupt)
+    beats["tempo"] = np.clip(beats["tempo"].astype(np.int64) + tempo_shift(rng, augment), 0, voc.FIELDS["tempo"] - 1)
+    if role != Role.INFILL:
+        return fit(stream(notes, player, beats, edges, role, lag, rng, augment.corrupt), length, role)
+    gap, after = edges
+    ours, later = beats["start"] < after, notes["onset"] >= after
+    ahead = stream(
+        notes[later],
+        np.ones(int(later.sum()), bool),
+        beats[beats["start"] >= gap][: int((ours & (beats["start"] >= gap)).sum()) + LEAD_BEATS],
+        np.array([NEVER]),
+        role,
+        lag,
+        rng,
+        0.0,
+    )
+    told = stream(notes[~later], player[~later], beats[ours], edges[:1], Role.CONTINUE, lag, rng, augment.corrupt)
+    ahead = {name: values[: length // 3] for name, values in ahead.items()}
+    room = length - len(ahead["kind"])
+    beat = np.flatnonzero(told["events"][:, 0] == BEAT)
+    whole = beat[np.searchsorted(beat, max(len(told["kind"]) - room, 0))]  # the gap must fit: the oldest beats go
+    return fit({name: np.concatenate([values, told[name][whole:]]) for name, values in ahead.items()}, length, role)
 
 
-def _assemble(
+def stream(
     notes: np.ndarray,
     player: np.ndarray,
     beats: np.ndarray,
     edges: np.ndarray,
     role: Role,
     lag: int,
-    length: int,
     rng: np.random.Generator,
     corrupt: float,
 ) -> dict[str, np.ndarray]:
-    """Dealt notes and beats -> the window's arrays (see `window`)."""
+    """Dealt notes and beats -> the arrays of `window`, as long as they come. `lag` in ticks; negative: the player is early."""
     b = len(beats)
     duration_class = voc.duration_indices(notes["duration"])
-    onset = notes["onset"].astype(np.int64) + lag * player
+    onset = np.maximum(notes["onset"].astype(np.int64) + lag * player, int(beats["start"][0]))
     release = onset + np.where(player, notes["duration"], DURATION_TICKS[duration_class])
 
     # One row an event, notes first and then beats, put in stream order.
@@ -178,9 +179,7 @@ def _assemble(
     velocity = np.concatenate([notes["velocity"] >> 2, np.full(b, BEAT_EVENT.velocity)])
     end = np.concatenate([release, np.full(b, -1)])
     order = np.lexsort((pitch, part, source, tick))
-    order = order[tick[order] < beats["start"][-1] + beats["length"][-1]][
-        : length + 1
-    ]  # a lag may lead past the last beat
+    order = order[tick[order] < beats["start"][-1] + beats["length"][-1]]  # a lag may lead past the last beat
     tick, source, part, pitch, duration, velocity, end = (
         x[order] for x in (tick, source, part, pitch, duration, velocity, end)
     )
@@ -191,7 +190,7 @@ def _assemble(
 
     fed_pitch = pitch.copy()
     slip = ~is_beat & ~is_player & (part != DRUMS + MODEL_PART) & (rng.random(len(tick)) < corrupt)
-    fed_pitch[slip] = np.clip(pitch[slip] + rng.choice((-12, -2, -1, 1, 2, 12), slip.sum()), 0, 127)
+    fed_pitch[slip] = np.clip(pitch[slip] + rng.choice(OWN_SLIP_SEMITONES, slip.sum()), 0, 127)
 
     held = _held(tick, end, is_player, fed_pitch, ~is_beat)
     events = np.stack(
@@ -212,16 +211,14 @@ def _assemble(
     nxt = slice(1, None)
     kind = np.where(is_player[nxt], CENSORED, EXACT)
     own = ~is_beat[nxt] & ~is_player[nxt]
-    after = (
-        0 if role == Role.HARMONISE else 1
-    )  # at equal ticks the model's come first: what arrives says "later than this"
+    # At equal ticks the model's come first: what arrives says "later than this".
+    after = 0 if role == Role.HARMONISE else 1
     target_time = np.where(is_player[nxt], np.minimum(time[nxt] + after, BEAT), time[nxt])
     targets = np.stack([target_time, part[nxt], pitch[nxt], duration[nxt], velocity[nxt]], 1)
     targets[:, 1:] *= own[:, None]
     turn = np.ones(len(kind)) if not len(edges) else np.searchsorted(edges, tick[:-1], side="right") % 2
     turn = turn.astype(np.float32)
-
-    out = {
+    return {
         "events": events[:-1],
         "held": held[:-1],
         "targets": targets,
@@ -229,7 +226,12 @@ def _assemble(
         "turn": turn,
         "note": (own * turn).astype(np.float32),
     }
-    if (missing := length - len(kind)) > 0:
+
+
+def fit(arrays: dict[str, np.ndarray], length: int, role: Role) -> dict[str, np.ndarray]:
+    """The first `length` steps, padded with BEATs of weight 0 where there are fewer."""
+    out = {name: values[:length] for name, values in arrays.items()}
+    if (missing := length - len(out["kind"])) > 0:
         quiet = np.array([[*BEAT_EVENT, 0, 0, 0, role]])
         out["events"] = np.concatenate([out["events"], np.repeat(quiet, missing, 0)])
         for name in ("held", "targets", "kind", "turn", "note"):

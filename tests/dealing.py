@@ -5,6 +5,7 @@ Read back means: tick by tick from its BEAT events, without a look at how the wi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from models.data import BEAT as BEAT_ROW
 from models.data import NOTE, Pack, Piece
-from models.windows import ROLE_SHARES, Augment, Windows
+from models.perturb import NONE, Augment
+from models.windows import ROLE_SHARES, Windows
 from realtime.vocabulary import (
     BEAT,
     MODEL_PART,
@@ -21,8 +23,10 @@ from realtime.vocabulary import (
 )
 
 LENGTH = 96
-ROLES = list(ROLE_SHARES)
-ONLY_LAG, ONLY_TRANSPOSE = Augment(False, 0, 0, 0, 0, True), Augment(True, 0, 0, 0, 0, False)
+LAGS_TICKS = Augment().lags_ticks
+ROLES = [role for role in ROLE_SHARES if role != Role.INFILL]
+"""Those whose windows are one stream."""
+ONLY_LAG, ONLY_TRANSPOSE = replace(NONE, lags_ticks=LAGS_TICKS), replace(NONE, transpose=True)
 
 
 class Read(NamedTuple):

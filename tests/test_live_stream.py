@@ -16,7 +16,7 @@ pytest.importorskip("torch", reason="the training side needs torch (pip install 
 from performing import NoiseStepper, Script, assert_nothing_hangs, composer_of, settings_of, tick_ns
 
 from models.data import BEAT, NOTE
-from models.windows import _WIDE, _assemble
+from models.windows import _WIDE, stream
 from realtime import midi
 from realtime.constraints import Constraints
 from realtime.contract import MASKED
@@ -95,14 +95,13 @@ def trained(music: Music, edges: list[int], role: Role, part: int, grid: BeatGri
         beat = grid.beat_at(tick)
         beats.append((beat.start, beat.length, beat.in_bar, beat.bar_ticks, tempo_bin(120)))
         tick = beat.start + beat.length
-    return _assemble(
+    return stream(
         notes.astype(_WIDE),
         player,
         np.array(beats, BEAT),
         np.array(edges, np.int64),
         role,
         0,
-        len(notes) + len(beats) - 1,
         np.random.default_rng(0),
         0.0,
     )

@@ -20,9 +20,10 @@ from safetensors.torch import load_file
 from models.checkpoint import load_decoder
 from models.data import Pack, exit_status
 from models.losses import head_losses
+from models.perturb import NONE
 from models.train import lr_scale, make_optimisers, optimiser_tensors, restore_optimisers
 from models.train import main as train_main
-from models.windows import CENSORED, NONE, Windows, collate
+from models.windows import CENSORED, Windows, collate
 from realtime.errors import UserError
 from realtime.vocabulary import HEADS
 

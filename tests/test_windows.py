@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from dealing import LENGTH, ONLY_LAG, ONLY_TRANSPOSE, ROLES, Read, piece_of, pieces, read_back, some
+from dealing import LAGS_TICKS, LENGTH, ONLY_LAG, ONLY_TRANSPOSE, ROLES, Read, piece_of, pieces, read_back, some
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.data import Pack, Piece
+from models.perturb import LIVE, NONE, Augment
 from models.windows import (
     CENSORED,
     EXACT,
-    LAGS_TICKS,
-    NONE,
-    Augment,
     Windows,
     collate,
     deal,
@@ -197,7 +197,7 @@ def test_order_targets_and_kinds(piece: Piece, role: Role, seed: int, augment: A
 def test_held_flags_against_a_naive_count(piece: Piece, role: Role, seed: int) -> None:
     """A key is held at an event from its note on until the note's end or the next note on the same key of the same player."""
     out = window(piece, LENGTH, np.random.default_rng(seed), NONE, role, bar=0)
-    start = int(piece.bar_starts[0]) if len(piece.bar_starts) else int(piece.beats["start"][0])
+    start = int(piece.beats["start"][0])
     events = read_back(piece, out, start)
     length = {(int(n["onset"]), int(n["part"]), int(n["pitch"])): int(n["duration"]) for n in piece.notes}
     for i, now in enumerate(events):
@@ -239,7 +239,8 @@ def test_without_augmentation_the_music_is_left_alone(toy_pack: Pack, role: Role
     for row in toy_pack.rows("train"):
         piece = toy_pack[row]
         for seed in range(3):
-            out = window(piece, LENGTH, np.random.default_rng(seed), NONE, role, bar=1)
+            second = 1 + bool(piece.beats["index"][0])  # a pick-up comes before the first
+            out = window(piece, LENGTH, np.random.default_rng(seed), NONE, role, bar=second)
             events = read_back(piece, out, int(piece.bar_starts[1]))
             notes = sorted((e.tick, e.part % MODEL_PART, e.pitch) for e in events if e.is_player is not None)
             first = np.searchsorted(piece.notes["onset"], piece.bar_starts[1])
@@ -284,7 +285,7 @@ def test_transposition_stays_on_the_keyboard() -> None:
 
 def test_a_slip_is_in_the_input_and_not_in_the_target(toy_pack: Pack) -> None:
     piece = toy_pack[toy_pack.rows("train")[1]]
-    slips = Augment(False, 0.5, 0, 0, 0, False)
+    slips = replace(NONE, corrupt=0.5)
     out = window(piece, LENGTH, np.random.default_rng(1), slips, Role.COMPOSE, bar=0)
     fed, meant = out["events"][1:], out["targets"][:-1]
     own = out["note"][:-1] == 1
@@ -297,14 +298,14 @@ def test_a_slip_is_in_the_input_and_not_in_the_target(toy_pack: Pack) -> None:
 
 def test_a_slip_is_what_sounds(toy_pack: Pack) -> None:
     piece = toy_pack[toy_pack.rows("train")[1]]
-    out = window(piece, LENGTH, np.random.default_rng(1), Augment(False, 0.5, 0, 0, 0, False), Role.COMPOSE, bar=0)
+    out = window(piece, LENGTH, np.random.default_rng(1), replace(NONE, corrupt=0.5), Role.COMPOSE, bar=0)
     notes = np.flatnonzero(out["events"][:, 0] != BEAT)
     assert np.all(out["held"][notes, 128 + out["events"][notes, 2]] == 1)
 
 
 def test_only_the_player_misses_notes_and_wavers(toy_pack: Pack) -> None:
     piece = toy_pack[toy_pack.rows("train")[1]]
-    human = Augment(False, 0, 0.3, 2.0, 1.0, False)
+    human = replace(LIVE, drop=0.3, lags_ticks=())
     for seed in range(20):
         plain, played = (
             window(piece, 400, np.random.default_rng(seed), augment, Role.TRADE, bar=0)["events"]
@@ -342,6 +343,6 @@ def test_beats_carry_the_metre(toy_pack: Pack) -> None:
     """Beat in bar, metre in eighths and tempo class of every event are those of the beat around it."""
     piece = next(toy_pack[i] for i in toy_pack.rows("train") if toy_pack[i].id == "song")
     out = window(piece, LENGTH, np.random.default_rng(0), NONE, Role.COMPOSE, bar=0)
-    for row, event in zip(out["events"], read_back(piece, out, TICKS), strict=False):
+    for row, event in zip(out["events"], read_back(piece, out, int(piece.beats["start"][0])), strict=False):
         beat = next(b for b in piece.beats[::-1] if b["start"] <= event.tick)
         assert row[5:8].tolist() == [beat["index"], beat["bar_ticks"] // 12, beat["tempo"]]
