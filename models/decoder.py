@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from models.layers import HEAD_SIZE, Block
+from models.mixers import MIXERS
 from models.recurrent import LSTMBlock
 from realtime.vocabulary import FIELDS, HEADS, HELD
 
 State = list[tuple[Tensor, Tensor]]
-"""Per layer: the attention's memory (B, H, 64, 64) and the convolution's window (B, 3, 3 d), float32; of an LSTM, hidden and
-cell."""
+"""Per layer: the mixer's memory (of linear attention (B, H, 64, 64)) and its convolution's window (B, 3, 3 d), float32; of an
+LSTM, hidden and cell. None instead of it is the start of a stream."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,23 @@ class Size:
     d_model: int
     layers: int
     head_hidden: int = 192
-    lstm: bool = False
+    mixers: tuple[str, ...] = ("decay",)
+    """Names of `MIXERS`, dealt to the layers in turn and over again; or "lstm"."""
+    mlp_hidden: int | None = None
+    """Width of the feed-forward layers; 8/3 of d_model where it is not given."""
 
 
-SIZES = {"tiny": Size(64, 2, 32), "S": Size(256, 6), "M": Size(384, 8, 256), "LSTM": Size(544, 2, lstm=True)}
+SIZES = {"tiny": Size(64, 2, 32), "S": Size(256, 6), "M": Size(384, 8, 256), "LSTM": Size(544, 2, mixers=("lstm",))}
+
+
+def make_block(size: Size, layer: int, dropout: float) -> nn.Module:
+    """Layer number `layer` of a trunk: `block(x, state, chunk) -> (x, state)`."""
+    mixer = size.mixers[layer % len(size.mixers)]
+    if mixer == "lstm":
+        return LSTMBlock(size.d_model, dropout)
+    if size.d_model % HEAD_SIZE:
+        raise ValueError(f"d_model is {size.d_model}; it must be a multiple of {HEAD_SIZE}, the size of a head")
+    return Block(size.d_model, dropout, MIXERS[mixer], size.mlp_hidden)
 
 
 class ChainedHeads(nn.Module):
@@ -76,14 +90,12 @@ class Decoder(nn.Module):
     def __init__(self, size: Size, dropout: float = 0.0) -> None:
         super().__init__()
         d = size.d_model
-        if d % HEAD_SIZE and not size.lstm:
-            raise ValueError(f"d_model is {d}; it must be a multiple of {HEAD_SIZE}, the size of a head")
         self.size = size
         self.embed = nn.ModuleDict({name: nn.Embedding(count, d) for name, count in FIELDS.items()})
         self.pitch_class = nn.Embedding(13, d)
         self.octave = nn.Embedding(12, d)
         self.held = nn.Linear(HELD, d, bias=False)
-        self.blocks = nn.ModuleList((LSTMBlock if size.lstm else Block)(d, dropout) for _ in range(size.layers))
+        self.blocks = nn.ModuleList(make_block(size, i, dropout) for i in range(size.layers))
         self.norm = nn.RMSNorm(d, eps=1e-6)
         self.dropout = nn.Dropout(dropout)
         self.heads = ChainedHeads(d, size.head_hidden)
@@ -95,31 +107,30 @@ class Decoder(nn.Module):
         self.register_buffer("class_of", torch.where(pitch < 128, pitch % 12, 12), persistent=False)
         self.register_buffer("octave_of", torch.where(pitch < 128, pitch // 12, 11), persistent=False)
 
-    def initial_state(self, batch: int = 1) -> State:
-        """The state before the first event: zeros."""
-        d, heads = self.size.d_model, self.size.d_model // HEAD_SIZE
-        like = self.norm.weight
-        return [
-            (
-                torch.zeros(batch, heads, HEAD_SIZE, HEAD_SIZE, device=like.device),
-                torch.zeros(batch, 3, 3 * d, device=like.device),
-            )
-            for _ in self.blocks
-        ]
-
-    def trunk(self, events: Tensor, held: Tensor, state: State | None = None, chunk: int = 64) -> tuple[Tensor, State]:
-        """events: (B, T, 9) ids; held: (B, T, 256) flags. Returns h (B, T, d) and the state after the last event."""
-        pitch = events[..., 2]
+    def read(self, events: Tensor, held: Tensor) -> Tensor:
+        """What an event is to the trunk: the sum of its embeddings. events: (B, T, 9) ids; held: (B, T, 256) flags."""
         x = self.held(held.to(self.held.weight.dtype))
-        for i, embedding in enumerate(self.embed.values()):
-            x = x + embedding(events[..., i])
-        x = x + self.pitch_class(self.class_of[pitch]) + self.octave(self.octave_of[pitch])
+        for i, name in enumerate(FIELDS):
+            x = x + self.embed_field(name, events[..., i])
+        return x
+
+    def embed_field(self, name: str, ids: Tensor) -> Tensor:
+        """ids (...,) of one field -> (..., d). A pitch is also its class and its octave."""
+        x = self.embed[name](ids)
+        return x + self.pitch_class(self.class_of[ids]) + self.octave(self.octave_of[ids]) if name == "pitch" else x
+
+    def mix(self, x: Tensor, state: State | None = None, chunk: int = 64) -> tuple[Tensor, State]:
+        """The blocks: x (B, T, d) -> h (B, T, d) and the state after the last step."""
         x = self.dropout(x)
         after = []
         for i, block in enumerate(self.blocks):
             x, layer_state = block(x, state[i] if state is not None else None, chunk)
             after.append(layer_state)
         return self.norm(x), after
+
+    def trunk(self, events: Tensor, held: Tensor, state: State | None = None, chunk: int = 64) -> tuple[Tensor, State]:
+        """events: (B, T, 9) ids; held: (B, T, 256) flags. Returns h (B, T, d) and the state after the last event."""
+        return self.mix(self.read(events, held), state, chunk)
 
     def forward(
         self, events: Tensor, held: Tensor, targets: Tensor, state: State | None = None, chunk: int = 64

@@ -17,7 +17,12 @@ VALIDATION_ROLES = (Role.COMPOSE, Role.CONTINUE, Role.TRADE, Role.ACCOMPANY)
 
 
 def head_losses(logits: list[Tensor], batch: dict[str, Tensor]) -> Tensor:
-    """Negative log-likelihood in nats, summed over the batch, per head: (5,), in the order of `HEADS`.
+    """`window_losses` summed over the batch: (5,)."""
+    return window_losses(logits, batch).sum(0)
+
+
+def window_losses(logits: list[Tensor], batch: dict[str, Tensor]) -> Tensor:
+    """Negative log-likelihood in nats, summed over each window, per head: (B, 5), in the order of `HEADS`.
 
     The time head counts wherever it is the model's turn; where the player cut the step short (CENSORED) it is
     -log sum of p over the times still possible. The others count where the next event is a note of the model's.
@@ -28,11 +33,11 @@ def head_losses(logits: list[Tensor], batch: dict[str, Tensor]) -> Tensor:
     possible = torch.arange(log_p.shape[-1], device=log_p.device) >= targets[..., :1]
     at_least = log_p.masked_fill(~possible, -torch.inf).logsumexp(-1)
     time_nll = -torch.where(batch["kind"] == CENSORED, at_least, exact)
-    losses = [(time_nll * turn).sum()]
+    losses = [(time_nll * turn).sum(1)]
     for i in range(1, len(HEADS)):
         nll = F.cross_entropy(logits[i].float().flatten(0, 1), targets[..., i].flatten(), reduction="none")
-        losses.append((nll * note.flatten()).sum())
-    return torch.stack(losses)
+        losses.append((nll.view_as(note) * note).sum(1))
+    return torch.stack(losses, 1)
 
 
 def autocast(device: torch.device) -> Any:

@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models import mixers
 from models.decoder import SIZES, Decoder
-from models.layers import Block, LinearAttention, ShortConv, SwiGLU, attend
+from models.layers import Block, ShortConv, SwiGLU, attend
+from models.mixers import MIXERS, GatedDeltaNet, WindowAttention, writes
 from realtime.vocabulary import FIELDS, HELD
 
 T = 37
@@ -40,11 +42,20 @@ def music(g: torch.Generator) -> list[Tensor]:
 
 CASES = {
     "ShortConv": Case(lambda: ShortConv(24), signal(24), lambda f, x, s, chunk: f(*x, s)),
-    "LinearAttention": Case(lambda: LinearAttention(128), signal(128), lambda f, x, s, chunk: f(*x, s, chunk)),
+    **{
+        name: Case(lambda mixer=mixer: mixer(128), signal(128), lambda f, x, s, chunk: f(*x, s, chunk))
+        for name, mixer in MIXERS.items()
+    },
     "SwiGLU": Case(lambda: SwiGLU(64), signal(64), lambda f, x, s, chunk: (f(*x), None)),
     "Block": Case(lambda: Block(128, 0.0), signal(128), lambda f, x, s, chunk: f(*x, s, chunk)),
     "Decoder": Case(lambda: Decoder(SIZES["tiny"]), music, lambda f, x, s, chunk: f.trunk(*x, s, chunk)),
 }
+
+
+@pytest.fixture(autouse=True)
+def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window that is over within the T steps."""
+    monkeypatch.setattr(mixers, "WINDOW", 12)
 
 
 @pytest.fixture(params=CASES)
@@ -132,3 +143,74 @@ def test_attend_is_the_recurrence(chunk: int) -> None:
     y, after = attend(*(torch.tensor(x, dtype=torch.float32) for x in (q, k, v, log_decay, state)), chunk)
     np.testing.assert_allclose(y.numpy(), expected, rtol=TOLERANCE, atol=TOLERANCE)
     np.testing.assert_allclose(after.numpy(), S, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 16, 64])
+def test_writes_make_the_gated_delta_rule(chunk: int) -> None:
+    """Against S = a (I - b k k^T) S + b k v^T, y = S^T q, written out in float64, from a state that is not empty."""
+    rng = np.random.default_rng(9)
+    B, H, length, d, e = 2, 3, 50, 8, 5
+    q, k = rng.normal(size=(2, B, H, length, d))
+    k /= np.linalg.norm(k, axis=-1, keepdims=True)
+    v = rng.normal(size=(B, H, length, e))
+    log_decay = -rng.choice([0.0, 1e-3, 0.1, 1.0, 3.0], (B, H, length))
+    share = rng.choice([0.0, 0.1, 0.9, 1.0], (B, H, length))
+    state = rng.normal(size=(B, H, d, e))
+    expected, S = np.empty((B, H, length, e)), state.copy()
+    for t in range(length):
+        key, b = k[:, :, t, :, None], share[:, :, t, None, None]
+        kept = S - b * key @ (key.swapaxes(-1, -2) @ S)
+        S = np.exp(log_decay[:, :, t, None, None]) * kept + b * key * v[:, :, t, None, :]
+        expected[:, :, t] = np.einsum("bhkv,bhk->bhv", S, q[:, :, t])
+    q, k, v, b, g, s = (torch.tensor(x, dtype=torch.float32) for x in (q, k, v, share, log_decay, state))
+    y, after = attend(q, k, writes(k, v, b, g, s, chunk), g, s, chunk)
+    np.testing.assert_allclose(y.numpy(), expected, rtol=TOLERANCE, atol=TOLERANCE)
+    np.testing.assert_allclose(after.numpy(), S, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_the_delta_rule_replaces_what_a_key_is_bound_to() -> None:
+    """With all of it taken and nothing forgotten, a key gives back the last value bound to it, whatever it was before."""
+    keys = torch.eye(4)[[0, 1, 0, 2, 0]].reshape(1, 1, 5, 4)
+    values = torch.arange(20.0).reshape(1, 1, 5, 4)
+    ones, zeros = torch.ones(1, 1, 5), torch.zeros(1, 1, 5)
+    y, _ = attend(
+        keys, keys, writes(keys, values, ones, zeros, torch.zeros(1, 1, 4, 4), 8), zeros, torch.zeros(1, 1, 4, 4), 8
+    )
+    torch.testing.assert_close(y, values)
+
+
+def test_elu_is_a_mean_of_the_values_weighted_by_the_features() -> None:
+    """Against sum f(q).f(k_i) v_i / sum f(q).f(k_i), f = elu + 1, over all steps up to now."""
+    torch.manual_seed(10)
+    mixer = MIXERS["elu"](64)
+    q, k, v = torch.randn(3, 2, 1, T, 64)
+    y, _ = mixer.mix(q, k, v, torch.zeros(2, T, 64), None, 16)
+    f = torch.nn.functional.elu
+    weight = ((f(q) + 1) @ (f(k) + 1).transpose(-1, -2)).tril()
+    torch.testing.assert_close(y, weight / weight.sum(-1, keepdim=True) @ torch.nn.functional.silu(v))
+
+
+def test_window_attention_is_softmax_over_the_window() -> None:
+    """Against one softmax a step over the last 12 keys, with the bias of their distance; zeros before the start."""
+    torch.manual_seed(11)
+    mixer = WindowAttention(128)
+    q, k, v = torch.randn(3, 1, 2, T, 64)
+    y, _ = mixer.mix(q, k, v, torch.zeros(1, T, 128), None, 8)
+    for head, slope in enumerate((2**-4, 2**-8)):
+        for t in range(T):
+            keys, values = (
+                torch.cat([torch.zeros(12, 64), x[0, head]])[t + 1 : t + 13] for x in (k, v)
+            )  # steps t - 11 .. t
+            score = keys @ q[0, head, t] / 8 - slope * torch.arange(11, -1, -1)
+            torch.testing.assert_close(y[0, head, t], score.softmax(0) @ values, rtol=1e-4, atol=1e-5)
+
+
+def test_keys_of_the_delta_rule_have_length_one() -> None:
+    """Else a write could grow the state without bound: ten times the input leaves the output as it is."""
+    torch.manual_seed(12)
+    mixer = GatedDeltaNet(64)
+    q, k, v = torch.randn(3, 1, 1, T, 64)
+    x = torch.randn(1, T, 64)
+    y, _ = mixer.mix(q, k, v, x, None, 16)
+    z, _ = mixer.mix(10 * q, 10 * k, v, x, None, 16)
+    torch.testing.assert_close(y, z)
