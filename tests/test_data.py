@@ -186,8 +186,16 @@ def test_mutated_files_never_stop_the_reading() -> None:
         assert isinstance(result, str) or result[0].dtype == NOTE
 
 
-def no_manifest(folder: Path) -> None:
+def nothing_in_it(folder: Path) -> None:
     (folder / "manifest.csv").unlink()
+    (folder / "main" / "toy.zip").unlink()
+
+
+def test_a_note_years_away_is_a_broken_file() -> None:
+    """A grid of beats up to there would fill the memory."""
+    line = [*tune(1, 4)["MELODY"], (5e6, 1, 60, 80)]
+    result = parse((ROW, midi_bytes({"MELODY": line}, division=24)))
+    assert result == "its last note is at quarter 5000000"
 
 
 def no_columns(folder: Path) -> None:
@@ -217,7 +225,7 @@ def nothing_readable(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [no_manifest, no_columns, no_text, no_rows, no_zip, no_real_zip, nothing_readable],
+    [nothing_in_it, no_columns, no_text, no_rows, no_zip, no_real_zip, nothing_readable],
     ids=lambda f: f.__name__,
 )
 def test_no_corpus_ends_in_one_line(spoil: object, tmp_path: Path, capsys: pytest.CaptureFixture[str],
