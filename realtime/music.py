@@ -27,6 +27,8 @@ KEY_SCALES = {"major": SCALES["major"], "minor": tuple(sorted({*SCALES["minor"],
 CONSONANT = (True, False, False, True, True, True, False)
 """By interval class 0..6: unison, thirds, fourths and fifths with their inversions. These are the classes to which Huron
 (Interval-Class Content in Equally Tempered Pitch-Class Sets, Music Perception 11, 1994) gives a positive index."""
+PERFECT = (0, 7)
+"""Semitones, octaves aside: octaves and fifths."""
 GRID_TICKS = tuple(sorted({*range(0, TICKS, TICKS // 4), *range(0, TICKS, TICKS // 3)}))
 """Sixteenths and triplet eighths: a quarter of all ticks, which is what chance would hit."""
 SLOT_TICKS = 2
@@ -159,25 +161,35 @@ def groove_consistency(notes: np.ndarray, bars: np.ndarray) -> float:
     return 1 - _mean(np.array([np.mean(a != b) for a, b in pairs]))
 
 
+LENGTHENED = 1.5
+"""From so much lengthening on a last note counts as one."""
+
+
 class Ending(NamedTuple):
     """How a phrase ends. `lengthening`: the time from the last onset to the end over the median time between onsets before (at
     phrase ends it is long: Krumhansl and Jusczyk, Psychological Science 1, 1990); `on_beat`: the last note came on a beat;
-    `stable`: it belongs to the tonic triad."""
+    `stable`: it belongs to the tonic triad; `closed`: all three, and it is over by the end; `gap`: quarters of silence from there
+    to the end."""
 
     lengthening: float
     on_beat: float
     stable: float
+    closed: float
+    gap: float
 
 
 def ending(notes: np.ndarray, end: int, key: Key) -> Ending:
     """How the notes end before `end`, in a grid of quarters from tick 0. The lowest figure where there are fewer than two."""
     onsets = np.unique(notes["onset"].astype(np.int64))
     if len(onsets) < 2:
-        return Ending(0.0, 0.0, 0.0)
+        return Ending(0.0, 0.0, 0.0, 0.0, float("nan"))
     last = notes[notes["onset"] == onsets[-1]]
-    stable = np.isin(last["pitch"] % 12, list(key.triad))
-    gap = float(np.median(np.diff(onsets)))
-    return Ending(float(end - onsets[-1]) / gap, float(onsets[-1] % TICKS == 0), _mean(stable))
+    stable = _mean(np.isin(last["pitch"] % 12, list(key.triad)))
+    over = int((notes["onset"].astype(np.int64) + notes["duration"]).max())
+    lengthening = float(end - onsets[-1]) / float(np.median(np.diff(onsets)))
+    on_beat = float(onsets[-1] % TICKS == 0)
+    closed = on_beat and stable == 1 and lengthening >= LENGTHENED and over <= end
+    return Ending(lengthening, on_beat, stable, float(closed), max(end - over, 0) / TICKS)
 
 
 # --- two who play together ---
@@ -201,6 +213,23 @@ def doubling(notes: np.ndarray, other: np.ndarray) -> float:
     """Share of notes that are struck on a pitch class the other is sounding, of those that meet something."""
     met = [(p - pitch) % 12 for p, pitch in zip(_against(notes, other), notes["pitch"], strict=True) if len(p)]
     return _mean(np.array([bool((interval == 0).any()) for interval in met]))
+
+
+def unison(notes: np.ndarray, other: np.ndarray) -> float:
+    """Share of notes that are struck on a pitch the other is sounding, of those that meet something."""
+    met = zip(_against(notes, other), notes["pitch"], strict=True)
+    return _mean(np.array([bool((p == pitch).any()) for p, pitch in met if len(p)]))
+
+
+def parallels(notes: np.ndarray, other: np.ndarray) -> float:
+    """Share of the steps from one note to the next, both meeting one pitch of the other's and both voices moving, that go from
+    an octave (or unison) to an octave or from a fifth to a fifth."""
+    pairs = [
+        (int(pitch), int(p[0])) for p, pitch in zip(_against(notes, other), notes["pitch"], strict=True) if len(p) == 1
+    ]
+    moves = [(a, b) for a, b in pairwise(pairs) if a[0] != b[0] and a[1] != b[1]]
+    apart = [(abs(a[0] - a[1]) % 12, abs(b[0] - b[1]) % 12) for a, b in moves]
+    return _mean(np.array([before == after and before in PERFECT for before, after in apart]))
 
 
 def _pitch_classes(roll: np.ndarray) -> np.ndarray:

@@ -104,9 +104,11 @@ def test_histograms_count_each_thing_once() -> None:
 def test_a_phrase_that_ends_and_one_that_breaks_off() -> None:
     key = Key(0, "major")
     ends = music.array([(0, 24, 64), (24, 24, 62), (48, 48, 60)])
-    assert music.ending(ends, 96, key) == music.Ending(2.0, 1.0, 1.0)
+    assert music.ending(ends, 96, key) == music.Ending(2.0, 1.0, 1.0, 1.0, 0.0)
+    assert music.ending(ends, 120, key).gap == 1.0
+    assert music.ending(ends, 90, key).closed == 0.0, "it rings on"
     breaks_off = music.array([(0, 24, 64), (24, 24, 62), (48, 24, 60), (90, 6, 61)])
-    assert music.ending(breaks_off, 96, key) == music.Ending(0.25, 0.0, 0.0)
+    assert music.ending(breaks_off, 96, key) == music.Ending(0.25, 0.0, 0.0, 0.0, 0.0)
     assert music.ending(even([60]), 96, key).lengthening == 0.0
 
 
@@ -115,6 +117,8 @@ def test_consonance_and_doubling_are_judged_when_struck() -> None:
     answers = music.array([(0, 24, 64), (24, 24, 66), (48, 24, 72), (72, 24, 71), (96, 24, 61)])
     assert music.consonance(answers, held) == 0.5  # the last meets nothing
     assert music.doubling(answers, held) == 0.25
+    assert music.unison(answers, held) == 0.0
+    assert music.unison(music.array([(0, 12, 60), (24, 12, 72)]), held) == 0.5
     assert math.isnan(music.consonance(answers, NOTHING))
 
 
@@ -122,6 +126,18 @@ def test_one_dissonance_in_a_chord_is_enough() -> None:
     chord = music.array([(0, 24, 60), (0, 24, 65)])
     assert music.consonance(even([64]), chord) == 0.0  # a third and a semitone
     assert music.consonance(even([69]), chord) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("below", "share"), [((12, 12, 12), 1.0), ((7, 19, 7), 1.0), ((5, 5, 5), 0.0), ((3, 4, 12), 0.0)]
+)
+def test_parallel_octaves_and_fifths_are_steps_that_keep_them(below: tuple[int, ...], share: float) -> None:
+    tune = [72, 74, 76]
+    assert music.parallels(even([p - b for p, b in zip(tune, below, strict=True)]), even(tune)) == share
+
+
+def test_a_note_that_stays_makes_no_parallels() -> None:
+    assert math.isnan(music.parallels(even([60, 60]), even([72, 72])))
 
 
 def test_note_in_chord_counts_the_time_that_both_sound() -> None:
@@ -142,5 +158,6 @@ def test_nothing_is_no_error() -> None:
     assert math.isnan(music.shared_register(NOTHING, even([60])))
     assert math.isnan(music.density(NOTHING, 0))
     assert music.key_of(NOTHING) == key
-    assert music.ending(NOTHING, 96, key) == music.Ending(0.0, 0.0, 0.0)
+    assert music.ending(NOTHING, 96, key)[:4] == (0.0, 0.0, 0.0, 0.0)
+    assert math.isnan(music.parallels(NOTHING, even([60])))
     assert np.isnan(music.similarity_curve(NOTHING, bars(4), 2)).all()

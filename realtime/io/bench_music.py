@@ -32,7 +32,7 @@ from realtime.tunes import TUNES, Tune, script
 from realtime.vocabulary import TICKS, BeatGrid
 
 MODES = ("trade", "continue", "accompany", "harmonise")
-PHRASE_BARS, REST_BARS, ANSWER_BARS = 2, 4, 2
+PHRASE_BARS, REST_BARS, ANSWER_BARS, TAIL_BARS = 2, 4, 2, 2
 LOOSE_MS = 10.0
 """Standard deviation of a practised player's timing; it also makes one tune with another seed another performance."""
 FIGURES = {
@@ -42,16 +42,25 @@ FIGURES = {
     "on grid": "share of onsets on a sixteenth or a triplet",
     "register": "how far the pitches overlap with the player's",
     "above": "semitones from the player's mean pitch to Antiphon's",
+    "apart": "the same without its sign, turn by turn",
     "density": "notes a quarter, over the player's",
+    "density off": "how far that is from 1, turn by turn, in doublings",
+    "louder": "velocity, less the player's",
+    "shades": "standard deviation of the velocities",
     "voices": "notes that sound together while any does",
     "held": "median length of a note in quarters",
     "rests": "share of the time that is silent",
     "lengthening": "last note to the end, over the usual time between notes",
     "ends on beat": "last note on a beat",
     "ends stable": "last note in the tonic triad",
+    "closed": "turns that end with all three, in time",
+    "gap": "quarters of silence before the turn's end",
+    "rings on": "quarters that it sounds on after the player's last note",
     "consonance": "share of notes consonant with what the player holds",
     "met": "share of the player's notes consonant with what Antiphon holds",
     "doubling": "share of notes on the player's own pitch class",
+    "unison": "share of notes on the player's own pitch",
+    "parallels": "steps in parallel octaves or fifths with the player",
 }
 
 
@@ -133,40 +142,60 @@ def duet(config: Config, stepper: Stepper, tune: Tune, mode: str) -> Duet:
         setup.sampling,
         setup.seed,
         messages,
-        max(his[-1][1], ours[-1][1]),
+        max(his[-1][1], ours[-1][1]) + (TAIL_BARS * bar if ours == his else 0),
     )
     return Duet(notes_of(take.notes("player")), notes_of(take.notes("antiphon")), his, ours)
 
 
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
 def figures(duet: Duet, tune: Tune) -> dict[str, float]:
     """`FIGURES` of a duet; nan where there is nothing to say."""
-    player, mine = duet.player, duet.antiphon
+    player, end = duet.player, duet.ours[-1][1]
+    mine = music.between(duet.antiphon, 0, end)
     turns = [(start, end, music.between(mine, start, end)) for start, end in duet.ours]
+    phrases = [music.between(player, start, end) for start, end in duet.his]
+    pairs = [(notes, heard) for (_, _, notes), heard in zip(turns, phrases, strict=True) if len(notes) and len(heard)]
     ends = [music.ending(notes, end, tune.key) for _, end, notes in turns]
     ours, his = (sum(end - start for start, end in stretches) for stretches in (duet.ours, duet.his))
     counts = np.concatenate([music.sounding(mine, start, end).sum(1) for start, end in duet.ours])
-    per_turn = {
-        "answered": [float(len(notes) > 0) for _, _, notes in turns],
-        "entry": [(notes["onset"].min() - start) / TICKS for start, _, notes in turns if len(notes)],
-        "rests": [music.rests(mine, start, end) for start, end in duet.ours],
-        "lengthening": [end.lengthening for end in ends],
-        "ends on beat": [end.on_beat for end in ends],
-        "ends stable": [end.stable for end in ends],
-    }
     together = duet.ours == duet.his
-    silent = math.nan if not len(mine) else 0.0
-    found = {name: float(np.mean(values)) if values else math.nan for name, values in per_turn.items()}
-    found |= {
+    rates = [
+        music.density(notes, ours[1] - ours[0]) / music.density(heard, his[1] - his[0])
+        for (_, _, notes), heard, ours, his in zip(turns, phrases, duet.ours, duet.his, strict=True)
+        if len(notes) and len(heard)
+    ]
+    over = max((int(note["onset"] + note["duration"]) for note in duet.antiphon), default=0)
+    released = int((player["onset"] + player["duration"]).max())
+    found = {
+        "answered": _mean([float(len(notes) > 0) for _, _, notes in turns]),
+        "entry": _mean([(notes["onset"].min() - start) / TICKS for start, _, notes in turns if len(notes)]),
         "key": music.key_agreement(mine, tune.key),
         "on grid": music.on_grid(mine),
         "register": music.shared_register(mine, player),
-        "above": silent or float(mine["pitch"].mean() - player["pitch"].mean()),
+        "above": float(mine["pitch"].mean() - player["pitch"].mean()) if len(mine) else math.nan,
+        "apart": _mean([abs(float(notes["pitch"].mean() - heard["pitch"].mean())) for notes, heard in pairs]),
         "density": music.density(mine, ours) / music.density(player, his),
+        "density off": _mean([abs(math.log2(rate)) for rate in rates]),
+        "louder": float(mine["velocity"].mean() - player["velocity"].mean()) if len(mine) else math.nan,
+        "shades": float(mine["velocity"].std()) if len(mine) else math.nan,
         "voices": float(counts[counts > 0].mean()) if counts.any() else math.nan,
-        "held": silent or float(np.median(mine["duration"])) / TICKS,
+        "held": float(np.median(mine["duration"])) / TICKS if len(mine) else math.nan,
+        "rests": _mean([music.rests(mine, start, end) for start, end in duet.ours]),
+        "lengthening": _mean([end.lengthening for end in ends]),
+        "ends on beat": _mean([end.on_beat for end in ends]),
+        "ends stable": _mean([end.stable for end in ends]),
+        "closed": _mean([end.closed for end in ends]),
+        "gap": _mean([end.gap for end in ends]),
+        "rings on": max(over - released, 0) / TICKS if together else math.nan,
         "consonance": music.consonance(mine, player) if together else math.nan,
         "met": music.consonance(player, mine) if together else math.nan,
         "doubling": music.doubling(mine, player) if together else math.nan,
+        "unison": music.unison(mine, player) if together else math.nan,
+        "parallels": music.parallels(mine, player) if together else math.nan,
     }
     return {name: round(found[name], 3) for name in FIGURES}
 
@@ -187,13 +216,8 @@ def measure(config: Config, tunes: Sequence[Tune] = TUNES) -> dict[str, dict[str
     for by_tune in report.values():
         groups = {"all": list(by_tune.values()), "unheard": [by_tune[tune.name] for tune in tunes if tune.unheard]}
         for group, rows in groups.items():
-            by_tune[group] = {name: _mean([row[name] for row in rows]) for name in FIGURES}
+            by_tune[group] = {name: round(_mean([row[name] for row in rows]), 3) for name in FIGURES}
     return report
-
-
-def _mean(values: list[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return round(sum(known) / len(known), 3) if known else math.nan
 
 
 def table(report: dict[str, dict[str, dict[str, float]]]) -> Table:
