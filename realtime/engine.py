@@ -184,9 +184,7 @@ class Engine:
             self._answers.ask(self._generation, key, pulse)
             self.counts.turns += 1
         elif self._turn is not None and self.mode.yields:
-            self._turn = None
-            self._sends += [Sent(pulse, off, 0) for off in self.ledger.release_all()]
-            self._plan(tick, note, silence=True)
+            self._hush(pulse, tick, note)
         else:
             self._plan(max(self._boundary(stamp_ns), tick + 1), note, self._turn, self._planned_until)
 
@@ -317,6 +315,12 @@ class Engine:
             self.counts.retracted += len(self.scheduler.cancel(taken_back * PULSES_PER_TICK))
         self._requests.append(Plan(self._generation, boundary, note, self.mode.role, turn, until, silence))
 
+    def _hush(self, pulse: int, tick: int, note: PlayerNote | None) -> None:
+        """The turn is over and all that sounds of it, now."""
+        self._turn = None
+        self._sends += [Sent(pulse, off, 0) for off in self.ledger.release_all()]
+        self._plan(tick, note, silence=True)
+
     def _drop_turn(self, boundary: int) -> None:
         if self._turn is not None:
             self._turn = None
@@ -330,7 +334,7 @@ class Engine:
 
     def _next_decision(self) -> int | None:
         tick = self._decided_pulse // PULSES_PER_TICK
-        moments = [self.mode.deadline(self.player)]
+        moments = [self.mode.deadline(self.player, self.grid)]
         if self._turn is None:
             moments += [self._next_beat]
             turn = self.mode.turn(tick, self.player, self.grid)
@@ -351,6 +355,8 @@ class Engine:
         if self._turn is not None and turn != self._turn:
             if self._turn.end is not None and tick >= self._turn.end:
                 self._turn = None
+            elif turn is None and self._turn.end is None:
+                self._hush(pulse, tick + 1, None)  # the player has stopped: nothing rings on
             else:
                 self._drop_turn(boundary)
         if self._turn is None and turn is not None and tick >= turn.start - self.settings.prepare_ticks:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from realtime.messages import Turn
-from realtime.vocabulary import BeatGrid, Role
+from realtime.vocabulary import TICKS, BeatGrid, Role
 
 EARLY_TICKS = 3
-"""A note this little before a bar line is meant for the bar after it."""
+"""How much before its beat a note may come that is meant for it."""
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Mode(Protocol):
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         """The turn around `tick`, or else the next one as far as it is known by now."""
 
-    def deadline(self, player: PlayerState) -> int | None:
+    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         """A tick at which `turn` may change although the player does nothing, beside the turn's own start and end."""
 
 
@@ -91,16 +91,17 @@ class Continue:
             if rests is None:
                 return None
             start = grid.next_beat(rests + player.rest_ticks)
-        end = grid.bar_start(start, self.max_bars)
+        end = grid.bar_start(start + grid.bar_at(start)[1] // 2, self.max_bars)  # up to the nearest bar line
         return Turn(start, end) if tick < end else None
 
-    def deadline(self, player: PlayerState) -> int | None:
+    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """Alternate a fixed number of bars, on the bar lines, from the bar of the player's first note."""
+    """Alternate a fixed number of bars, on the bar lines, from the bar of the player's first note. A first note on the last
+    beat of a bar is a pick-up: it belongs to the bar after it."""
 
     bars: int
     role = Role.TRADE
@@ -110,31 +111,32 @@ class Trade:
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         if player.first_tick is None:
             return None
-        start, length = grid.bar_at(player.first_tick + EARLY_TICKS)
+        start, length = grid.bar_at(player.first_tick + TICKS + EARLY_TICKS)
         half = self.bars * length
         start += half + max(tick - start, 0) // (2 * half) * 2 * half
         return Turn(start, start + half)
 
-    def deadline(self, player: PlayerState) -> int | None:
+    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Accompany:
-    """Play while the player plays, and think again at each note."""
+    """Play while the player plays, and think again at each note. It is over on the first beat after the rest has become long."""
 
     role = Role.ACCOMPANY
     yields = False
     voices = 0
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
-        if player.phrase_tick is None or player.idle_from(tick) is not None:
+        idle = player.idle_from(tick)
+        if player.phrase_tick is None or (idle is not None and tick >= grid.next_beat(idle)):
             return None
         return Turn(player.phrase_tick)
 
-    def deadline(self, player: PlayerState) -> int | None:
+    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         rests = player.rests_from()
-        return None if rests is None else rests + player.rest_ticks
+        return None if rests is None else grid.next_beat(rests + player.rest_ticks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ class Harmonise:
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         return None
 
-    def deadline(self, player: PlayerState) -> int | None:
+    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         return None
 
 
@@ -164,5 +166,5 @@ class Fixed:
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         return self.only if self.only.end is None or tick < self.only.end else None
 
-    def deadline(self, player: PlayerState) -> int | None:
+    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         return None

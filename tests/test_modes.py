@@ -46,25 +46,31 @@ def test_a_phrase_begins_after_a_rest() -> None:
 
 @pytest.mark.parametrize(("off", "start"), [(91, 144), (96, 144), (97, 168)])
 def test_continue_comes_in_on_the_beat_after_the_rest(off: int, start: int) -> None:
-    assert Continue(4).turn(off, played((72, off)), GRID) == Turn(start, 480)
+    assert Continue(4).turn(off, played((72, off)), GRID) == Turn(start, 576)
+
+
+@pytest.mark.parametrize(("bar", "start", "end"), [(96, 96, 288), (96, 120, 288), (96, 144, 384), (72, 96, 216)])
+def test_continue_has_its_bars_wherever_in_a_bar_it_begins(bar: int, start: int, end: int) -> None:
+    """Up to the bar line that is nearest to so many bars: never short by half a bar."""
+    assert Continue(2).turn(start, played((0, start - 48)), BeatGrid(((0, bar),))) == Turn(start, end)
 
 
 def test_continue_ends_after_its_bars_and_until_the_player_rests_again() -> None:
     player = played((72, 91))
     mode = Continue(1)
-    assert mode.turn(191, player, GRID) == Turn(144, 192)
-    assert mode.turn(192, player, GRID) is None
-    player.note_on(200, KEY)
-    assert mode.turn(200, player, GRID) is None
-    player.note_off(210, KEY)
-    assert mode.turn(210, player, GRID) == Turn(264, 288), "it ends with its bar"
+    assert mode.turn(287, player, GRID) == Turn(144, 288)
+    assert mode.turn(288, player, GRID) is None
+    player.note_on(296, KEY)
+    assert mode.turn(296, player, GRID) is None
+    player.note_off(306, KEY)
+    assert mode.turn(306, player, GRID) == Turn(360, 480)
 
 
 def test_continue_comes_when_it_is_called_until_the_player_is_back() -> None:
     player = PlayerState(48)
     player.note_on(0, KEY)
     player.trigger_tick = 50
-    assert Continue(2).turn(50, player, GRID) == Turn(72, 192)
+    assert Continue(2).turn(50, player, GRID) == Turn(72, 288)
     player.trigger_tick = 72  # on a beat: the next one
     assert Continue(2).turn(72, player, GRID) == Turn(96, 288)
     player.note_on(72, (0, 64))
@@ -79,10 +85,9 @@ def test_trade_alternates_from_the_bar_of_the_first_note() -> None:
     assert mode.turn(100, PlayerState(48), GRID) is None
 
 
-def test_a_first_note_just_before_the_bar_line_belongs_to_the_bar_after_it() -> None:
-    assert Trade(1).turn(94, played((94, 100)), GRID) == Turn(192, 288)
-    assert Trade(1).turn(92, played((92, 100)), GRID) == Turn(96, 192)
-    assert Trade(1).turn(-1, played((-1, 10)), GRID) == Turn(96, 192)
+@pytest.mark.parametrize(("first", "start"), [(94, 192), (72, 192), (69, 192), (68, 96), (0, 96), (-1, 96), (-24, 96)])
+def test_a_first_note_on_the_last_beat_is_a_pick_up_to_the_next_bar(first: int, start: int) -> None:
+    assert Trade(1).turn(first, played((first, first + 10)), GRID) == Turn(start, start + 96)
 
 
 def test_trade_in_three_four() -> None:
@@ -95,12 +100,12 @@ def test_accompany_lasts_as_long_as_the_player_does() -> None:
     player = played((30, 40))
     mode = Accompany()
     assert mode.turn(40, PlayerState(48), GRID) is None
-    assert mode.turn(87, player, GRID) == Turn(30)
-    assert mode.turn(88, player, GRID) is None
-    assert mode.deadline(player) == 88
+    assert mode.turn(95, player, GRID) == Turn(30), "the rest has been long enough since 88: up to the beat"
+    assert mode.turn(96, player, GRID) is None
+    assert mode.deadline(player, GRID) == 96
     player.note_on(100, KEY)
     assert mode.turn(500, player, GRID) == Turn(100)
-    assert mode.deadline(player) is None
+    assert mode.deadline(player, GRID) is None
 
 
 def test_harmonise_has_no_turns_and_a_fixed_one_ends() -> None:
