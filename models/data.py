@@ -146,7 +146,7 @@ def parse(job: tuple[Row, bytes]) -> tuple[np.ndarray, np.ndarray] | str:
     notes = notes[~same]
 
     signatures = [(round(x.time * scale), x.numerator, x.denominator) for x in score.time_signatures]
-    grid = BeatGrid(bar_segments(signatures))
+    grid = BeatGrid(bar_segments([s for s in signatures if min(s[1:]) > 0]))  # a broken one has 0: 2**8 in a byte
     tempos = sorted((round(x.time * scale), x.qpm) for x in score.tempos) or [(0, 120.0)]
     beats, tick, at = [], grid.beat_at(0).start, 0
     end = int(notes["onset"][-1])

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 COLOURS = ("#d1495b", "#30638e", "#2e933c", "#4a4a4a", "#b58900")
 """Of the parts, in the order of `PART_NAMES`: told apart by hue and by lightness."""
-HALF_HEIGHTS = (0.25, 0.32, 0.45, 0.45, 0.4)  # in a unison every part is to be seen
+HALF_HEIGHTS = (0.2, 0.3, 0.48, 0.48, 0.4)  # in a unison every part is to be seen
 BARS_A_SYSTEM, MAX_SYSTEMS = 8, 12
-WIDTH_IN, HEADER_IN, FOOTER_IN, GAP_IN, PITCH_IN, MIN_SYSTEM_IN = 16.0, 0.9, 0.35, 0.4, 0.045, 1.2
-DPI = 90
+WIDTH_IN, HEADER_IN, FOOTER_IN, GAP_IN, PITCH_IN, MIN_SYSTEM_IN = 16.0, 0.9, 0.35, 0.4, 0.065, 1.2
+DPI = 100
 
 
 def piece_of(pack: Pack, name: str) -> Piece:

@@ -191,6 +191,14 @@ def nothing_in_it(folder: Path) -> None:
     (folder / "main" / "toy.zip").unlink()
 
 
+def test_an_impossible_metre_is_passed_over() -> None:
+    whole = midi_bytes({"MELODY": tune(2, 4)["MELODY"]}, [Metre(0, 3, 4)])
+    at = whole.index(b"\xff\x58\x04") + 4
+    broken = whole[:at] + b"\x08" + whole[at + 1 :]  # the denominator: two to the eighth
+    assert {beat[3] for beat in beats_of(parse((ROW, whole)))} == {72}
+    assert {beat[3] for beat in beats_of(parse((ROW, broken)))} == {96}
+
+
 def test_a_note_years_away_is_a_broken_file() -> None:
     """A grid of beats up to there would fill the memory."""
     line = [*tune(1, 4)["MELODY"], (5e6, 1, 60, 80)]
