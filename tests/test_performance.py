@@ -98,12 +98,19 @@ def test_trade_counts_from_the_first_notes_bar_and_not_from_later_silence() -> N
 def test_accompany_plays_while_the_player_does_and_stops_after_the_rest() -> None:
     performance, engine = duet(tune([60, 64] * 8), 8 * BAR_NS, "accompany", Constraints(max_duration=12))
     moments = [ns for ns, _, _ in onsets(performance.sent)]
-    rest_is_over_ns = round(15.8 * BEAT_NS + 2 * BEAT_NS)
+    rest_is_over_ns = 18 * BEAT_NS  # the first beat at least two after the last key went up, at 15.8
     assert min(moments) < BEAT_NS
     assert any(ns > 15 * BEAT_NS for ns in moments)
     assert max(moments) <= rest_is_over_ns + 60 * MS
     assert engine.counts.retracted > 0
     assert engine.counts.turns == 1
+    assert_nothing_hangs(performance.sent)
+
+
+def test_an_accompaniment_does_not_ring_on_when_the_player_has_stopped() -> None:
+    performance, _ = duet(tune([60, 64] * 8), 24 * BEAT_NS, "accompany", Constraints(min_duration=288))
+    heard = spans(performance.sent)
+    assert max(span.off_ns for span in heard) == tick_ns(18 * 24 + 0.5) - 1
     assert_nothing_hangs(performance.sent)
 
 
