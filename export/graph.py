@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from export.operators import EPSILON, OPERATORS, Operators
 from models.decoder import ChainedHeads, Decoder
 from models.layers import Block
+from models.recurrent import LSTMBlock
 from realtime.contract import MASKED
 from realtime.vocabulary import BEAT, FIELDS, HEADS
 
@@ -28,7 +29,10 @@ NOISE_SCALE = 1 - 2**-20
 
 
 class StepGraph(nn.Module):
-    """The graph of the contract, B = 1. `operators` is a key of `OPERATORS`; only "native" also runs in torch."""
+    """The graph of the contract, B = 1. `operators` is a key of `OPERATORS`; only "native" also runs in torch.
+
+    `stepwise`: it takes one event a call, T = 1.
+    """
 
     starts: Tensor
 
@@ -38,7 +42,8 @@ class StepGraph(nn.Module):
         self.tables = nn.Parameter(_tables(decoder))
         self.register_buffer("starts", torch.tensor([0, *list(FIELDS.values())[:-1]]).cumsum(0))
         self.held = _matrix(decoder.held)
-        self.layers = nn.ModuleList(_Layer(block, self.operators) for block in decoder.blocks)
+        self.layers = nn.ModuleList(_layer(block, self.operators) for block in decoder.blocks)
+        self.stepwise = any(isinstance(layer, _LSTMLayer) for layer in self.layers)
         self.norm = decoder.norm.weight
         self.heads = _Heads(decoder.heads, self.operators)
 
@@ -55,10 +60,10 @@ class StepGraph(nn.Module):
         """The inputs of the contract, `states` being s0, c0, s1, ...; returns its outputs in its order."""
         x = F.embedding(event + self.starts, self.tables).sum(2)  # (1, T, d)
         y = held @ self.held
-        after = []
+        after: list[Tensor] = []
         for i, layer in enumerate(self.layers):
-            x, y, memory, window = layer(x, y, states[2 * i], states[2 * i + 1])
-            after += [memory, window]
+            x, y, *state = layer(x, y, states[2 * i], states[2 * i + 1])
+            after += state
         _, h = self.operators.add_norm(x[:, -1:], y[:, -1:], self.norm)  # (1, 1, d)
         return (*self.heads(h, release, bias, sampling, noise), *after)
 
@@ -88,6 +93,31 @@ class _Layer(nn.Module):
         x, z = self.operators.add_norm(x, self.operators.gated_norm(y, self.head_norm, gate) @ self.leave, self.norm2)
         gate, value = (z @ self.up).chunk(2, -1)
         return x, (self.operators.silu(gate) * value) @ self.down, memory, window
+
+
+class _LSTMLayer(nn.Module):
+    """One `LSTMBlock`, one event a call: both of its products as one, of [x, hidden]."""
+
+    def __init__(self, block: LSTMBlock, operators: Operators) -> None:
+        super().__init__()
+        lstm = block.lstm
+        self.operators = operators
+        self.norm = block.norm.weight
+        self.enter = nn.Parameter(torch.cat([lstm.weight_ih_l0, lstm.weight_hh_l0], 1).detach().t().contiguous())
+        self.bias = nn.Parameter((lstm.bias_ih_l0 + lstm.bias_hh_l0).detach())
+
+    def forward(self, x: Tensor, y: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x, y, hidden, cell: (1, 1, d)."""
+        x, z = self.operators.add_norm(x, y, self.norm)
+        enter, forget, new, leave = (torch.cat([z, hidden], -1) @ self.enter + self.bias).chunk(4, -1)
+        cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(new)
+        hidden = torch.sigmoid(leave) * torch.tanh(cell)
+        return x, hidden, hidden, cell
+
+
+def _layer(block: nn.Module, operators: Operators) -> nn.Module:
+    """A block of the decoder as `layer(x, y, s, c) -> (x, y, s, c)`."""
+    return _LSTMLayer(block, operators) if isinstance(block, LSTMBlock) else _Layer(block, operators)
 
 
 class _Heads(nn.Module):

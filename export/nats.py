@@ -12,7 +12,8 @@ from models.data import load_pack
 from models.decoder import Decoder
 from models.evaluate import forced_logits
 from models.losses import VALIDATION_ROLES, head_losses
-from models.windows import NONE, Windows, collate
+from models.perturb import NONE
+from models.windows import Windows, collate
 from realtime.io.stepper import Stepper
 from realtime.vocabulary import HEADS
 

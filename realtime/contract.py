@@ -9,12 +9,16 @@ the last. With B = 1, d_k = d_v = 64 and T free:
              bias      float32 (1, 228)      added to the logits of the five heads, in order; -1e9 masks a choice
              sampling  float32 (1, 5, 3)     per head: temperature, top-k (0: off), top-p
              noise     float32 (1, 5)        uniform in [0, 1), one number per head: all the randomness there is
-             s{i}_in   float32 (1, heads, 64, 64)   the linear-attention state of layer i
-             c{i}_in   float32 (1, 3, 3 d)          the last three inputs of its short convolution
+             s{i}_in   float32    the state of layer i: of linear attention its memory (1, heads, 64, 64), of an LSTM
+                                  its hidden state (1, 1, d)
+             c{i}_in   float32    the last three inputs of its short convolution (1, 3, 3 d); of an LSTM its cell (1, 1, d)
     outputs  choice    int64   (1, 5)        the sampled event; time = 24 is BEAT, the rest is then meaningless
              log_prob  float32 (1, 5)        of each drawn field, as the model gave it, before biases and temperature
              logits    float32 (1, 228)      of the five heads, each given the fields drawn before it, before biases
              s{i}_out, c{i}_out              the states after the T events
+
+Each layer has its two states; their shapes are those that the graph declares. An LSTM's graph has T fixed at 1, as each of
+its steps needs the one before.
 
 A pitch that still sounds at the drawn time (release > time) is masked inside the graph, because only there the time
 is known. A head whose every choice is masked gives BEAT, never NaN.
@@ -53,14 +57,6 @@ class Contract:
     contract_version: int = CONTRACT_VERSION
     vocabulary_version: int = vocabulary.VERSION
     fields: dict[str, int] = field(default_factory=lambda: dict(vocabulary.FIELDS))
-
-    def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every state by its bare name ("s0", "c0", ...), B = 1."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for layer in range(self.layers):
-            shapes[f"s{layer}"] = (1, self.heads, self.d_model // self.heads, self.d_model // self.heads)
-            shapes[f"c{layer}"] = (1, 3, 3 * self.d_model)
-        return shapes
 
     def to_json(self) -> str:
         """The metadata value."""

@@ -13,8 +13,8 @@ from export.__main__ import export, main, random_decoder
 from export.convert import contract_of, to_onnx
 from export.nats import MOST_NATS, nats_difference
 from export.parity import STEPS, check, legal_events
-from export.quantise import BLOCK, quantise, to_blocks
-from models.decoder import Decoder
+from export.quantise import BLOCK, quantise, to_blocks, to_rows
+from models.decoder import Decoder, Size
 from models.windows import CENSORED, EXACT
 from realtime.contract import LOGITS, METADATA_KEY, Contract
 from realtime.io.stepper import Stepper
@@ -53,6 +53,29 @@ def test_parity(decoder: Decoder, files: dict[tuple[str, str], Path], variant: t
 def test_parity_tells_another_model(files: dict[tuple[str, str], Path]) -> None:
     problems = check(random_decoder("tiny", 1), files["fused", "fp32"]).problems("fp32")
     assert len(problems) == 2, problems
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids="-".join)
+def test_lstm(variant: tuple[str, str], tmp_path: Path) -> None:
+    """The baseline plays through the same contract, one event a call, and all of its products are 8-bit."""
+    torch.manual_seed(6)
+    lstm = Decoder(Size(96, 2, 32, mixers=("lstm",))).eval()
+    with torch.no_grad():
+        for block in lstm.blocks:
+            block.norm.weight.uniform_(0.5, 2.0)
+    operators, weights = variant
+    model = to_onnx(lstm, contract_of(lstm, "lstm", operators, "fp32", "none"))
+    model = quantise(model) if weights == "int8" else model
+    path = tmp_path / "lstm.onnx"
+    path.write_bytes(model.SerializeToString())
+    parity = check(lstm, path)
+    assert parity.problems(weights) == []
+    stepper = Stepper.load(path, "cpu", slots=2)
+    assert len(stepper.contract.fields) == 9 and (stepper.contract.layers, stepper.contract.d_model) == (2, 96)
+    if weights == "int8":
+        assert parity.beats and parity.logit_error < 0.1 and parity.prefill_error < 0.1
+        large = [tensor for tensor in model.graph.initializer if np.prod(tensor.dims) > 1000]
+        assert {tensor.data_type for tensor in large} == {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT16}
 
 
 def test_fused_and_native_draw_the_same(files: dict[tuple[str, str], Path]) -> None:
@@ -103,10 +126,24 @@ def test_blocks() -> None:
     weight = np.random.default_rng(4).normal(size=(2 * BLOCK, 7)).astype(np.float32)
     weight[:, 3] = 0
     integers, scales = to_blocks(weight)
-    assert integers.dtype == np.int8 and scales.shape == (2, 7)
-    assert np.all(np.abs(integers * scales.repeat(BLOCK, 0) - weight) <= 0.501 * scales.repeat(BLOCK, 0))
+    assert integers.dtype == np.int8 and scales.dtype == np.float16 and scales.shape == (2, 7)
+    steps = scales.astype(np.float32).repeat(BLOCK, 0)
+    assert np.all(
+        np.abs(integers * steps - weight) <= 0.57 * steps
+    )  # half a step, and what float16 rounds off 127 of them
     with pytest.raises(ValueError, match="multiple"):
         to_blocks(weight[:-1])
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e-3, 1e4])
+def test_rows(size: float) -> None:
+    """Each row has its own scale, however small or large the others are."""
+    table = np.random.default_rng(5).normal(size=(9, 40)).astype(np.float32)
+    table[4] *= size
+    integers, scales = to_rows(table)
+    assert integers.dtype == np.int8 and scales.shape == (9, 1)
+    steps = scales.astype(np.float32)
+    assert np.all(np.abs(integers * steps - table) <= 0.57 * steps)
 
 
 def test_command_line_writes_a_whole_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

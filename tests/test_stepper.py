@@ -233,6 +233,19 @@ def amended(**changes: object) -> Callable[[bytes], bytes]:
     return change
 
 
+def renamed(old: str, new: str) -> Callable[[bytes], bytes]:
+    def change(data: bytes) -> bytes:
+        model = onnx.load_from_string(data)
+        for value in (*model.graph.input, *model.graph.output):
+            value.name = new if value.name == old else value.name
+        for node in model.graph.node:
+            node.input[:] = [new if name == old else name for name in node.input]
+            node.output[:] = [new if name == old else name for name in node.output]
+        return bytes(model.SerializeToString())
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
@@ -245,9 +258,10 @@ def amended(**changes: object) -> Callable[[bytes], bytes]:
         (amended(vocabulary_version=0), "vocabulary_version is 0"),
         (amended(fields={}), "fields"),
         (amended(layers=3), "inputs and outputs are not those"),
-        (amended(d_model=128), "inputs and outputs are not those"),
         (amended(layers="two"), ""),
-        (amended(heads=0), ""),
+        (renamed("c1_in", "c1"), "inputs and outputs are not those"),
+        (renamed("s1_out", "s2_out"), "inputs and outputs are not those"),
+        (renamed("logits", "scores"), "inputs and outputs are not those"),
         (amended(surprise=1), "contract cannot be read"),
     ],
 )

@@ -22,7 +22,7 @@ from realtime.vocabulary import FIELDS, HEADS, HELD
 
 PROVIDERS = ("auto", "cpu", "cuda")
 PREFILL = 256
-"""Events in one prefill call at most; bounds the memory that a long history takes."""
+"""Events in one prefill call at most, where the graph takes many; bounds the memory that a long history takes."""
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
@@ -79,7 +79,8 @@ class Stepper:
         self.oldest = 0
         self._session = session
         self._device = "cuda" if self.provider == "cuda" else "cpu"
-        self._shapes = contract.state_shapes()
+        self._shapes = state_shapes(session)
+        self._chunk = PREFILL if isinstance(session.get_inputs()[0].shape[1], str) else 1
         self._inputs = {name: _Buffer(shape, dtype, self._device) for name, (shape, dtype) in INPUTS.items()}
         self._outputs = {name: _Buffer(shape, dtype, self._device) for name, (shape, dtype) in OUTPUTS.items()}
         self._ring = [
@@ -189,8 +190,8 @@ class Stepper:
         """Feed many events, drawing nothing. events: (T, 9); held: (T, 256). One new position; T = 0 makes none."""
         state = self._ring[self.position % self.slots]
         last = self._ring[(self.position + 1) % self.slots]
-        for start in range(0, len(events), PREFILL):
-            chunk = slice(start, start + PREFILL)
+        for start in range(0, len(events), self._chunk):
+            chunk = slice(start, start + self._chunk)
             fed = {
                 "event": np.asarray(events[None, chunk], np.int64),
                 "held": np.asarray(held[None, chunk], np.float32),
@@ -203,7 +204,7 @@ class Stepper:
                 binding.bind_ortvalue_output(name, buffer.value)
             for name in self._shapes:
                 binding.bind_ortvalue_input(f"{name}_in", state[name])
-            ends = start + PREFILL >= len(events)
+            ends = start + self._chunk >= len(events)
             for name in self._shapes:
                 if ends:
                     binding.bind_ortvalue_output(f"{name}_out", last[name])
@@ -265,6 +266,11 @@ def _session(path: Path, providers: list[Any], threads: int) -> ort.InferenceSes
         ) from None
 
 
+def state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
+    """Shape of every state of a step graph by its bare name ("s0", "c0", ...): its inputs beside `INPUTS`, in order."""
+    return {value.name.removesuffix("_in"): tuple(value.shape) for value in session.get_inputs()[len(INPUTS) :]}
+
+
 def _contract(path: Path, session: ort.InferenceSession) -> Contract:
     """The contract in the file, kept by its graph. Raises `UserError` where this program cannot play it."""
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
@@ -272,15 +278,16 @@ def _contract(path: Path, session: ort.InferenceSession) -> Contract:
         if text is None:
             raise ContractError("it holds no contract of Antiphon's")
         contract = Contract.from_json(text)
-        states = contract.state_shapes()
-        inputs = {value.name: value.shape for value in session.get_inputs()}
-        outputs = [value.name for value in session.get_outputs()]
+        states = state_shapes(session)
+        outputs = {value.name: tuple(value.shape) for value in session.get_outputs()}
         if (
-            list(inputs) != [*INPUTS, *(f"{name}_in" for name in states)]
-            or outputs != [*OUTPUTS, *(f"{name}_out" for name in states)]
-            or any(inputs[f"{name}_in"] != list(shape) for name, shape in states.items())
+            list(states) != [f"{kind}{layer}" for layer in range(contract.layers) for kind in "sc"]
+            or [value.name for value in session.get_inputs()] != [*INPUTS, *(f"{name}_in" for name in states)]
+            or list(outputs) != [*OUTPUTS, *(f"{name}_out" for name in states)]
+            or any(outputs[f"{name}_out"] != shape for name, shape in states.items())
+            or not all(isinstance(length, int) for shape in states.values() for length in shape)
         ):
             raise ContractError("its inputs and outputs are not those of its contract")
-    except (ContractError, TypeError, ArithmeticError) as error:  # the latter two: nonsense in the contract's numbers
+    except (ContractError, TypeError) as error:  # the latter: nonsense in the contract's numbers
         raise UserError(f"{path}: {error}; export it again with this version") from None
     return contract
