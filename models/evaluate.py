@@ -4,33 +4,43 @@
 
 Every piece is predicted whole and in order, all of its notes as the model's own: the time of each next event and, of a note,
 part, pitch, duration and velocity. Nats per note are the sum over all factors (the BEATs' times too), divided by the notes.
-The interval is the 95 % bootstrap by piece. `--data` takes any folder with a manifest and zips; the baselines are fitted on
-its training split.
+The interval is the 95 % bootstrap by song: the pieces of one composition (`cluster` in the manifest) are drawn together.
+`--data` takes any folder with a manifest and zips, and scores all its splits but "train". The LSTM has as many parameters as
+the model and saw the same windows in the same order; the other baselines are fitted on the training split.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
 from models.baselines import CopyThePast, Markov, Stream
 from models.checkpoint import save_json
 from models.data import Pack, Parser, Piece, exit_status, load_pack
-from models.windows import NONE, window
+from models.perturb import NONE
+from models.windows import window
 from realtime.constraints import SLICES
 from realtime.contract import LOGITS, MASKED
+from realtime.errors import UserError
 from realtime.io.settings import SHIPPED_MODEL
 from realtime.io.stepper import Stepper
 from realtime.vocabulary import BEAT, HEADS, Role
 
+SHIPPED_LSTM = SHIPPED_MODEL.with_name("lstm-s.onnx")
 RESAMPLES = 1000
 COPY_TRUST_PIECES = 400
+Item = TypeVar("Item")
 
 
 def whole(piece: Piece) -> dict[str, np.ndarray]:
@@ -65,67 +75,157 @@ def forced_logits(stepper: Stepper, events: np.ndarray, held: np.ndarray, target
     return logits
 
 
-def onnx_scorer(path: Path) -> Callable[[Piece], np.ndarray]:
-    """Scores by the exported model itself, step by step as it is played. (N, 5) nats a piece, 0 where a BEAT has no more."""
-    stepper = Stepper.load(path, "cpu", slots=2)
-
-    def score(piece: Piece) -> np.ndarray:
-        arrays = whole(piece)
-        targets = arrays["targets"]
-        logits = forced_logits(stepper, arrays["events"], arrays["held"], targets).astype(np.float64)
-        nats = np.empty(targets.shape)
-        for head, where in enumerate(SLICES.values()):
-            rows = logits[:, where]
-            top = rows.max(1)
-            chosen = np.take_along_axis(rows, targets[:, head : head + 1], 1)[:, 0]
-            nats[:, head] = np.log(np.exp(rows - top[:, None]).sum(1)) + top - chosen
-        nats[targets[:, 0] == BEAT, 1:] = 0.0
-        return nats
-
-    return score
+def forced_nats(stepper: Stepper, piece: Piece) -> np.ndarray:
+    """The exported model's score of a piece, step by step as it is played: (N, 5) nats, 0 where a BEAT has no more."""
+    arrays = whole(piece)
+    targets = arrays["targets"]
+    logits = forced_logits(stepper, arrays["events"], arrays["held"], targets).astype(np.float64)
+    nats = np.empty(targets.shape)
+    for head, where in enumerate(SLICES.values()):
+        rows = logits[:, where]
+        top = rows.max(1)
+        chosen = np.take_along_axis(rows, targets[:, head : head + 1], 1)[:, 0]
+        nats[:, head] = np.log(np.exp(rows - top[:, None]).sum(1)) + top - chosen
+    nats[targets[:, 0] == BEAT, 1:] = 0.0
+    return nats
 
 
-def summary(scores: list[np.ndarray], notes: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-    """Pieces' (N, 5) nats and numbers of notes -> {nats_per_note, low, high, heads}."""
-    sums = np.stack([s.sum(0) for s in scores])  # (pieces, 5)
-    draws = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
-    resampled = sums.sum(1)[draws].sum(1) / notes[draws].sum(1)
-    low, high = np.percentile(resampled, (2.5, 97.5))
-    heads = sums.sum(0) / notes.sum()
+_steppers: list[Stepper] = []
+"""Of a worker process: one for each exported model."""
+
+
+def _open(models: Sequence[Path]) -> None:
+    _steppers[:] = [Stepper.load(model, "cpu", slots=2) for model in models]
+
+
+def _played(piece: Piece) -> list[np.ndarray]:
+    """(5,) nats of the whole piece, for each exported model."""
+    return [forced_nats(stepper, piece).sum(0) for stepper in _steppers]
+
+
+def resampled(nats: np.ndarray, notes: np.ndarray, songs: np.ndarray) -> np.ndarray:
+    """Bootstrap: (RESAMPLES,) nats per note of songs drawn anew, the same songs in every call with the same `songs`.
+
+    nats, notes: (pieces,); songs: (pieces,), what song a piece belongs to.
+    """
+    _, song = np.unique(songs, return_inverse=True)
+    nats, notes = np.bincount(song, nats), np.bincount(song, notes)
+    draws = np.random.default_rng(0).integers(0, len(nats), (RESAMPLES, len(nats)))
+    return nats[draws].sum(1) / notes[draws].sum(1)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95 %."""
+    low, high = np.percentile(values, (2.5, 97.5))
+    return round(float(low), 4), round(float(high), 4)
+
+
+def summary(nats: np.ndarray, notes: np.ndarray, songs: np.ndarray) -> dict[str, Any]:
+    """Pieces' (pieces, 5) nats and numbers of notes -> {nats_per_note, low, high, heads}."""
+    low, high = interval(resampled(nats.sum(1), notes, songs))
+    heads = nats.sum(0) / notes.sum()
     return {
         "nats_per_note": round(float(heads.sum()), 4),
-        "low": round(float(low), 4),
-        "high": round(float(high), 4),
+        "low": low,
+        "high": high,
         "heads": {name: round(float(x), 4) for name, x in zip(HEADS, heads, strict=True)},
     }
 
 
-def evaluate(pack: Pack, splits: list[str], model: Path) -> dict[str, Any]:
-    """{split: {"all" or source: {model: summary}}} for the exported model and the baselines."""
-    training = [stream_of(pack[i]) for i in track(pack.rows("train"), "reading the training split")]
+def fit(pieces: Iterable[Piece]) -> dict[str, Callable[[Stream], np.ndarray]]:
+    """The baselines that need no gradient, by name: each scores a stream, (N, 5) nats."""
+    training = [stream_of(piece) for piece in pieces]
     unigram, markov = Markov(training, order=-1), Markov(training)
     copy = CopyThePast(training[:: max(len(training) // COPY_TRUST_PIECES, 1)], unigram)
-    del training
-    scorers: dict[str, Callable[[Piece], np.ndarray]] = {
-        "antiphon": onnx_scorer(model),
-        "markov5": lambda piece: markov.score(stream_of(piece)),
-        "copy": lambda piece: copy.score(stream_of(piece)),
-        "unigram": lambda piece: unigram.score(stream_of(piece)),
-    }
+    return {"markov5": markov.score, "copy": copy.score, "unigram": unigram.score}
+
+
+def evaluate(
+    pack: Pack, splits: Sequence[str], model: Path, lstm: Path, training: Pack
+) -> tuple[dict[str, Any], list[str]]:
+    """({split: {"all" or source: {model: summary}}}, lines that say by how much each baseline is behind).
+
+    Raises `UserError` where a model file cannot be played.
+    """
+    _open((model, lstm))  # here only to say what is wrong with them
+    baselines = fit(training[i] for i in watched(training.rows("train"), "fitting the baselines"))
     report: dict[str, Any] = {}
-    for split in splits:
-        rows = pack.rows(split)
-        scores = {name: [score(pack[i]) for i in track(rows, f"{split}: {name}")] for name, score in scorers.items()}
-        notes = np.array([(stream_of(pack[i]).is_note).sum() for i in rows])
-        sources = np.array([pack.table[i]["source"] for i in rows])
-        report[split] = {}
-        for group in ("all", *sorted(set(sources))):
-            chosen = np.arange(len(rows)) if group == "all" else np.flatnonzero(sources == group)
-            report[split][group] = {
-                name: summary([by_piece[i] for i in chosen], notes[chosen], np.random.default_rng(0))
-                for name, by_piece in scores.items()
-            }
-    return report
+    lines: list[str] = []
+    fresh = multiprocessing.get_context("spawn")  # onnxruntime does not outlive a fork
+    with ProcessPoolExecutor(os.cpu_count(), fresh, _open, ((model, lstm),)) as pool:
+        for split in splits:
+            rows = pack.rows(split)
+            played = pool.map(_played, (pack[i] for i in rows))
+            pairs = np.array([pair for _, pair in zip(watched(rows, f"{split}: playing"), played, strict=True)])
+            streams = [stream_of(pack[i]) for i in watched(rows, f"{split}: reading")]
+            nats = {"antiphon": pairs[:, 0], "lstm": pairs[:, 1]}
+            for name, score in baselines.items():
+                nats[name] = np.array([score(stream).sum(0) for stream in watched(streams, f"{split}: {name}")])
+            notes = np.array([stream.is_note.sum() for stream in streams])
+            songs = np.array([pack.table[i]["cluster"] or pack.table[i]["id"] for i in rows])
+            sources = np.array([pack.table[i]["source"] for i in rows])
+            report[split] = {}
+            for group in ("all", *sorted(set(sources))):
+                of = slice(None) if group == "all" else sources == group
+                report[split][group] = {name: summary(nats[name][of], notes[of], songs[of]) for name in nats}
+            lines += verdicts(split, nats, notes, songs)
+    return report, lines
+
+
+def verdicts(split: str, nats: dict[str, np.ndarray], notes: np.ndarray, songs: np.ndarray) -> list[str]:
+    """A line for each baseline: how far it is behind on the same resampled songs, and whether the two intervals lie apart."""
+    lines = []
+    draws = {name: resampled(values.sum(1), notes, songs) for name, values in nats.items()}
+    for name in list(nats)[1:]:
+        ahead = (nats[name] - nats["antiphon"]).sum() / notes.sum()
+        low, high = interval(draws[name] - draws["antiphon"])
+        apart = interval(draws["antiphon"])[1] < interval(draws[name])[0]
+        lines.append(
+            f"{split}: {name} needs {ahead:+.3f} nats per note beside antiphon ({low:+.3f} to {high:+.3f} on the same songs); "
+            f"antiphon's interval wholly below its: {'yes' if apart else 'no'}"
+        )
+    return lines
+
+
+def watched(items: Sequence[Item], what: str) -> Iterable[Item]:
+    """A progress bar on standard error."""
+    return track(items, what, console=Console(stderr=True))
+
+
+def table_of(report: dict[str, Any]) -> Table:
+    """The report for people."""
+    table = Table(title="nats per note, lower is better (95 % interval by song)")
+    for column in ("split", "source", "model"):
+        table.add_column(column)
+    for column in ("nats", "interval"):
+        table.add_column(column, justify="right")
+    for split, groups in report.items():
+        for group, models in groups.items():
+            for name, figures in models.items():
+                span = f"{figures['low']:.3f} to {figures['high']:.3f}"
+                table.add_row(split, group, name, f"{figures['nats_per_note']:.3f}", span)
+            table.add_section()
+    return table
+
+
+def chosen_splits(pack: Pack, wanted: str | None) -> list[str]:
+    """The splits to score: the wanted one, or all but "train". Raises `UserError` where there are none."""
+    present = sorted({row["split"] for row in pack.table})
+    chosen = [wanted] if wanted else [split for split in present if split != "train"]
+    if not chosen or not set(chosen) <= set(present):
+        raise UserError(f"--split {wanted or ''}: no piece of it here; give one of: {', '.join(present)}")
+    return chosen
+
+
+def training_of(pack: Pack, folder: Path, fit_on: Path | None, cache: Path) -> Pack:
+    """The pack whose training split the baselines are fitted on. Raises `UserError` where it has none."""
+    training = load_pack(fit_on, cache) if fit_on else pack
+    if not training.rows("train"):
+        raise UserError(
+            f"{fit_on or folder}: no piece of the split 'train', on which the baselines are fitted; "
+            "give the corpus that the model was trained on with --fit"
+        )
+    return training
 
 
 def run() -> None:
@@ -135,19 +235,23 @@ def run() -> None:
     )
     p.add_argument("--data", type=Path, required=True, help="folder with manifest.csv and its zips")
     p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
-    p.add_argument("--split", choices=("valid", "test"), help="both where it is not given")
+    p.add_argument("--split", help="one of the manifest's; all but train where it is not given")
+    p.add_argument("--tiers", nargs="+", default=["main"], metavar="TIER", help="which tiers of --data (default: main)")
+    p.add_argument("--fit", type=Path, metavar="DIR", help="corpus to fit the baselines on (default: --data)")
     p.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="an exported model")
+    p.add_argument("--lstm", type=Path, default=SHIPPED_LSTM, help="the exported LSTM")
     p.add_argument("--json", type=Path, help="write the figures here too")
     args = p.parse_args()
-    report = evaluate(load_pack(args.data, args.cache), [args.split] if args.split else ["valid", "test"], args.model)
+    pack = load_pack(args.data, args.cache, tuple(args.tiers))
+    splits = chosen_splits(pack, args.split)
+    training = training_of(pack, args.data, args.fit, args.cache)
+    report, lines = evaluate(pack, splits, args.model, args.lstm, training)
     if args.json:
         save_json(args.json, report)
-    for split, groups in report.items():
-        for group, models in groups.items():
-            for name, figures in models.items():
-                heads = ", ".join(f"{head} {nats:.3f}" for head, nats in figures["heads"].items())
-                interval = f"{figures['low']:.3f} to {figures['high']:.3f}"
-                print(f"{split:5s} {group:20s} {name:9s} {figures['nats_per_note']:.3f} ({interval}): {heads}")
+    Console().print(table_of(report))
+    fitted = len(training.rows("train"))
+    print(f"markov5, copy and unigram are fitted on {fitted} pieces of the training split of {args.fit or args.data}")
+    print(*lines, sep="\n")
 
 
 if __name__ == "__main__":
