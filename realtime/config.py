@@ -24,10 +24,6 @@ Backend = Literal["auto", "alsa", "jack", "coremidi", "winmm"]
 ModeName = Literal["continue", "trade", "accompany", "harmonise"]
 Part = Literal["melody", "accompaniment", "bass", "drums", "other"]
 
-PRESETS: dict[str, dict[str, float]] = {  # what a preset sets where the user did not
-    "strict": {"temperature": 0.8, "top_p": 0.9, "top_k": 16},
-    "free": {"temperature": 1.1, "top_p": 0.98, "top_k": 0},
-}
 NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
 PITCH = r"(?:[A-Ga-g][#♯b♭]?-?\d|\d{1,3})"
@@ -131,7 +127,7 @@ class Play(Section):
     max_notes: int | None = Field(
         default=None, ge=1, le=16, description="notes together; null: as many as you play, or 4"
     )
-    follow: bool = Field(default=True, description="lean towards the player's register, key and number of voices")
+    follow: bool = Field(default=True, description="go with the player, and end a phrase with the turn")
     min_duration_ticks: int = Field(default=1, ge=1, le=384, description="24 ticks are a quarter note")
     max_duration_ticks: int = Field(default=384, ge=1, le=384, description="24 ticks are a quarter note")
 
@@ -143,10 +139,10 @@ class Play(Section):
 
 
 class Sampling(Section):
-    preset: Literal["strict", "free"] | None = None
-    temperature: float = Field(default=1.0, ge=0.05, le=3)
-    top_k: int = Field(default=0, ge=0, le=128, description="0: off")
-    top_p: float = Field(default=0.95, ge=0.05, le=1)
+    preset: Literal["usual", "strict", "free"] = Field(default="usual", description="how to draw, for each mode")
+    temperature: float | None = Field(default=None, ge=0.05, le=3, description="null: the preset's")
+    top_k: int | None = Field(default=None, ge=0, le=128, description="0: off; null: the preset's")
+    top_p: float | None = Field(default=None, ge=0.05, le=1, description="null: the preset's")
     cool: float = Field(default=0.85, ge=0.1, le=1, description="factor on the temperature reached at a phrase's end")
 
 
@@ -194,17 +190,13 @@ def keys() -> list[str]:
 def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
     """The configuration from the file (None: built-in defaults) with `overrides` ({"sync.tempo_bpm": 96}) on top.
 
-    A preset fills in what neither the file nor the overrides give. Raises UserError.
+    Raises UserError.
     """
     tree = _read(path) if path is not None else {}
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     for dotted, value in given.items():
         section, _, key = dotted.partition(".")
         tree.setdefault(section, {})[key] = value
-    sampling = tree.get("sampling", {})
-    preset = sampling.get("preset")
-    if isinstance(preset, str) and preset in PRESETS:
-        tree["sampling"] = {**PRESETS[preset], **sampling}
     try:
         return Config.model_validate(tree)
     except ValidationError as error:

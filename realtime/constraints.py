@@ -6,6 +6,7 @@ A mask is a bias of -1e9. Each constraint is one line of `Constraints.bias`, so 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,19 +36,56 @@ SLICES: dict[str, slice] = {
 """Where each head lies in the 228 logits and biases."""
 
 
+class Draw(NamedTuple):
+    """Temperature, top-p, and top-k (0: off)."""
+
+    temperature: float
+    top_p: float
+    top_k: int = 0
+
+
+PRESETS: dict[str, dict[Role, Draw]] = {
+    "usual": {
+        Role.CONTINUE: Draw(0.9, 0.95),
+        Role.TRADE: Draw(0.9, 0.95),
+        Role.ACCOMPANY: Draw(0.9, 0.95),
+        Role.HARMONISE: Draw(0.8, 0.9),
+    },
+    "strict": {
+        Role.CONTINUE: Draw(0.8, 0.9),
+        Role.TRADE: Draw(0.8, 0.9),
+        Role.ACCOMPANY: Draw(0.85, 0.9),
+        Role.HARMONISE: Draw(0.6, 0.9),
+    },
+    "free": {
+        Role.CONTINUE: Draw(1.1, 0.98),
+        Role.TRADE: Draw(1.1, 0.98),
+        Role.ACCOMPANY: Draw(1.1, 0.98),
+        Role.HARMONISE: Draw(1.0, 0.95),
+    },
+}
+"""How choices are drawn, by preset and by what Antiphon does; what is not listed is drawn as in CONTINUE."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a choice is drawn. `cool` multiplies the temperature at the end of a phrase (1: no change over the phrase)."""
+    """How a choice is drawn: by the preset, where nothing else is given. `cool` multiplies the temperature at the end of a
+    phrase (1: no change over the phrase)."""
 
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 0.95
+    preset: str = "usual"
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
     cool: float = 0.85
 
-    def rows(self, progress: float) -> np.ndarray:
+    def rows(self, progress: float, role: Role = Role.CONTINUE) -> np.ndarray:
         """(5, 3) float32 temperature, top-k, top-p per head, at `progress` 0..1 through the phrase."""
-        temperature = self.temperature * (1.0 + (self.cool - 1.0) * min(max(progress, 0.0), 1.0))
-        return np.tile(np.array([temperature, self.top_k, self.top_p], np.float32), (len(HEADS), 1))
+        draw = PRESETS[self.preset].get(role, PRESETS[self.preset][Role.CONTINUE])
+        temperature = draw.temperature if self.temperature is None else self.temperature
+        top_k = draw.top_k if self.top_k is None else self.top_k
+        top_p = draw.top_p if self.top_p is None else self.top_p
+        temperature *= 1.0 + (self.cool - 1.0) * min(max(progress, 0.0), 1.0)
+        return np.tile(np.array([temperature, top_k, top_p], np.float32), (len(HEADS), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +94,8 @@ class Constraints:
 
     `out_of_key` is added to pitches outside the scale (nats; -1e9 forbids them). Durations in ticks. `max_notes` is the
     polyphony; None: as many as the player plays at once. `parts`, each 0..4; none: the tune, or the accompaniment where the
-    role is to go along with the player's. `follow`: lean towards the player's register, key and number of voices
-    (`portrait.Portrait`).
+    role is to go along with the player's. `follow`: lean towards what the player plays like
+    (`portrait.Portrait`) and towards an end of the phrase with the turn (`masks.Masks`).
     """
 
     parts: tuple[int, ...] = ()

@@ -24,7 +24,7 @@ MS = 1_000_000
 BEAT_NS = 500 * MS  # at 120 bpm
 BAR_NS = 4 * BEAT_NS
 BAR_PULSES = 4 * PPQN
-ANYTHING, AS_IT_COMES = Constraints(), Sampling()
+ANYTHING, AS_IT_COMES = Constraints(), Sampling(temperature=1.0)
 
 Script = list[tuple[int, bytes]]
 SentList = list[tuple[int, int, bytes]]

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from realtime import config as module
 from realtime.config import Config, Key, keys, load, parse_key, parse_pitch, parse_range
-from realtime.constraints import SCALES
+from realtime.constraints import PRESETS, SCALES, Sampling
 from realtime.errors import UserError
-from realtime.vocabulary import PART_NAMES
+from realtime.io.settings import worker_setup
+from realtime.vocabulary import PART_NAMES, Role
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,13 +42,28 @@ def test_overrides_beat_the_file_and_none_is_not_given(tmp_path: Path) -> None:
     assert load(None, {"model.file": "x.onnx", "run.record": Path("y.mid")}).model.file == Path("x.onnx")
 
 
+def test_presets_are_those_there_are() -> None:
+    assert get_args(module.Sampling.model_fields["preset"].annotation) == tuple(PRESETS)
+
+
+@pytest.mark.parametrize("role", [Role.CONTINUE, Role.TRADE, Role.ACCOMPANY, Role.HARMONISE, Role.COMPOSE])
+def test_a_preset_is_careful_or_adventurous_in_every_mode(role: Role) -> None:
+    temperatures, shares = (
+        [float(Sampling(preset).rows(0.0, role)[0, column]) for preset in ("strict", "usual", "free")]
+        for column in (0, 2)
+    )
+    assert temperatures == sorted(set(temperatures))
+    assert shares == sorted(shares)
+
+
 def test_a_preset_fills_in_what_is_not_given(tmp_path: Path) -> None:
-    strict = loaded(tmp_path, "sampling: {preset: strict}").sampling
-    assert (strict.temperature, strict.top_p, strict.top_k) == (0.8, 0.9, 16)
-    mixed = loaded(tmp_path, "sampling: {temperature: 1.2, top_p: null}", sampling__preset="free").sampling
-    assert (mixed.temperature, mixed.top_p, mixed.top_k) == (1.2, 0.98, 0)
-    asked = loaded(tmp_path, "sampling: {preset: free}", sampling__top_k=5).sampling
-    assert (asked.temperature, asked.top_k, asked.cool) == (1.1, 5, 0.85)
+    free = PRESETS["free"][Role.TRADE]
+    given = loaded(tmp_path, "sampling: {temperature: 1.2, top_p: null, top_k: 5}", sampling__preset="free")
+    row = worker_setup(given).sampling.rows(0.0, Role.TRADE)[0]
+    assert row == pytest.approx([1.2, 5, free.top_p])
+    assert worker_setup(load(None, {"sampling.preset": "free"})).sampling.rows(0.0, Role.TRADE)[0] == pytest.approx(
+        [free.temperature, free.top_k, free.top_p]
+    )
 
 
 @pytest.mark.parametrize(

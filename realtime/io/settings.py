@@ -76,7 +76,7 @@ def worker_setup(config: Config) -> Setup:
         provider=config.model.provider,
         threads=config.engine.threads,
         constraints=constraints(config),
-        sampling=Sampling(sampling.temperature, sampling.top_k, sampling.top_p, sampling.cool),
+        sampling=Sampling(sampling.preset, sampling.temperature, sampling.top_k, sampling.top_p, sampling.cool),
         bars=((0, config.sync.beats_per_bar * TICKS),),
         bpm=config.sync.tempo_bpm,
         seed=config.engine.seed,
