@@ -35,6 +35,7 @@ from realtime.messages import (
 from realtime.vocabulary import (
     BEAT,
     BEAT_EVENT,
+    DRUMS,
     DURATION_TICKS,
     HEADS,
     MODEL_PART,
@@ -102,6 +103,8 @@ class _Past(NamedTuple):
     """Absolute tick at which each of Antiphon's pitches is free, (128,) int64."""
     made: int
     """Notes proposed in this turn so far."""
+    line: tuple[int, int]
+    """The pitch of Antiphon's last note, and how many times in a row it has come by now."""
 
 
 class Composer:
@@ -202,7 +205,8 @@ class Composer:
         tick = max(note.tick, self._past[-1].tick)
         self._advance_to(tick)
         self._keys_down[note.pitch] = True
-        self._masks.portrait.hear(note.pitch, int(self._keys_down.sum()))
+        if note.part != DRUMS:
+            self._masks.portrait.hear(note, int(self._keys_down.sum()))
         beat = self._past[-1].beat
         event = Event(tick - beat.start, note.part, note.pitch, OPEN, velocity_index(note.velocity))
         self._feed(event, tick, beat, self._past[-1].release)
@@ -279,25 +283,28 @@ class Composer:
         """Feed one event to the model and keep what it draws next; everything goes through here. `notes`: 1 if it is a note
         of this turn's; `again`: how it was fed before."""
         if again is not None:
-            keys, nth, made = again.keys, again.nth, again.made
+            keys, nth, made, line = again.keys, again.nth, again.made, again.line
         else:
             before = self._past[-1] if self._past else None
             keys = self._keys_down.copy()
             nth = before.nth + 1 if before is not None and before.tick == tick else 0
             made = before.made + notes if before is not None else 0
+            line = before.line if before is not None else (-1, 0)
+            if notes:
+                line = (event.pitch, line[1] + 1 if event.pitch == line[0] else 1)
         turn = self._turn
-        moment = Moment(tick, beat, self._floor, made, release, self._keys_down)
+        moment = Moment(tick, beat, self._floor, made, line, release, self._keys_down)
         bias = self._masks.bias(self._role, turn, moment)
         held = np.concatenate([keys, release > tick]).astype(np.float32)
         free_from = np.maximum(release - beat.start, -1).astype(np.float32)
-        sampling = self._sampling.rows(_progress(turn, tick, beat) if turn is not None else 0.0)
+        sampling = self._sampling.rows(_progress(turn, tick, beat) if turn is not None else 0.0, self._role)
         random = np.random.Generator(np.random.Philox(key=self._seed, counter=[nth, tick % (1 << 63), 0, 0]))
         noise = random.random(len(HEADS), np.float32)
         inputs = fields(event, beat, self._tempo, self._role)
         started = self._clock_ns()
         choice, _ = self._stepper.step(inputs, held, free_from, bias, sampling, noise)
         self._step_ns.append(self._clock_ns() - started)
-        self._past.append(_Past(self._stepper.position, tick, beat, event, nth, keys, release, made))
+        self._past.append(_Past(self._stepper.position, tick, beat, event, nth, keys, release, made, line))
         while self._past[0].position < self._stepper.oldest:
             self._past.popleft()
         if not is_legal(choice, bias, release - beat.start):

@@ -13,26 +13,48 @@ import numpy as np
 from realtime.constraints import SLICES, Constraints
 from realtime.contract import MASKED
 from realtime.messages import Turn
+from realtime.music import Key
 from realtime.portrait import Portrait
-from realtime.vocabulary import BEAT, HEADS, MELODY, TICKS, Beat, Role
+from realtime.vocabulary import BEAT, DURATION_TICKS, HEADS, MELODY, OPEN, TICKS, Beat, Role
 
 MOST_NOTES = 4
 """How many notes sound together where nobody says, and there is no playing to go by."""
+MAJOR_THIRD = 4
 ALONG = (Role.ACCOMPANY, Role.HARMONISE)
 """The roles in which Antiphon plays while the player does."""
 SILENT_BEAT_NATS = -2.0
 """An accompanist who is silent does not like to let another beat pass."""
+OVER_THE_BAR_NATS = -2.0
+"""An accompanist's note that would sound on over the bar line: who knows whether the player will."""
+ROOM_NATS = 2.0
+"""For resting where the player plays into Antiphon's turn."""
+SURPLUS_NATS, MOST_SURPLUS_NATS = 0.4, 1.5
+"""For resting, by each note that an answer has more than the player would have played by now; less for fewer."""
+REPEATS, REPEATED_NATS = 2, -0.7
+"""So often may a pitch come in a row at no cost, and what each time beyond that costs: an answer does not get stuck."""
+CLOSING_TICKS = 2 * TICKS
+"""An answer comes to its end in the last so many ticks of its turn."""
+LAST_BEAT_NATS = -5.0
+"""Onsets within the last beat: a last note comes on it, or before."""
+LASTING, LASTING_NATS = 0.75, 3.0
+"""A closing note that fills so much of what is left of the turn."""
+TRIAD_NATS, TONIC_NATS = 1.5, 0.5
+"""A closing note of the tonic triad, and what the tonic itself has beyond that."""
+
+_CLASSES = np.arange(128) % 12
 
 
 class Moment(NamedTuple):
-    """Where a step stands: its tick and beat, the first tick that may still be planned for (`floor`), how many notes the
-    turn has so far, when each of Antiphon's pitches is free ((128,) absolute ticks), which keys the player holds ((128,) bool).
+    """Where a step stands: its tick and beat, the first tick that may still be planned for (`floor`), how many notes the turn
+    has so far, the pitch of the last one and how many times in a row it has come (`line`), when each of Antiphon's pitches is
+    free ((128,) absolute ticks), which keys the player holds ((128,) bool).
     """
 
     tick: int
     beat: Beat
     floor: int
     made: int
+    line: tuple[int, int]
     release: np.ndarray
     keys_down: np.ndarray
 
@@ -44,6 +66,11 @@ class Masks:
         self.portrait = Portrait()
         self._constraints = constraints
         self._always = {role: constraints.bias(role) for role in Role}
+        self._alone = set(constraints.parts) <= {MELODY}
+        """Whether Antiphon's answers are one part: the tune."""
+        self._key: Key | None = None
+        if constraints.tonic is not None:
+            self._key = Key(constraints.tonic, "major" if MAJOR_THIRD in constraints.scale else "minor")
 
     def bias(self, role: Role, turn: Turn | None, now: Moment) -> np.ndarray:
         """(228,) float32. Time runs forward, within the turn and the polyphony; the player's keys are the player's."""
@@ -70,7 +97,33 @@ class Masks:
             pitch[now.keys_down] = MASKED
         if constraints.follow and (not constraints.parts or MELODY in constraints.parts):
             pitch += self.portrait.leanings(role, now.keys_down, constraints.tonic is None)
+            bias[SLICES["velocity"]] += self.portrait.loudness(role in ALONG)
+        if constraints.follow and role == Role.ACCOMPANY:
+            bar_end = beat.start + beat.bar_ticks - beat.in_bar * TICKS
+            bias[SLICES["duration"]][:OPEN][bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
+        elif constraints.follow and role not in ALONG and self._alone:
+            if now.keys_down.any():
+                time[BEAT] += ROOM_NATS
+            if self.portrait.rate is not None:
+                beats = (beat.start - turn.start) / TICKS + 0.5
+                surplus = (now.made - self.portrait.rate * beats) * SURPLUS_NATS
+                time[BEAT] += min(max(surplus, -MOST_SURPLUS_NATS), MOST_SURPLUS_NATS)
+            last, times = now.line
+            if times >= REPEATS:
+                pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
+            if turn.end is not None and turn.end - beat.start <= CLOSING_TICKS:
+                self._close(turn.end - beat.start, time, pitch, bias[SLICES["duration"]])
         return bias
+
+    def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray) -> None:
+        """Lean towards the end of a phrase, `left` ticks before the turn's: a long note of the tonic triad, and nothing after."""
+        if left <= TICKS:
+            time[1:BEAT] += LAST_BEAT_NATS
+        duration[:OPEN][LASTING * left <= DURATION_TICKS] += LASTING_NATS
+        key = self._key or self.portrait.key
+        if key is not None:
+            pitch[np.isin(_CLASSES, list(key.triad))] += TRIAD_NATS
+            pitch[key.tonic == _CLASSES] += TONIC_NATS
 
     def _most_notes(self, role: Role) -> int:
         """The polyphony: as set; else an answer has as many voices as the player plays at once."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from performing import AS_IT_COMES, BAR_NS, NoiseStepper, composer_of, duet, proposals, tune
 
 from realtime.constraints import SCALES, Constraints
+from realtime.contract import MASKED
 from realtime.messages import Advance, Extend, KeyUp, ModelNote, Plan, PlayerNote, Reached, Relocate, Turn
 from realtime.modes import Harmonise
 from realtime.vocabulary import BEAT, MODEL_PART, TICKS, Role
@@ -201,8 +202,8 @@ def test_it_is_freer_first_and_cooler_towards_the_end_of_its_turn() -> None:
     temperatures: list[float] = []
     proposals(composer_of(Listening()), trade(1, 0, Turn(0, 192), 192))
     assert temperatures == sorted(temperatures, reverse=True)
-    assert temperatures[0] == pytest.approx(AS_IT_COMES.temperature)
-    assert temperatures[-1] >= AS_IT_COMES.temperature * AS_IT_COMES.cool - 1e-6
+    assert temperatures[0] == pytest.approx(1.0)
+    assert temperatures[-1] >= AS_IT_COMES.cool - 1e-6
 
 
 # --- masks ---
@@ -259,7 +260,7 @@ def test_an_answer_comes_in_with_its_turn_and_going_back_forces_no_second_entran
         """Rests wherever it may."""
 
         def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
-            return [BEAT, 0, 0, 0, 0] if bias[BEAT] == 0 else super().draw(release, bias, noise)
+            return [BEAT, 0, 0, 0, 0] if bias[BEAT] > MASKED / 2 else super().draw(release, bias, noise)
 
     for seed in range(20):
         composer = composer_of(Resting(), seed=seed)

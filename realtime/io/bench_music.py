@@ -131,7 +131,7 @@ def duet(config: Config, stepper: Stepper, tune: Tune, mode: str) -> Duet:
     elif mode == "continue":
         grid = BeatGrid(((0, bar),))
         begins = [grid.next_beat(end - TICKS // 2 + round(config.mode.rest_beats * TICKS)) for _, end in his]
-        ours = [(begin, grid.bar_start(begin, ANSWER_BARS)) for begin in begins]
+        ours = [(begin, grid.bar_start(begin + bar // 2, ANSWER_BARS)) for begin in begins]  # as `modes.Continue` ends
     else:
         ours = his
     setup = worker_setup(config)
