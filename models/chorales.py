@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import sys
 import time
 import warnings
@@ -22,6 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.checkpoint import save_json, save_tensors
@@ -36,6 +39,8 @@ SPLITS = ("train", "valid", "test")
 RESAMPLES = 1000
 OFFBEAT_SHARE = 0.25
 """How many of the frames between the eighths a training step looks at, weighed up in turn: little happens there."""
+TRANSPOSITIONS = (-2, -1, 0, 1, 2)
+"""For the second figure of the report: the same for every piece, so that nothing of what is to come is known by them."""
 PITCHED = ("frames", "previous", "before", "copied")
 Piece = dict[str, np.ndarray]
 
@@ -76,8 +81,11 @@ def shifts(frames: np.ndarray, ranges: tuple[np.ndarray, np.ndarray]) -> range:
 
 
 def transposed(piece: Piece, semitones: int) -> Piece:
-    """A piece's `features`, transposed; silence and `START` stay."""
-    moved = {k: np.where((piece[k] == SILENCE) | (piece[k] == START), piece[k], piece[k] + semitones) for k in PITCHED}
+    """A piece's `features`, transposed; silence and `START` stay, and what leaves the classes goes to the nearest."""
+    moved = {}
+    for name in PITCHED:
+        sounding = (piece[name] != SILENCE) & (piece[name] != START)
+        moved[name] = np.where(sounding, np.clip(piece[name] + semitones, SILENCE + 1, CLASSES - 1), piece[name])
     return {**piece, **moved}
 
 
@@ -101,12 +109,19 @@ def nats(model: Chorale, batch: dict[str, Tensor], chosen: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def score(model: Chorale, pieces: list[Piece]) -> np.ndarray:
-    """Nats of each piece, summed over its frames: (pieces, 4)."""
+def score(model: Chorale, pieces: list[Piece], semitones: tuple[int, ...] = (0,)) -> np.ndarray:
+    """Nats of each piece, summed over its frames: (pieces, 4). Of several transpositions the probabilities are averaged."""
     model.eval()
-    sums = [nats(model, batch, batch["real"]).sum(0) for batch in (collate([piece]) for piece in pieces)]
+    sums = []
+    for piece in pieces:
+        log_p = []
+        for shift in semitones:
+            batch = collate([transposed(piece, shift)])
+            left = (piece["frames"] != SILENCE) & (batch["frames"][0].numpy() != piece["frames"] + shift)
+            log_p.append(-nats(model, batch, batch["real"]).masked_fill(torch.from_numpy(left), torch.inf))
+        sums.append((math.log(len(semitones)) - torch.stack(log_p).double().logsumexp(0)).sum(0))
     model.train()
-    return torch.stack(sums).double().numpy()
+    return torch.stack(sums).numpy()
 
 
 def summary(sums: np.ndarray, frames: np.ndarray) -> dict[str, Any]:
@@ -137,13 +152,19 @@ def train(pieces: dict[str, list[Piece]], args: argparse.Namespace) -> tuple[Cho
     rng = np.random.default_rng(args.seed)
     device = torch.device("cpu")
     model = Chorale(args.width, args.layers, args.dropout)
+    if args.init:
+        try:
+            model.load_state_dict(load_file(args.init / "model.safetensors"))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{args.init}: cannot start from it ({reason}); give a run of the same size") from None
     average = copy.deepcopy(model)
     ranges = vocal_ranges([piece["frames"] for piece in pieces["train"]])
     keys = [shifts(piece["frames"], ranges) for piece in pieces["train"]]
     lengths = np.array([len(piece["frames"]) for piece in pieces["train"]])
     optimisers = make_optimisers(model, args.lr, "muon")
     steps = args.epochs * -(-len(lengths) // args.batch)
-    step, best, chosen, started = 0, np.inf, copy.deepcopy(model), time.monotonic()
+    step, best, chosen, started = 0, np.inf, average, time.monotonic()
     info: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
     for epoch in range(1, args.epochs + 1):
         total = 0.0
@@ -153,9 +174,9 @@ def train(pieces: dict[str, list[Piece]], args: argparse.Namespace) -> tuple[Cho
                     group["lr"] = args.lr * lr_scale(step, steps)
             batch = collate([transposed(pieces["train"][i], int(rng.choice(keys[i]))) for i in rows])
             share = torch.where(torch.arange(batch["real"].shape[1]) % STRIDE == 0, 1.0, OFFBEAT_SHARE)
-            chosen = batch["real"] & (torch.rand(batch["real"].shape) < share)
+            seen = batch["real"] & (torch.rand(batch["real"].shape) < share)
             with autocast(device):
-                loss = (nats(model, batch, chosen).sum(-1) / share.expand_as(chosen)[chosen]).sum()
+                loss = (nats(model, batch, seen).sum(-1) / share.expand_as(seen)[seen]).sum()
             (loss / batch["real"].sum()).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimiser in optimisers:
@@ -187,23 +208,25 @@ def main() -> None:
     )
     p.add_argument("--data", type=Path, required=True, help=f"the corpus folder, with {ARCHIVE}")
     p.add_argument("--out", type=Path, required=True, help="folder of this run: model.safetensors, report.json")
-    p.add_argument("--epochs", type=positive, default=20)
+    p.add_argument("--init", type=Path, help="a run whose weights to start from, with a new schedule")
+    p.add_argument("--epochs", type=positive, default=16)
     p.add_argument("--batch", type=positive, default=6, help="pieces a step")
     p.add_argument("--width", type=positive, default=128, help="a multiple of 64")
     p.add_argument("--layers", type=positive, default=3)
-    p.add_argument("--dropout", type=float, default=0.3)
+    p.add_argument("--dropout", type=float, default=0.35)
     p.add_argument("--lr", type=float, default=3e-3)
     p.add_argument("--average", type=float, default=0.99, help="decay of the moving average of the weights")
-    p.add_argument("--validate-every", type=positive, default=5, help="epochs")
+    p.add_argument("--validate-every", type=positive, default=4, help="epochs")
     p.add_argument("--seed", type=int, default=1)
     args = p.parse_args()
     pieces = {split: [features(frames) for frames in found] for split, found in load_frames(args.data).items()}
     model, info = train(pieces, args)
-    settings = {name: value for name, value in vars(args).items() if name not in ("data", "out")}
+    settings = {name: value for name, value in vars(args).items() if name not in ("data", "out", "init")}
     report: dict[str, Any] = {"settings": settings, **info}
     for split in ("valid", "test"):
         frames = np.array([len(piece["frames"]) for piece in pieces[split]])
         report[split] = summary(score(model, pieces[split]), frames)
+        report[split]["transpositions_averaged"] = summary(score(model, pieces[split], TRANSPOSITIONS), frames)
     args.out.mkdir(parents=True, exist_ok=True)
     save_tensors(args.out / "model.safetensors", model.state_dict())
     save_json(args.out / "report.json", report)
