@@ -14,7 +14,7 @@ import numpy as np
 from realtime.vocabulary import BEAT, HEADS
 
 ORDER = 5
-COPY_ORDER = 8
+COPY_ORDER = 16
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 NAMES = tuple(HEADS)
 
