@@ -100,7 +100,8 @@ class Masks:
             bias[SLICES["velocity"]] += self.portrait.loudness(role in ALONG)
         if constraints.follow and role == Role.ACCOMPANY:
             bar_end = beat.start + beat.bar_ticks - beat.in_bar * TICKS
-            bias[SLICES["duration"]][:OPEN][bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
+            duration = bias[SLICES["duration"]][:OPEN]
+            duration[bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
         elif constraints.follow and role not in ALONG and self._alone:
             if now.keys_down.any():
                 time[BEAT] += ROOM_NATS
@@ -109,10 +110,10 @@ class Masks:
                 surplus = (now.made - self.portrait.rate * beats) * SURPLUS_NATS
                 time[BEAT] += min(max(surplus, -MOST_SURPLUS_NATS), MOST_SURPLUS_NATS)
             last, times = now.line
-            if times >= REPEATS:
-                pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
             if turn.end is not None and turn.end - beat.start <= CLOSING_TICKS:
                 self._close(turn.end - beat.start, time, pitch, bias[SLICES["duration"]])
+            elif times >= REPEATS:
+                pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
         return bias
 
     def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray) -> None:

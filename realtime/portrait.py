@@ -14,7 +14,7 @@ import numpy as np
 
 from realtime.messages import PlayerNote
 from realtime.music import Key, best_key
-from realtime.vocabulary import HEADS, TICKS, Role, velocity_index
+from realtime.vocabulary import HEADS, MELODY, TICKS, Role, velocity_index
 
 NOTES = 48
 """How many of the player's last notes count."""
@@ -39,6 +39,8 @@ DOUBLED_NATS = -1.5
 """In a harmony, the pitch class of a key that is held, up to an octave away."""
 OPEN_FIFTH_NATS = -0.5
 """In a harmony, a fifth below the key: several in a row would be parallel."""
+BELOW_TUNE = 3
+"""Semitones by which an accompaniment lies below the middle of the tune at least, where it is the tune that the player plays."""
 HARMONY = (-14, -3)
 """Where a harmony lies: semitones from the highest key that is held."""
 RATE_REST = 2 * TICKS
@@ -66,7 +68,7 @@ class Portrait:
         self.key: Key | None = None
         self.rate: float | None = None
         """Notes a quarter, rests aside."""
-        self._outside = self._far = self._dwelt_on = np.zeros(128, np.float32)
+        self._outside = self._far = self._dwelt_on = self._above = np.zeros(128, np.float32)
         self._loudness = np.zeros(HEADS["velocity"], np.float32)
         self._loudness_under = self._loudness
 
@@ -84,6 +86,8 @@ class Portrait:
             self._outside = np.where(np.isin(_CLASSES, list(inside)), 0, OUT_OF_KEY_NATS).astype(np.float32)
             gaps = np.clip(np.diff([heard.tick for heard in self._notes]), 0, RATE_REST)  # a jump may lead back
             self.rate = len(gaps) * TICKS / max(float(gaps.sum()), 1.0)
+        if note.part == MELODY:
+            self._above = _beyond(0, int(np.median(pitches[-FRESH:])) - BELOW_TUNE)
         self._far = _beyond(int(pitches.min()) - MARGIN, int(pitches.max()) + MARGIN)
         loud = np.array([velocity_index(heard.velocity) for heard in self._notes])
         self._loudness = _near(loud.mean(), max(loud.std(), LOUD_SPREAD))
@@ -103,7 +107,8 @@ class Portrait:
         player's own is guessed.
 
         An answer stays near the player's register. What goes along with the player is consonant with the keys that are
-        held; an accompaniment is made of what the tune dwells on; a harmony lies below the keys and does not double them.
+        held. An accompaniment is made of what the tune dwells on, and lies below it; a harmony lies below the keys and does
+        not double them.
         """
         bias = self._outside.copy() if in_key else np.zeros(128, np.float32)
         if role not in (Role.ACCOMPANY, Role.HARMONISE):
@@ -111,7 +116,7 @@ class Portrait:
             return bias
         held = np.flatnonzero(keys_down)
         if role == Role.ACCOMPANY:
-            bias += self._dwelt_on
+            bias += self._dwelt_on + self._above
         if len(held):
             bias[_DISSONANT[:, held].any(1)] += DISSONANT_NATS
             if role == Role.HARMONISE:

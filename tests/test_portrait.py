@@ -98,6 +98,7 @@ def test_an_accompaniment_is_made_of_what_the_tune_dwells_on_and_is_consonant() 
     free, held = (portrait.leanings(Role.ACCOMPANY, keys, in_key=False) for keys in (NO_KEYS, down(72)))
     assert free[48] == free[60] == pytest.approx(HEARD_NATS)
     assert free[52] > free[55] > free[50] == 0
+    assert free[72] < free[64] < free[52], "below the tune"
     assert (held - free)[[48, 52, 55]] == pytest.approx(0)
     assert held[47] == held[54] == DISSONANT_NATS
 
