@@ -39,8 +39,6 @@ DOUBLED_NATS = -1.5
 """In a harmony, the pitch class of a key that is held, up to an octave away."""
 OPEN_FIFTH_NATS = -0.5
 """In a harmony, a fifth below the key: several in a row would be parallel."""
-BELOW_TUNE = 3
-"""Semitones by which an accompaniment lies below the middle of the tune at least, where it is the tune that the player plays."""
 HARMONY = (-14, -3)
 """Where a harmony lies: semitones from the highest key that is held."""
 RATE_REST = 2 * TICKS
@@ -68,7 +66,7 @@ class Portrait:
         self.key: Key | None = None
         self.rate: float | None = None
         """Notes a quarter, rests aside."""
-        self._outside = self._far = self._dwelt_on = self._above = np.zeros(128, np.float32)
+        self._outside = self._far = self._dwelt_on = np.zeros(128, np.float32)
         self._loudness = np.zeros(HEADS["velocity"], np.float32)
         self._loudness_under = self._loudness
 
@@ -86,8 +84,6 @@ class Portrait:
             self._outside = np.where(np.isin(_CLASSES, list(inside)), 0, OUT_OF_KEY_NATS).astype(np.float32)
             gaps = np.clip(np.diff([heard.tick for heard in self._notes]), 0, RATE_REST)  # a jump may lead back
             self.rate = len(gaps) * TICKS / max(float(gaps.sum()), 1.0)
-        if note.part == MELODY:
-            self._above = _beyond(0, int(np.median(pitches[-FRESH:])) - BELOW_TUNE)
         self._far = _beyond(int(pitches.min()) - MARGIN, int(pitches.max()) + MARGIN)
         loud = np.array([velocity_index(heard.velocity) for heard in self._notes])
         self._loudness = _near(loud.mean(), max(loud.std(), LOUD_SPREAD))
@@ -107,7 +103,7 @@ class Portrait:
         player's own is guessed.
 
         An answer stays near the player's register. What goes along with the player is consonant with the keys that are
-        held. An accompaniment is made of what the tune dwells on, and lies below it; a harmony lies below the keys and does
+        held. An accompaniment is made of what the tune dwells on, and stays below it; a harmony lies below the keys and does
         not double them.
         """
         bias = self._outside.copy() if in_key else np.zeros(128, np.float32)
@@ -116,9 +112,11 @@ class Portrait:
             return bias
         held = np.flatnonzero(keys_down)
         if role == Role.ACCOMPANY:
-            bias += self._dwelt_on + self._above
+            bias += self._dwelt_on
         if len(held):
             bias[_DISSONANT[:, held].any(1)] += DISSONANT_NATS
+            if role == Role.ACCOMPANY and self._notes and self._notes[-1].part == MELODY:
+                bias += _beyond(0, int(held[-1]))  # the tune stays on top
             if role == Role.HARMONISE:
                 bias[_DOUBLED[:, held].any(1)] += DOUBLED_NATS
                 bias[_FIFTH_BELOW[:, held].any(1)] += OPEN_FIFTH_NATS

@@ -98,7 +98,7 @@ def test_an_accompaniment_is_made_of_what_the_tune_dwells_on_and_is_consonant() 
     free, held = (portrait.leanings(Role.ACCOMPANY, keys, in_key=False) for keys in (NO_KEYS, down(72)))
     assert free[48] == free[60] == pytest.approx(HEARD_NATS)
     assert free[52] > free[55] > free[50] == 0
-    assert free[72] < free[64] < free[52], "below the tune"
+    assert free[84] == free[72] == held[72] == held[60] > held[84], "below the tune"
     assert (held - free)[[48, 52, 55]] == pytest.approx(0)
     assert held[47] == held[54] == DISSONANT_NATS
 
@@ -194,3 +194,7 @@ def test_left_to_itself_it_follows_nobody() -> None:
     for tick in (TURN.start + 30, TURN.end - 20):
         one, other = (bias_of(m, Role.TRADE, tick) for m in (made, silent))
         assert all((one[name] == other[name]).all() for name in one)
+
+
+def test_drums_that_are_held_are_no_tune() -> None:
+    assert (Portrait().leanings(Role.ACCOMPANY, down(36), in_key=True)[[36, 48]] == 0).all()
