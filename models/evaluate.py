@@ -6,7 +6,8 @@ Every piece is predicted whole and in order, all of its notes as the model's own
 part, pitch, duration and velocity. Nats per note are the sum over all factors (the BEATs' times too), divided by the notes.
 The interval is the 95 % bootstrap by song: the pieces of one composition (`cluster` in the manifest) are drawn together.
 `--data` takes any folder with a manifest and zips, and scores all its splits but "train". The LSTM has as many parameters as
-the model and saw the same windows in the same order; the other baselines are fitted on the training split.
+the model and saw the same windows in the same order; the other baselines are fitted on the training split. Where a folder has
+none and `--fit` names no other corpus, they are fitted on the folder itself, in two halves by song, each to score the other.
 """
 
 from __future__ import annotations
@@ -140,15 +141,41 @@ def fit(pieces: Iterable[Piece]) -> dict[str, Callable[[Stream], np.ndarray]]:
     return {"markov5": markov.score, "copy": copy.score, "unigram": unigram.score}
 
 
+def song_of(row: dict[str, Any]) -> str:
+    """What composition a piece belongs to."""
+    return str(row["cluster"] or row["id"])
+
+
+def fitted(pack: Pack, fit_on: Pack | None) -> Callable[[int], dict[str, Callable[[Stream], np.ndarray]]]:
+    """The baselines to score piece number i of the pack with: fitted on the training split of `fit_on` (default: of the pack),
+    or where it has none on the pack's songs of the other half. Raises `UserError` where there is but one song.
+    """
+    training = fit_on or pack
+    if rows := training.rows("train"):
+        baselines = fit(training[i] for i in watched(rows, "fitting the baselines"))
+        return lambda i: baselines
+    songs = {song: n % 2 for n, song in enumerate(sorted({song_of(row) for row in pack.table}))}
+    if fit_on or len(songs) < 2:
+        raise UserError(
+            "no piece of the split 'train' to fit the baselines on; give the corpus that the model was trained on with --fit"
+        )
+    half = [songs[song_of(row)] for row in pack.table]
+    halves = [
+        fit(pack[i] for i in watched([i for i, h in enumerate(half) if h != of], "fitting the baselines"))
+        for of in (0, 1)
+    ]
+    return lambda i: halves[half[i]]
+
+
 def evaluate(
-    pack: Pack, splits: Sequence[str], model: Path, lstm: Path, training: Pack
+    pack: Pack, splits: Sequence[str], model: Path, lstm: Path, fit_on: Pack | None
 ) -> tuple[dict[str, Any], list[str]]:
     """({split: {"all" or source: {model: summary}}}, lines that say by how much each baseline is behind).
 
     Raises `UserError` where a model file cannot be played.
     """
     _open((model, lstm))  # here only to say what is wrong with them
-    baselines = fit(training[i] for i in watched(training.rows("train"), "fitting the baselines"))
+    baselines = fitted(pack, fit_on)
     report: dict[str, Any] = {}
     lines: list[str] = []
     fresh = multiprocessing.get_context("spawn")  # onnxruntime does not outlive a fork
@@ -159,10 +186,11 @@ def evaluate(
             pairs = np.array([pair for _, pair in zip(watched(rows, f"{split}: playing"), played, strict=True)])
             streams = [stream_of(pack[i]) for i in watched(rows, f"{split}: reading")]
             nats = {"antiphon": pairs[:, 0], "lstm": pairs[:, 1]}
-            for name, score in baselines.items():
-                nats[name] = np.array([score(stream).sum(0) for stream in watched(streams, f"{split}: {name}")])
+            for name in baselines(rows[0]):
+                pairs_of = watched(list(zip(rows, streams, strict=True)), f"{split}: {name}")
+                nats[name] = np.array([baselines(i)[name](stream).sum(0) for i, stream in pairs_of])
             notes = np.array([stream.is_note.sum() for stream in streams])
-            songs = np.array([pack.table[i]["cluster"] or pack.table[i]["id"] for i in rows])
+            songs = np.array([song_of(pack.table[i]) for i in rows])
             sources = np.array([pack.table[i]["source"] for i in rows])
             report[split] = {}
             for group in ("all", *sorted(set(sources))):
@@ -217,17 +245,6 @@ def chosen_splits(pack: Pack, wanted: str | None) -> list[str]:
     return chosen
 
 
-def training_of(pack: Pack, folder: Path, fit_on: Path | None, cache: Path) -> Pack:
-    """The pack whose training split the baselines are fitted on. Raises `UserError` where it has none."""
-    training = load_pack(fit_on, cache) if fit_on else pack
-    if not training.rows("train"):
-        raise UserError(
-            f"{fit_on or folder}: no piece of the split 'train', on which the baselines are fitted; "
-            "give the corpus that the model was trained on with --fit"
-        )
-    return training
-
-
 def run() -> None:
     """Command line; see the module's docstring."""
     p = Parser(
@@ -244,13 +261,14 @@ def run() -> None:
     args = p.parse_args()
     pack = load_pack(args.data, args.cache, tuple(args.tiers))
     splits = chosen_splits(pack, args.split)
-    training = training_of(pack, args.data, args.fit, args.cache)
-    report, lines = evaluate(pack, splits, args.model, args.lstm, training)
+    fit_on = load_pack(args.fit, args.cache) if args.fit else None
+    report, lines = evaluate(pack, splits, args.model, args.lstm, fit_on)
     if args.json:
         save_json(args.json, report)
     Console().print(table_of(report))
-    fitted = len(training.rows("train"))
-    print(f"markov5, copy and unigram are fitted on {fitted} pieces of the training split of {args.fit or args.data}")
+    training = len((fit_on or pack).rows("train"))
+    on = f"{training} pieces of the training split" if training else "the other half of the songs"
+    print(f"markov5, copy and unigram are fitted on {on} of {args.fit or args.data}")
     print(*lines, sep="\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from toycorpus import corpus_files, write_corpus
 from export.__main__ import export, random_decoder
 from export.convert import contract_of
 from models.baselines import CopyThePast, Markov, Stream
-from models.data import Pack, exit_status
+from models.data import Pack, exit_status, load_pack
 from models.decoder import Decoder, Size
-from models.evaluate import RESAMPLES, interval, resampled, run, stream_of, whole
+from models.evaluate import RESAMPLES, fit, fitted, interval, resampled, run, song_of, stream_of, whole
 from realtime.vocabulary import BEAT, HEADS
 
 NAMES = {"antiphon", "lstm", "markov5", "copy", "unigram"}
@@ -96,18 +97,35 @@ def test_a_folder_of_held_out_pieces(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """No training split, a split of another name: the baselines want to know on what they are to be fitted."""
-    files = {f"new_{name}": ("heldout", data) for name, (split, data) in corpus_files().items() if split == "test"}
+    """No training split, a split of another name: the baselines are fitted on the other songs there, or where `--fit` says."""
+    files = {f"new_{name}": ("heldout", data) for name, (split, data) in corpus_files().items() if split != "train"}
     folder = write_corpus(tmp_path / "new", files)
     common = ("--data", folder, "--cache", toy_cache, "--model", models["antiphon"], "--lstm", models["lstm"])
     out = tmp_path / "out.json"
-    assert evaluate(monkeypatch, *common, "--json", out) == 2
-    captured = capsys.readouterr()
-    assert "--fit" in captured.err and captured.err.strip().count("\n") == 0 and not out.exists()
+    assert evaluate(monkeypatch, *common, "--json", out) == 0
+    assert "other half of the songs" in capsys.readouterr().out
+    alone = json.loads(out.read_text())
     assert evaluate(monkeypatch, *common, "--json", out, "--fit", toy_corpus) == 0
-    report = json.loads(out.read_text())
-    assert set(report) == {"heldout"} and set(report["heldout"]["all"]) == NAMES
-    assert report["heldout"]["all"]["markov5"]["nats_per_note"] < report["heldout"]["all"]["unigram"]["nats_per_note"]
+    told = json.loads(out.read_text())
+    for report in (alone, told):
+        assert set(report) == {"heldout"} and set(report["heldout"]["all"]) == NAMES
+    assert alone["heldout"]["all"]["antiphon"] == told["heldout"]["all"]["antiphon"]
+    assert alone["heldout"]["all"]["markov5"] != told["heldout"]["all"]["markov5"]
+    assert told["heldout"]["all"]["markov5"]["nats_per_note"] < told["heldout"]["all"]["unigram"]["nats_per_note"]
+
+
+def test_a_piece_is_not_scored_by_what_was_fitted_on_it(toy_corpus: Path, toy_cache: Path) -> None:
+    """Without a training split each half of the songs is scored by the baselines of the other half."""
+    pack = load_pack(toy_corpus, toy_cache)
+    rows = [i for i in range(len(pack)) if pack.table[i]["split"] != "train"]
+    held_out = replace(pack, table=[pack.table[i] for i in rows])
+    baselines = fitted(held_out, None)
+    by_song = {song_of(row): baselines(i) for i, row in enumerate(held_out.table)}
+    assert len({id(b) for b in by_song.values()}) == 2
+    everything = fit(held_out[i] for i in range(len(held_out)))
+    for i in range(len(held_out)):
+        stream = stream_of(held_out[i])
+        assert baselines(i)["markov5"](stream).sum() > everything["markov5"](stream).sum()
 
 
 @pytest.mark.parametrize(
