@@ -137,15 +137,17 @@ def plot(table: dict[str, dict[str, Any]], base: str, path: Path) -> None:
     differences.axvline(0, color="black", linewidth=0.8)
     differences.set_yticks(range(len(shown)), [f"{table[name]['group']}: {name}" for name in shown])
     differences.set_xscale("symlog", linthresh=0.1)
+    differences.xaxis.set_major_formatter("{x:g}")
     differences.invert_yaxis()
     differences.set_xlabel(f"nats per note more than the base, {base} (right is worse)")
     differences.grid(axis="x", alpha=0.3)
-    differences.legend()
+    differences.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     for name, row in table.items():
         if row["group"] != "trick":
             curves.plot(*zip(*row["curve"], strict=True), label=name, linewidth=2 if name == base else 1)
     curves.set_xlabel("steps")
     curves.set_ylabel("nats per note, training windows")
-    curves.set_yscale("log")
+    lowest = min(nats for row in table.values() for _, nats in row["curve"])
+    curves.set_ylim(0.95 * lowest, 2 * lowest)  # the first steps say little
     curves.legend()
     figure.savefig(path, dpi=110)
