@@ -39,6 +39,9 @@ class Augment:
     """Windows that are up to 15 % faster or slower."""
     corrupt: float = 0.07
     """The model's own past pitches that are altered as input (the targets stay): it must recover from slips."""
+    stray: float = 0.4
+    """The same where the model goes along with the player: up to this share, another in each window. An accompanist who may
+    lean on its own past alone does not listen."""
     drop: float = 0.03
     """The player's notes that are missing."""
     wrong: float = 0.02
@@ -57,9 +60,9 @@ class Augment:
     """How late the player's events reach the model; one is drawn a window. Negative: so early (for a teacher)."""
 
 
-NONE = Augment(False, *[0.0] * 11, lags_ticks=())
+NONE = Augment(False, *[0.0] * 12, lags_ticks=())
 """The music as it is, for scoring."""
-LIVE = Augment(False, 0.0, 0.0, 0.0, 0.0, unsteady=1.0, roll=0.5, touch=1.0, one_part=1.0)
+LIVE = Augment(False, 0.0, 0.0, 0.0, 0.0, 0.0, unsteady=1.0, roll=0.5, touch=1.0, one_part=1.0)
 """The music as it is, with a live player, for scoring."""
 
 

@@ -12,13 +12,17 @@ as in CONTINUE.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from models.data import NOTE, Pack, Piece
+from models.data import Pack, Piece
 from models.perturb import OWN_SLIP_SEMITONES, Augment, perturb, tempo_shift
+from realtime import music
 from realtime import vocabulary as voc
+from realtime.errors import UserError
 from realtime.vocabulary import BEAT, BEAT_EVENT, DRUMS, DURATION_TICKS, MELODY, MODEL_PART, OPEN, Role
 
 ROLE_SHARES = {
@@ -45,7 +49,6 @@ LEAD_BEATS = 16
 """How many beats after a gap are told beforehand in INFILL."""
 NEVER = 2**30
 """A tick at which nobody's turn begins."""
-_WIDE = np.dtype([(name, "i8") for name in NOTE.names or ()])  # room to shift and to jitter
 
 
 def deal(
@@ -89,6 +92,36 @@ def deal(
     return everyone, none, Role.COMPOSE
 
 
+class Stretch(NamedTuple):
+    """A stretch of a piece, dealt and changed, as `stream` takes it. Ticks count from its start. `bars`: its bar lines."""
+
+    notes: np.ndarray
+    player: np.ndarray
+    beats: np.ndarray
+    bars: np.ndarray
+    edges: np.ndarray
+    role: Role
+    lag: int
+
+
+def stretch(
+    rng: np.random.Generator, piece: Piece, notes: np.ndarray, start: int, role: Role, augment: Augment
+) -> Stretch:
+    """`notes` (`music.NOTE`) of a piece, which begin at tick `start` or later, in `role`, or in another that `deal` finds."""
+    last = int(notes["onset"][-1])
+    bars = piece.bar_starts
+    bars = bars[(bars >= start) & (bars <= last)]
+    player, edges, role = deal(rng, role, notes, bars)
+    lag = int(rng.choice(augment.lags_ticks)) if augment.lags_ticks and role != Role.HARMONISE else 0
+    notes["onset"] -= start
+    bars, edges = bars - start, edges - start
+    notes, player = perturb(rng, notes, player, bars, augment)
+    beats = piece.beats[(piece.beats["start"] >= start) & (piece.beats["start"] <= last)].copy()
+    beats["start"] -= start
+    beats["tempo"] = np.clip(beats["tempo"].astype(np.int64) + tempo_shift(rng, augment), 0, voc.FIELDS["tempo"] - 1)
+    return Stretch(notes, player, beats, bars, edges, role, lag)
+
+
 def window(
     piece: Piece,
     length: int,
@@ -113,25 +146,18 @@ def window(
         bar = 0 if rng.random() < 0.1 else int(rng.integers(0, max(reach, 1)))
     start = int(starts[bar])
     first = np.searchsorted(piece.notes["onset"], start)
-    notes = piece.notes[first : first + length].astype(_WIDE)
+    notes = piece.notes[first : first + length].astype(music.NOTE)
     if not len(notes):
-        notes = piece.notes[-1:].astype(_WIDE)
+        notes = piece.notes[-1:].astype(music.NOTE)
         start = int(piece.beats["start"][-1])
     if role is None:
         role = Role(rng.choice(list(ROLE_SHARES), p=list(ROLE_SHARES.values())))
-    last = int(notes["onset"][-1])
-    bars = piece.bar_starts
-    bars = bars[(bars >= start) & (bars <= last)]
-    player, edges, role = deal(rng, role, notes, bars)
-    lag = int(rng.choice(augment.lags_ticks)) if augment.lags_ticks and role != Role.HARMONISE else 0
-    notes["onset"] -= start  # from here on ticks count from the window's start
-    edges = edges - start
-    notes, player = perturb(rng, notes, player, bars - start, augment)
-    beats = piece.beats[(piece.beats["start"] >= start) & (piece.beats["start"] <= last)].copy()
-    beats["start"] -= start
-    beats["tempo"] = np.clip(beats["tempo"].astype(np.int64) + tempo_shift(rng, augment), 0, voc.FIELDS["tempo"] - 1)
+    notes, player, beats, _, edges, role, lag = stretch(rng, piece, notes, start, role, augment)
+    corrupt = augment.corrupt
+    if role in (Role.ACCOMPANY, Role.HARMONISE) and augment.stray:
+        corrupt = float(rng.uniform(0, augment.stray))
     if role != Role.INFILL:
-        return fit(stream(notes, player, beats, edges, role, lag, rng, augment.corrupt), length, role)
+        return fit(stream(notes, player, beats, edges, role, lag, rng, corrupt), length, role)
     gap, after = edges
     ours, later = beats["start"] < after, notes["onset"] >= after
     ahead = stream(
@@ -144,7 +170,7 @@ def window(
         rng,
         0.0,
     )
-    told = stream(notes[~later], player[~later], beats[ours], edges[:1], Role.CONTINUE, lag, rng, augment.corrupt)
+    told = stream(notes[~later], player[~later], beats[ours], edges[:1], Role.CONTINUE, lag, rng, corrupt)
     ahead = {name: values[: length // 3] for name, values in ahead.items()}
     room = length - len(ahead["kind"])
     beat = np.flatnonzero(told["events"][:, 0] == BEAT)
@@ -261,7 +287,7 @@ def _held(
 class Windows(Dataset[dict[str, np.ndarray]]):
     """Window number `i` of an endless, seeded stream: the same (seed, i) gives the same window, in any process.
 
-    Pieces are drawn by their number of bars and their source's weight.
+    Pieces are drawn by their number of bars and their source's weight. Raises `UserError` where the split has none.
     """
 
     def __init__(
@@ -276,6 +302,8 @@ class Windows(Dataset[dict[str, np.ndarray]]):
             role,
         )
         self.rows = pack.rows(split)
+        if not self.rows:
+            raise UserError(f"no piece of the split {split!r} could be used; see models/README.md")
         weight = np.array([pack.table[i]["bars"] * SOURCE_WEIGHTS.get(pack.table[i]["source"], 1.0) for i in self.rows])
         self.cumulative = np.cumsum(weight / weight.sum())
 
@@ -284,8 +312,12 @@ class Windows(Dataset[dict[str, np.ndarray]]):
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((self.seed, i))
+        return window(self.piece(rng), self.length, rng, self.augment, self.role)
+
+    def piece(self, rng: np.random.Generator) -> Piece:
+        """Draw one."""
         row = min(int(np.searchsorted(self.cumulative, rng.random(), side="right")), len(self.rows) - 1)
-        return window(self.pack[self.rows[row]], self.length, rng, self.augment, self.role)
+        return self.pack[self.rows[row]]
 
 
 def collate(windows: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:

@@ -128,6 +128,21 @@ def test_tempo_moves_by_no_more_than_a_class() -> None:
     assert abs(np.mean(steps)) < 0.15
 
 
+def test_an_accompanist_cannot_lean_on_its_own_past() -> None:
+    """Its past is wrong to another degree in each window, what it should have played is not; who answers is spared."""
+    piece = piece_of([(i * 12, 12, 60 + i % 8, i % 2) for i in range(80)])
+    shares = []
+    for seed in range(30):
+        out = window(piece, LENGTH, np.random.default_rng(seed), replace(NONE, stray=0.5), Role.ACCOMPANY, bar=0)
+        own = out["note"][:-1] == 1
+        wrong = out["events"][1:][own, 2] != out["targets"][:-1][own, 2]
+        shares.append(wrong.mean())
+        assert set(out["targets"][:-1][own, 2].tolist()) <= set(range(60, 68))
+    assert min(shares) < 0.1 < 0.35 < max(shares) < 0.65
+    out = window(piece, LENGTH, np.random.default_rng(0), replace(NONE, stray=0.5), Role.TRADE, bar=0)
+    assert np.array_equal(out["events"][1:, 2][out["note"][:-1] == 1], out["targets"][:-1, 2][out["note"][:-1] == 1])
+
+
 # --- windows made of two streams ---
 
 
