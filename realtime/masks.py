@@ -15,15 +15,15 @@ from realtime.contract import MASKED
 from realtime.messages import Turn
 from realtime.music import Key
 from realtime.portrait import Portrait
-from realtime.vocabulary import BEAT, DURATION_TICKS, HEADS, MELODY, OPEN, TICKS, Beat, Role
+from realtime.vocabulary import ACCOMPANIMENT, BEAT, DRUMS, DURATION_TICKS, HEADS, MELODY, OPEN, TICKS, Beat, Role
 
 MOST_NOTES = 4
 """How many notes sound together where nobody says, and there is no playing to go by."""
 MAJOR_THIRD = 4
 ALONG = (Role.ACCOMPANY, Role.HARMONISE)
 """The roles in which Antiphon plays while the player does."""
-SILENT_BEAT_NATS = -2.0
-"""An accompanist who is silent does not like to let another beat pass."""
+FULL, THIN_NATS = 3, -0.7
+"""For letting a beat pass, by each note that an accompaniment sounds less than these: a chord makes a harmony, a note may not."""
 OVER_THE_BAR_NATS = -2.0
 """An accompanist's note that would sound on over the bar line: who knows whether the player will."""
 ROOM_NATS = 2.0
@@ -68,6 +68,9 @@ class Masks:
         self._always = {role: constraints.bias(role) for role in Role}
         self._alone = set(constraints.parts) <= {MELODY}
         """Whether Antiphon's answers are one part: the tune."""
+        self._tune = not constraints.parts or MELODY in constraints.parts
+        self._pitched = DRUMS not in constraints.parts
+        self._full = FULL if not constraints.parts or ACCOMPANIMENT in constraints.parts else 1
         self._key: Key | None = None
         if constraints.tonic is not None:
             self._key = Key(constraints.tonic, "major" if MAJOR_THIRD in constraints.scale else "minor")
@@ -91,11 +94,11 @@ class Masks:
         time[:BEAT][~allowed] = MASKED
         if now.made == 0 and role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
             time[BEAT] = MASKED  # an answer comes in with its turn; later it may rest as it likes
-        if role == Role.ACCOMPANY and now.tick == beat.start and not (now.release > now.tick).any():
-            time[BEAT] += SILENT_BEAT_NATS
+        if role == Role.ACCOMPANY and now.tick == beat.start:
+            time[BEAT] += THIN_NATS * max(self._full - int((now.release > now.tick).sum()), 0)
         if role in ALONG:
             pitch[now.keys_down] = MASKED
-        if constraints.follow and (not constraints.parts or MELODY in constraints.parts):
+        if constraints.follow and (self._pitched if role in ALONG else self._tune):
             pitch += self.portrait.leanings(role, now.keys_down, constraints.tonic is None)
             bias[SLICES["velocity"]] += self.portrait.loudness(role in ALONG)
         if constraints.follow and role == Role.ACCOMPANY:

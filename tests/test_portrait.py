@@ -8,12 +8,14 @@ import pytest
 from realtime.constraints import SCALES, SLICES, Constraints
 from realtime.contract import MASKED
 from realtime.masks import (
+    FULL,
     LAST_BEAT_NATS,
     LASTING_NATS,
     MOST_SURPLUS_NATS,
     OVER_THE_BAR_NATS,
     REPEATED_NATS,
     ROOM_NATS,
+    THIN_NATS,
     TONIC_NATS,
     TRIAD_NATS,
     Masks,
@@ -22,7 +24,7 @@ from realtime.masks import (
 from realtime.messages import PlayerNote, Turn
 from realtime.music import Key
 from realtime.portrait import DISSONANT_NATS, DOUBLED_NATS, HEARD_NATS, OUT_OF_KEY_NATS, UNDER, Portrait
-from realtime.vocabulary import BEAT, DURATION_TICKS, TICKS, Beat, Role
+from realtime.vocabulary import ACCOMPANIMENT, BASS, BEAT, DRUMS, DURATION_TICKS, TICKS, Beat, Role
 
 TUNE = [60, 64, 62, 65, 64, 67, 65, 62, 59, 60, 62, 64, 65, 67, 69, 67, 65, 64, 62, 60]
 NO_KEYS = np.zeros(128, bool)
@@ -120,10 +122,18 @@ def masks(player: list[int] = TUNE, **rules: object) -> Masks:
 
 
 def bias_of(
-    made: Masks, role: Role, tick: int, notes: int = 4, keys: np.ndarray = NO_KEYS, line: tuple[int, int] = (60, 1)
+    made: Masks,
+    role: Role,
+    tick: int,
+    notes: int = 4,
+    keys: np.ndarray = NO_KEYS,
+    line: tuple[int, int] = (60, 1),
+    sounding: int = 0,
 ) -> dict[str, np.ndarray]:
     beat = Beat(tick - tick % 24, TICKS, tick // 24 % 4, 4 * TICKS)
-    now = Moment(tick, beat, tick, notes, line, np.full(128, -(1 << 40)), keys)
+    release = np.full(128, -(1 << 40))
+    release[:sounding] = tick + TICKS
+    now = Moment(tick, beat, tick, notes, line, release, keys)
     bias = made.bias(role, TURN, now)
     return {name: bias[where] for name, where in SLICES.items()}
 
@@ -181,6 +191,24 @@ def test_a_pitch_that_has_come_often_in_a_row_gives_way() -> None:
     assert [p[64] for p in pitch[1:]] == pytest.approx([REPEATED_NATS * times for times in range(1, 5)])
     assert all((np.delete(p, 64) == np.delete(pitch[0], 64)).all() for p in pitch)
     assert bias_of(made, Role.ACCOMPANY, TURN.start + 30, line=(64, 9))["pitch"][64] >= 0, "chords may"
+
+
+@pytest.mark.parametrize("part", [ACCOMPANIMENT, BASS])
+def test_whatever_part_goes_along_fits_the_keys_that_are_held(part: int) -> None:
+    pitch = bias_of(masks(parts=(part,)), Role.ACCOMPANY, TURN.start + 30, keys=down(72))["pitch"]
+    assert pitch[48] - pitch[47] >= -DISSONANT_NATS
+    drums = bias_of(masks(parts=(part, DRUMS)), Role.ACCOMPANY, TURN.start + 30, keys=down(72))["pitch"]
+    assert drums[48] == drums[47] == 0
+
+
+@pytest.mark.parametrize(("part", "full"), [(ACCOMPANIMENT, FULL), (BASS, 1)])
+def test_an_accompaniment_rather_has_a_full_chord_before_the_beat_passes(part: int, full: int) -> None:
+    made = masks(parts=(part,))
+    passing = [
+        float(bias_of(made, Role.ACCOMPANY, TURN.start, sounding=sounding)["time"][BEAT]) for sounding in range(5)
+    ]
+    assert passing == pytest.approx([THIN_NATS * max(full - sounding, 0) for sounding in range(5)])
+    assert bias_of(made, Role.ACCOMPANY, TURN.start + 5)["time"][BEAT] == 0, "between beats"
 
 
 def test_an_accompanists_notes_rather_end_with_the_bar() -> None:
