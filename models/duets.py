@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 from models.data import Pack
 from models.decoder import Decoder, State
-from models.perturb import Augment, perturb, tempo_shift
-from models.windows import EXACT, NEVER, Windows, deal, fit, stream
+from models.perturb import Augment
+from models.windows import EXACT, NEVER, Windows, fit, stream, stretch
 from realtime import music
 from realtime.constraints import Constraints
 from realtime.errors import UserError
@@ -21,7 +21,6 @@ from realtime.vocabulary import (
     BEAT,
     DRUMS,
     DURATION_TICKS,
-    FIELDS,
     HEADS,
     MODEL_PART,
     OPEN,
@@ -125,8 +124,7 @@ class Duets(Dataset[dict[str, np.ndarray]]):
         windows = self.windows
         rng = np.random.default_rng((windows.seed, i))
         for _ in range(TRIES):
-            row = min(int(np.searchsorted(windows.cumulative, rng.random(), side="right")), len(windows.rows) - 1)
-            piece = windows.pack[windows.rows[row]]
+            piece = windows.piece(rng)
             wanted = Role(rng.choice(ROLES, p=SHARES))
             reach = piece.notes["onset"][max(len(piece.notes) - windows.length // 2, 0)]
             start = int(rng.choice(piece.bar_starts[piece.bar_starts <= max(reach, piece.bar_starts[0])]))
@@ -136,16 +134,7 @@ class Duets(Dataset[dict[str, np.ndarray]]):
                 break
         else:
             raise UserError("no piece with two parts was found to play along with; give another --corpus")
-        last = int(notes["onset"][-1])
-        bars = piece.bar_starts[(piece.bar_starts >= start) & (piece.bar_starts <= last)] - start
-        player, _, role = deal(rng, wanted, notes, bars)
-        augment = windows.augment
-        lag = int(rng.choice(augment.lags_ticks)) if augment.lags_ticks and role == Role.ACCOMPANY else 0
-        notes["onset"] -= start
-        notes, player = perturb(rng, notes, player, bars, augment)
-        beats = piece.beats[(piece.beats["start"] >= start) & (piece.beats["start"] <= last)].copy()
-        beats["start"] -= start
-        beats["tempo"] = np.clip(beats["tempo"].astype(np.int64) + tempo_shift(rng, augment), 0, FIELDS["tempo"] - 1)
+        notes, player, beats, bars, _, role, lag = stretch(rng, piece, notes, start, wanted, windows.augment)
         prefix = int(bars[min(int(rng.integers(PREFIX_BARS + 1)), len(bars) - 1)])
         return Duet(notes, player, beats, role, lag, prefix)
 

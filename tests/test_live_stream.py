@@ -16,12 +16,13 @@ pytest.importorskip("torch", reason="the training side needs torch (pip install 
 from performing import NoiseStepper, Script, assert_nothing_hangs, composer_of, settings_of, tick_ns
 
 from models.data import BEAT, NOTE
-from models.windows import _WIDE, stream
+from models.windows import stream
 from realtime import midi
 from realtime.constraints import Constraints
 from realtime.contract import MASKED
 from realtime.engine import Engine
 from realtime.modes import Accompany, Continue, Harmonise, Trade
+from realtime.music import NOTE as WIDE_NOTE
 from realtime.simulate import perform
 from realtime.tempo import TempoMap
 from realtime.vocabulary import (
@@ -96,7 +97,7 @@ def trained(music: Music, edges: list[int], role: Role, part: int, grid: BeatGri
         beats.append((beat.start, beat.length, beat.in_bar, beat.bar_ticks, tempo_bin(120)))
         tick = beat.start + beat.length
     return stream(
-        notes.astype(_WIDE),
+        notes.astype(WIDE_NOTE),
         player,
         np.array(beats, BEAT),
         np.array(edges, np.int64),
