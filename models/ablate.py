@@ -252,6 +252,7 @@ def ablate(args: argparse.Namespace) -> None:
     setting = {
         **{name: getattr(args, name) for name in ("size", "steps", "batch", "length", "lr", "valid_windows")},
         "data_hash": pack.hash,
+        "tricks": json.loads(json.dumps(asdict(TRICKS))),  # as it comes back from a file
     }
     console = Console()
     console.print(f"size {args.size}: {target} parameters; {args.steps * args.batch * args.length} events a variant")
