@@ -145,7 +145,7 @@ def _is_of_use(path: str) -> bool:
 def _manifest(root: Path, tiers: Sequence[str]) -> Corpus:
     try:
         with (root / "manifest.csv").open(newline="", encoding="utf8") as f:
-            table = csv.DictReader(f)
+            table = csv.DictReader(f, restval="")  # a row may be cut off
             missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
             if missing:
                 raise UserError(f"{root}/manifest.csv: it lacks the columns {', '.join(missing)}; see models/README.md")
