@@ -20,6 +20,7 @@ from torch import Tensor
 from models.decoder import SIZES, Decoder
 from realtime import vocabulary
 from realtime.errors import UserError
+from realtime.io.midifile import write_bytes
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -30,10 +31,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 
 
 def save_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
-    os.replace(part, path)
+    """Write a JSON file whole or not at all. Raises `UserError`."""
+    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
 def save_decoder(run: Path, weights: dict[str, Tensor], info: dict[str, Any]) -> None:
@@ -58,13 +57,16 @@ def load_info(run: Path) -> dict[str, Any]:
     return dict(info)
 
 
-def load_weights(run: Path, size: str) -> dict[str, Tensor]:
-    """The weights of a run of this size, in float32. Raises `UserError`."""
-    if (was := load_info(run)["size"]) != size:
-        raise UserError(f"{run}: a run of size {was}; it cannot be taken for one of size {size}")
+def load_weights(run: Path, decoder: Decoder) -> None:
+    """Give a decoder the weights of a run, in float32. Raises `UserError` where they are not of its size."""
+    size = load_info(run)["size"]
+    if SIZES[size] != decoder.size:
+        raise UserError(
+            f"{run}: a run of size {size}, which is not the one asked for; give --size {size}, or another run"
+        )
     try:
-        return {name: tensor.float() for name, tensor in load_file(run / "model.safetensors").items()}
-    except (OSError, SafetensorError) as error:
+        decoder.load_state_dict(load_file(run / "model.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(f"{run}/model.safetensors: cannot be read ({str(error).splitlines()[0]})") from None
 
 
@@ -72,10 +74,7 @@ def load_decoder(run: Path) -> tuple[Decoder, dict[str, Any]]:
     """The decoder of a run, in evaluation mode, and its `run.json`. Raises `UserError`."""
     info = load_info(run)
     decoder = Decoder(SIZES[info["size"]])
-    try:
-        decoder.load_state_dict(load_weights(run, info["size"]))
-    except RuntimeError as error:
-        raise UserError(f"{run}/model.safetensors: does not fit ({str(error).splitlines()[0]})") from None
+    load_weights(run, decoder)
     return decoder.eval(), info
 
 

@@ -172,7 +172,7 @@ def learned(decoder: Decoder, windows: list[dict[str, Any]]) -> Tensor:
 def train_teacher(pack: Pack, args: argparse.Namespace, info: dict[str, Any]) -> Decoder:
     """The teacher, in evaluation mode. Its report: nats per note told what the player will play, and as the student hears it."""
     decoder = Decoder(SIZES[info["size"]], args.dropout)
-    decoder.load_state_dict(load_weights(args.init, info["size"]))
+    load_weights(args.init, decoder)
     told = Duets(pack, "train", args.events, args.seed, Augment(), lead=args.lead_ticks, corrupt=TEACHER_CORRUPT)
     sets: dict[str, Any] = {
         name: Duets(pack, "valid", args.events, 1, NONE, 2 * args.valid_windows, lead)
@@ -219,7 +219,7 @@ def distil(args: argparse.Namespace) -> None:
     }
     teacher = train_teacher(pack, args, info)
     decoder = Decoder(SIZES[init["size"]], args.dropout)
-    decoder.load_state_dict(load_weights(args.init, init["size"]))
+    load_weights(args.init, decoder)
     ordinary = Windows(pack, "train", args.length, args.seed, Augment(), args.steps * args.batch)
     partners = Duets(pack, "train", args.events, args.seed + 1, Augment())
     heard = Duets(pack, "valid", args.events, 1, Augment(transpose=False))
@@ -287,7 +287,7 @@ def main() -> None:
     p = Parser(
         prog="python -m models.distil", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--corpus", type=Path, required=True, help="folder with manifest.csv and its zips")
+    p.add_argument("--corpus", type=Path, required=True, help="folder of MIDI files; see models/README.md")
     p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
     p.add_argument("--init", type=Path, required=True, help="the run whose weights both start from")
     p.add_argument("--out", type=Path, required=True, help="folder of the student's run")

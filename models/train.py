@@ -112,9 +112,6 @@ def train(args: argparse.Namespace) -> None:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     torch.manual_seed(args.seed + rank)
     pack = load_pack(args.corpus, args.cache)
-    for split in ("train", "valid"):
-        if not pack.rows(split):
-            raise UserError(f"{args.corpus}: no piece of the split {split!r} could be used; see models/README.md")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -122,7 +119,7 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     decoder = Decoder(SIZES[args.size], args.dropout).to(device)
     if args.init:
-        decoder.load_state_dict(load_weights(args.init, args.size))
+        load_weights(args.init, decoder)
     average = {name: p.detach().clone() for name, p in decoder.state_dict().items()}
     optimisers = make_optimisers(decoder, args.lr, args.optimiser)
     for optimiser in optimisers:
@@ -236,7 +233,7 @@ def main() -> None:
     """Command line; see the module's docstring."""
     warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # autocast's norms: known and harmless
     p = Parser(prog="python -m models.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--corpus", type=Path, required=True, help="folder with manifest.csv and its zips")
+    p.add_argument("--corpus", type=Path, required=True, help="folder of MIDI files; see models/README.md")
     p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
     p.add_argument("--out", type=Path, required=True, help="folder of this run")
     p.add_argument(

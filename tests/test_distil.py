@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from toycorpus import corpus_files, write_corpus
 
 from models.checkpoint import load_decoder, save_decoder
 from models.data import Pack, exit_status
@@ -339,6 +340,16 @@ def test_a_student_comes_nearer_to_its_teacher(distiller: Distiller, tmp_path: P
     before, after = (entry["valid"]["divergence"]["sum"] for entry in log if "valid" in entry)
     assert after < 0.6 * before
     assert [entry["step"] for entry in log if "train" in entry] == list(range(1, 31))
+
+
+def test_a_corpus_without_a_validation_split_ends_in_one_line(
+    distiller: Distiller, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {name: (split, data) for name, (split, data) in corpus_files().items() if split == "train"}
+    folder = write_corpus(tmp_path / "corpus", files)
+    options = ("--corpus", str(folder), "--cache", str(tmp_path / "cache"))
+    assert distiller(tmp_path / "run", *options) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("no piece of the split 'valid'")
 
 
 @pytest.mark.parametrize(

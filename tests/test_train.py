@@ -17,8 +17,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.checkpoint import load_decoder
+from models.checkpoint import load_decoder, load_weights, save_json
 from models.data import Pack, exit_status
+from models.decoder import SIZES, Decoder
 from models.losses import head_losses
 from models.perturb import NONE
 from models.train import lr_scale, make_optimisers, optimiser_tensors, restore_optimisers
@@ -304,4 +305,20 @@ def test_damaged_weights_end_in_one_line(trainer: Trainer, tmp_path: Path) -> No
     weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(UserError, match="cannot be read") as caught:
         load_decoder(out)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_starts_from_anothers_weights_of_its_size(trainer: Trainer, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    trainer(first, "--steps", "2", "--save-every", "2")
+    trainer(second, "--steps", "1", "--save-every", "1", "--lr", "0", "--seed", "5", "--init", str(first))
+    ours, theirs = (load_file(run / "model.safetensors") for run in (second, first))
+    assert all(torch.equal(ours[name], weights) for name, weights in theirs.items())
+    with pytest.raises(UserError, match="a run of size tiny"):
+        load_weights(first, Decoder(SIZES["S"]))
+
+
+def test_a_report_that_cannot_be_written_ends_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written") as caught:
+        save_json(tmp_path / "nowhere" / "report.json", {})
     assert "\n" not in str(caught.value)
