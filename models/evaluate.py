@@ -5,7 +5,7 @@
 Every piece is predicted whole and in order, all of its notes as the model's own: the time of each next event and, of a note,
 part, pitch, duration and velocity. Nats per note are the sum over all factors (the BEATs' times too), divided by the notes.
 The interval is the 95 % bootstrap by song: the pieces of one composition (`cluster` in the manifest) are drawn together.
-`--data` takes any folder with a manifest and zips, and scores all its splits but "train". The LSTM has as many parameters as
+`--data` takes any corpus (see `models.corpora`), and all its splits but "train" are scored. The LSTM has as many parameters as
 the model and saw the same windows in the same order; the other baselines are fitted on the training split. Where a folder has
 none and `--fit` names no other corpus, they are fitted on the folder itself, in two halves by song, each to score the other.
 """
@@ -250,10 +250,12 @@ def run() -> None:
     p = Parser(
         prog="python -m models.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--data", type=Path, required=True, help="folder with manifest.csv and its zips")
+    p.add_argument("--data", type=Path, required=True, help="folder of MIDI files; see models/README.md")
     p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
-    p.add_argument("--split", help="one of the manifest's; all but train where it is not given")
-    p.add_argument("--tiers", nargs="+", default=["main"], metavar="TIER", help="which tiers of --data (default: main)")
+    p.add_argument("--split", help="one of the corpus's; all but train where it is not given")
+    p.add_argument(
+        "--tiers", nargs="+", default=["main"], metavar="TIER", help="which tiers of a manifest (default: main)"
+    )
     p.add_argument("--fit", type=Path, metavar="DIR", help="corpus to fit the baselines on (default: --data)")
     p.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="an exported model")
     p.add_argument("--lstm", type=Path, default=SHIPPED_LSTM, help="the exported LSTM")
@@ -263,13 +265,13 @@ def run() -> None:
     splits = chosen_splits(pack, args.split)
     fit_on = load_pack(args.fit, args.cache) if args.fit else None
     report, lines = evaluate(pack, splits, args.model, args.lstm, fit_on)
-    if args.json:
-        save_json(args.json, report)
     Console().print(table_of(report))
     training = len((fit_on or pack).rows("train"))
     on = f"{training} pieces of the training split" if training else "the other half of the songs"
     print(f"markov5, copy and unigram are fitted on {on} of {args.fit or args.data}")
     print(*lines, sep="\n")
+    if args.json:
+        save_json(args.json, report)
 
 
 if __name__ == "__main__":

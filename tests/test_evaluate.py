@@ -134,6 +134,7 @@ def test_a_piece_is_not_scored_by_what_was_fitted_on_it(toy_corpus: Path, toy_ca
         (("--split", "nonsense"), "test, train, valid"),
         (("--lstm", "gone.onnx"), "gone.onnx: no model there"),
         (("--tiers", "other"), "other"),
+        (("--fit", "nowhere"), "nowhere: no corpus here"),
     ],
 )
 def test_error_is_one_line(
