@@ -64,16 +64,16 @@ def to_blocks(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = weight.shape
     if rows % BLOCK:
         raise ValueError(f"a matrix has {rows} rows; a multiple of {BLOCK} is needed")
-    integers, scales = _round(weight.reshape(-1, BLOCK, columns), 1)
+    integers, scales = _round(weight.reshape(-1, BLOCK, columns))
     return integers.reshape(rows, columns), scales[:, 0]
 
 
 def to_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(rows, d) -> int8 (rows, d) and float16 scales (rows, 1)."""
-    return _round(table, 1)
+    return _round(table)
 
 
-def _round(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Integers and scales along an axis; the integers are those of the scale as it is stored."""
-    scales = np.maximum((np.abs(values).max(axis, keepdims=True) / 127).astype(np.float16), LEAST_SCALE)
+def _round(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Integers and scales along the second axis; the integers are those of the scale as it is stored."""
+    scales = np.maximum((np.abs(values).max(1, keepdims=True) / 127).astype(np.float16), LEAST_SCALE)
     return np.clip(np.rint(values / scales.astype(np.float32)), -127, 127).astype(np.int8), scales
