@@ -57,7 +57,7 @@ class Augment:
     one_part: float = 0.4
     """Windows in which all of the player's notes come as one part, as from one keyboard."""
     lags_ticks: tuple[int, ...] = (0, 1, 2, 3, 6)
-    """How late the player's events reach the model; one is drawn a window. Negative: so early (for a teacher)."""
+    """How late the player's events reach the model; one is drawn a window."""
 
 
 NONE = Augment(False, *[0.0] * 12, lags_ticks=())
