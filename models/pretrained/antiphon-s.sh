@@ -1,0 +1,18 @@
+#!/bin/sh
+# How antiphon-s and the LSTM beside it were trained and exported: sh models/pretrained/antiphon-s.sh CORPUS OUT
+# About three hours on two CPU cores. Started again after a kill, it goes on from the last checkpoints.
+set -eu
+corpus=$1 out=$2
+export OMP_WAIT_POLICY=passive
+train() { # NAME SIZE STEPS LR SEED [--init RUN]
+    name=$1 size=$2 steps=$3 lr=$4 seed=$5
+    shift 5
+    python -m models.train --corpus "$corpus" --cache "$out/cache" --out "$out/$name" --size "$size" --steps "$steps" --lr "$lr" \
+        --seed "$seed" --optimiser muon --dropout 0.1 "$@"
+}
+train s1 S 3400 2e-3 1
+train s2 S 800 1.2e-3 2 --init "$out/s1"
+train s3 S 440 8e-4 3 --init "$out/s2"
+train lstm LSTM 1700 2e-3 1
+python -m export "$out/s3" -o "$out/antiphon-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
+python -m export "$out/lstm" -o "$out/lstm-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
