@@ -114,6 +114,8 @@ def parse(job: tuple[Row, bytes]) -> tuple[np.ndarray, np.ndarray] | str:
         score = Score.from_midi(data)
     except Exception as error:  # symusic raises what its C++ raises; the file is named and counted by the caller
         return f"cannot be parsed ({error})"
+    if not score.ticks_per_quarter:
+        return "its header says 0 ticks per quarter"
     scale = TICKS / score.ticks_per_quarter
     infos = [
         TrackInfo(t.name, t.program, t.is_drum, float(np.mean(t.notes.numpy()["pitch"])) if len(t.notes) else 0.0)

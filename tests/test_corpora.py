@@ -274,9 +274,10 @@ def test_from_a_folder_to_a_pack(tmp_path: Path) -> None:
     files: Files = {f"{i:02d}.mid": song(100 + i) for i in range(20)}
     files |= {f"z{i:02d}.mid": song(100 + i, up=2) for i in range(10)}
     files |= {"broken.mid": song(1)[:60], "short.mid": midi_bytes({"MELODY": tune(1, 4)["MELODY"][:3]})}
+    files["timeless.mid"] = song(1)[:12] + b"\0\0" + song(1)[14:]  # 0 ticks per quarter
     root = as_tar(as_folder(tmp_path / "mine", files), {"more/00.mid": song(100), "more/new.mid": song(150)})
     pack = load_pack(root, tmp_path / "cache")
-    assert set(pack.skipped) == {"broken", "short"}
+    assert set(pack.skipped) == {"broken", "short", "timeless"}
     assert pack.duplicates == {f"z{i:02d}": f"{i:02d}" for i in range(10)} | {"more_00": "00"}
     assert {r["id"] for r in pack.table} == {f"{i:02d}" for i in range(20)} | {"more_new"}
     assert len(pack.notes) == pack.table[-1]["notes"][1] and {r["source"] for r in pack.table} == {"mine"}
