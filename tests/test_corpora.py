@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import random
-import shutil
 import sys
 import tarfile
 import zipfile
@@ -337,13 +336,6 @@ def test_a_damaged_table_ends_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"match_scores\.json.* cannot be read") as caught:
             find(as_folder(tmp_path, {**LAKH, "match_scores.json": broken}))
         assert "\n" not in str(caught.value)
-
-
-def test_a_row_of_a_manifest_that_is_cut_off_is_skipped(toy_corpus: Path, tmp_path: Path) -> None:
-    root = shutil.copytree(toy_corpus, tmp_path / "cut")
-    with (root / "manifest.csv").open("a") as f:
-        f.write("last,toy,main\n")
-    assert "cannot be read" in load_pack(root, tmp_path / "cache").skipped["last"]
 
 
 # --- looking at it ---

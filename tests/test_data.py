@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -308,3 +309,10 @@ def test_real_pieces_parse_to_what_the_manifest_says() -> None:
             assert last[0] <= float(row["beats"]) * TICKS, row["id"]
             if row["melody_track"] and int(row["drum_notes"]) == 0:
                 assert MELODY in notes["part"], row["id"]
+
+
+def test_a_row_of_a_manifest_that_is_cut_off_is_skipped(toy_corpus: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(toy_corpus, tmp_path / "cut")
+    with (root / "manifest.csv").open("a") as f:
+        f.write("last,toy,main\n")
+    assert "cannot be read" in load_pack(root, tmp_path / "cache").skipped["last"]
