@@ -48,7 +48,7 @@ PRESETS: dict[str, dict[Role, Draw]] = {
     "usual": {
         Role.CONTINUE: Draw(0.9, 0.95),
         Role.TRADE: Draw(0.9, 0.95),
-        Role.ACCOMPANY: Draw(0.9, 0.95),
+        Role.ACCOMPANY: Draw(1.0, 0.98),
         Role.HARMONISE: Draw(0.8, 0.9),
     },
     "strict": {
@@ -58,8 +58,8 @@ PRESETS: dict[str, dict[Role, Draw]] = {
         Role.HARMONISE: Draw(0.6, 0.9),
     },
     "free": {
-        Role.CONTINUE: Draw(1.1, 0.98),
-        Role.TRADE: Draw(1.1, 0.98),
+        Role.CONTINUE: Draw(1.2, 0.98),
+        Role.TRADE: Draw(1.2, 0.98),
         Role.ACCOMPANY: Draw(1.1, 0.98),
         Role.HARMONISE: Draw(1.0, 0.95),
     },

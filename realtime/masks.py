@@ -22,7 +22,7 @@ MOST_NOTES = 4
 MAJOR_THIRD = 4
 ALONG = (Role.ACCOMPANY, Role.HARMONISE)
 """The roles in which Antiphon plays while the player does."""
-FULL, THIN_NATS = 3, -0.7
+FULL, THIN_NATS = 3, -1.0
 """For letting a beat pass, by each note that an accompaniment sounds less than these: a chord makes a harmony, a note may not."""
 OVER_THE_BAR_NATS = -2.0
 """An accompanist's note that would sound on over the bar line: who knows whether the player will."""
