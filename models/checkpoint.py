@@ -38,8 +38,8 @@ def save_json(path: Path, value: Any) -> None:
 def save_decoder(run: Path, weights: dict[str, Tensor], info: dict[str, Any]) -> None:
     """Write the weights to ship and what is known of them. `info` needs "size", a key of `SIZES`."""
     run.mkdir(parents=True, exist_ok=True)
-    save_json(run / "run.json", {**info, "vocabulary_version": vocabulary.VERSION})
     save_tensors(run / "model.safetensors", weights)
+    save_json(run / "run.json", {**info, "vocabulary_version": vocabulary.VERSION})
 
 
 def load_info(run: Path) -> dict[str, Any]:
@@ -85,8 +85,11 @@ def ship(run: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        print("give a run folder and a new one", file=sys.stderr)
+        sys.exit(2)
     try:
-        ship(*(Path(argument) for argument in sys.argv[1:3]))
-    except (UserError, TypeError) as error:
-        print(error if isinstance(error, UserError) else "give a run folder and a new one", file=sys.stderr)
+        ship(Path(sys.argv[1]), Path(sys.argv[2]))
+    except UserError as error:
+        print(error, file=sys.stderr)
         sys.exit(2)

@@ -31,7 +31,7 @@ from models.checkpoint import save_json, save_tensors
 from models.chorales_model import CLASSES, HIGHEST, LOWEST, SILENCE, START, STRIDE, VOICES, Chorale, features
 from models.data import Parser, exit_status
 from models.losses import autocast
-from models.train import lr_scale, make_optimisers, positive
+from models.train import lr_scale, make_optimisers, positive, share
 from realtime.errors import UserError
 
 ARCHIVE, MEMBER = Path("set_apart", "jsb_chorales.zip"), "json/Jsb16thSeparated.json"
@@ -163,6 +163,7 @@ def train(pieces: dict[str, list[Piece]], args: argparse.Namespace) -> tuple[Cho
     keys = [shifts(piece["frames"], ranges) for piece in pieces["train"]]
     lengths = np.array([len(piece["frames"]) for piece in pieces["train"]])
     optimisers = make_optimisers(model, args.lr, "muon")
+    optimisers[0].param_groups[0]["weight_decay"] = args.weight_decay
     steps = args.epochs * -(-len(lengths) // args.batch)
     step, best, chosen, started = 0, np.inf, average, time.monotonic()
     info: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
@@ -193,6 +194,7 @@ def train(pieces: dict[str, list[Piece]], args: argparse.Namespace) -> tuple[Cho
             valid = float(score(average, pieces["valid"]).sum() / frames.sum())
             if valid < best:
                 best, chosen = valid, copy.deepcopy(average)
+                save_tensors(args.out / "model.safetensors", chosen.state_dict())
                 info["epoch"] = epoch
             minutes = (time.monotonic() - started) / 60
             print(f"epoch {epoch} {minutes:.1f} min: train {total / lengths.sum():.4f}, valid {valid:.4f}", flush=True)
@@ -213,13 +215,18 @@ def main() -> None:
     p.add_argument("--batch", type=positive, default=6, help="pieces a step")
     p.add_argument("--width", type=positive, default=128, help="a multiple of 64")
     p.add_argument("--layers", type=positive, default=3)
-    p.add_argument("--dropout", type=float, default=0.35)
+    p.add_argument("--dropout", type=share, default=0.35)
     p.add_argument("--lr", type=float, default=3e-3)
+    p.add_argument("--weight-decay", type=float, default=0.05, help="of the blocks' matrices, times the learning rate")
     p.add_argument("--average", type=float, default=0.99, help="decay of the moving average of the weights")
     p.add_argument("--validate-every", type=positive, default=4, help="epochs")
     p.add_argument("--seed", type=int, default=1)
     args = p.parse_args()
     pieces = {split: [features(frames) for frames in found] for split, found in load_frames(args.data).items()}
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
     model, info = train(pieces, args)
     settings = {name: value for name, value in vars(args).items() if name not in ("data", "out", "init")}
     report: dict[str, Any] = {"settings": settings, **info}
@@ -227,7 +234,6 @@ def main() -> None:
         frames = np.array([len(piece["frames"]) for piece in pieces[split]])
         report[split] = summary(score(model, pieces[split]), frames)
         report[split]["transpositions_averaged"] = summary(score(model, pieces[split], TRANSPOSITIONS), frames)
-    args.out.mkdir(parents=True, exist_ok=True)
     save_tensors(args.out / "model.safetensors", model.state_dict())
     save_json(args.out / "report.json", report)
     print(json.dumps(report, indent=2))

@@ -33,7 +33,7 @@ from models.decoder import SIZES, Decoder
 from models.duets import Duet, Duets, figures, pair, play
 from models.losses import autocast, head_losses, validate
 from models.perturb import NONE, Augment
-from models.train import EMA_DECAY, load_progress, lr_scale, make_optimisers, optimiser_tensors, positive
+from models.train import EMA_DECAY, load_progress, lr_scale, make_optimisers, optimiser_tensors, positive, share
 from models.windows import Windows, collate
 from realtime.errors import UserError
 from realtime.vocabulary import HEADS, Role
@@ -267,13 +267,6 @@ def distil(args: argparse.Namespace) -> None:
     tune(args.out, decoder, args.steps, args.lr, args, info, loss, report)
 
 
-def share(text: str) -> float:
-    """A number from 0 to 1, for the command line."""
-    if not 0 <= (number := float(text)) <= 1:
-        raise ValueError
-    return number
-
-
 def ticks(text: str) -> int:
     """A whole number of at least 0, for the command line."""
     if (number := int(text)) < 0:
@@ -304,7 +297,7 @@ def main() -> None:
     p.add_argument("--events", type=positive, default=224, help="how long a performance is")
     p.add_argument("--batch", type=positive, default=16, help="ordinary windows a step")
     p.add_argument("--length", type=positive, default=512, help="events in those")
-    p.add_argument("--dropout", type=float, default=0.1)
+    p.add_argument("--dropout", type=share, default=0.1)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--valid-windows", type=positive, default=8)
     p.add_argument("--save-every", type=positive, default=20)

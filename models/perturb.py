@@ -6,7 +6,7 @@ share of a training window is played anew: early and late, rolled, with slips, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -60,9 +60,11 @@ class Augment:
     """How late the player's events reach the model; one is drawn a window."""
 
 
-NONE = Augment(False, *[0.0] * 12, lags_ticks=())
+NONE = Augment(**{field.name: type(field.default)() for field in fields(Augment)})
 """The music as it is, for scoring."""
-LIVE = Augment(False, 0.0, 0.0, 0.0, 0.0, 0.0, unsteady=1.0, roll=0.5, touch=1.0, one_part=1.0)
+LIVE = Augment(
+    transpose=False, shift=0, loudness=0, tempo=0, corrupt=0, stray=0, unsteady=1, roll=0.5, touch=1, one_part=1
+)
 """The music as it is, with a live player, for scoring."""
 
 

@@ -229,6 +229,13 @@ def positive(text: str) -> int:
     return number
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1, for the command line."""
+    if not 0 <= (number := float(text)) <= 1:
+        raise ValueError
+    return number
+
+
 def main() -> None:
     """Command line; see the module's docstring."""
     warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # autocast's norms: known and harmless
@@ -245,7 +252,7 @@ def main() -> None:
     p.add_argument("--length", type=positive, default=512, help="events a window")
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
-    p.add_argument("--dropout", type=float, default=0.1)
+    p.add_argument("--dropout", type=share, default=0.1)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--workers", type=int, default=0, help="processes that make windows (a GPU wants many)")
     p.add_argument("--valid-windows", type=positive, default=32)

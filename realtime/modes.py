@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from realtime.messages import Turn
-from realtime.vocabulary import TICKS, BeatGrid, Role
+from realtime.vocabulary import BeatGrid, Role
 
 EARLY_TICKS = 3
 """How much before its beat a note may come that is meant for it."""
@@ -101,7 +101,7 @@ class Continue:
 @dataclass(frozen=True, slots=True)
 class Trade:
     """Alternate a fixed number of bars, on the bar lines, from the bar of the player's first note. A first note on the last
-    beat of a bar is a pick-up: it belongs to the bar after it."""
+    beat of a bar of three beats or more is a pick-up: it belongs to the bar after it."""
 
     bars: int
     role = Role.TRADE
@@ -111,7 +111,10 @@ class Trade:
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         if player.first_tick is None:
             return None
-        start, length = grid.bar_at(player.first_tick + TICKS + EARLY_TICKS)
+        start, length = grid.bar_at(player.first_tick + EARLY_TICKS)
+        beat = grid.beat_at(player.first_tick + EARLY_TICKS)
+        if beat.in_bar >= 2 and beat.start + beat.length == start + length:
+            start, length = grid.bar_at(start + length)
         half = self.bars * length
         start += half + max(tick - start, 0) // (2 * half) * 2 * half
         return Turn(start, start + half)

@@ -189,7 +189,7 @@ def test_a_run_that_cannot_be_started_from_is_said_in_one_line(tmp_path: Path) -
         train({}, args)
 
 
-def test_a_few_epochs_of_training_lower_the_loss(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_few_epochs_of_training_lower_the_loss(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And the epoch that did best on validation is the one that comes back: here an early one, validation being noise."""
     noise = np.random.default_rng(1).integers(0, CLASSES, (40, 4))
     pieces = {"train": [features(chorale(40, seed)) for seed in range(8)], "valid": [features(noise)]}
@@ -202,6 +202,8 @@ def test_a_few_epochs_of_training_lower_the_loss(capsys: pytest.CaptureFixture[s
         "batch": 4,
         "seed": 1,
         "init": None,
+        "out": tmp_path,
+        "weight_decay": 0.1,
     }
     model, info = train(pieces, argparse.Namespace(**settings, epochs=30, validate_every=10))
     printed = [

@@ -90,6 +90,14 @@ def test_a_first_note_on_the_last_beat_is_a_pick_up_to_the_next_bar(first: int, 
     assert Trade(1).turn(first, played((first, first + 10)), GRID) == Turn(start, start + 96)
 
 
+@pytest.mark.parametrize("bar", [24, 48, 60])
+def test_in_a_bar_of_two_beats_half_of_it_is_no_pick_up(bar: int) -> None:
+    grid = BeatGrid(((0, bar),))
+    for first in range(bar - 3):
+        expected = Turn(bar, 2 * bar) if bar < 60 or first < 45 else Turn(2 * bar, 3 * bar)
+        assert Trade(1).turn(first, played((first, first + 5)), grid) == expected, first
+
+
 def test_trade_in_three_four() -> None:
     grid = BeatGrid(((0, 72),))
     assert Trade(2).turn(0, played((0, 10)), grid) == Turn(144, 288)
