@@ -30,6 +30,8 @@ ROOM_NATS = 2.0
 """For resting where the player plays into Antiphon's turn."""
 SURPLUS_NATS, MOST_SURPLUS_NATS = 0.4, 1.5
 """For resting, by each note that an answer has more than the player would have played by now; less for fewer."""
+ALONG_NOTES = 2.6
+"""How many notes an accompaniment plays to one of the tune's: the mean of thirty held-out pieces. Resting leans on that too."""
 REPEATS, REPEATED_NATS = 2, -0.7
 """So often may a pitch come in a row at no cost, and what each time beyond that costs: an answer does not get stuck."""
 CLOSING_TICKS = 2 * TICKS
@@ -105,19 +107,25 @@ class Masks:
             bar_end = beat.start + beat.bar_ticks - beat.in_bar * TICKS
             duration = bias[SLICES["duration"]][:OPEN]
             duration[bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
+            time[BEAT] += max(self._surplus(turn, now, ALONG_NOTES), 0.0)
         elif constraints.follow and role not in ALONG and self._alone:
             if now.keys_down.any():
                 time[BEAT] += ROOM_NATS
-            if self.portrait.rate is not None:
-                beats = (beat.start - turn.start) / TICKS + 0.5
-                surplus = (now.made - self.portrait.rate * beats) * SURPLUS_NATS
-                time[BEAT] += min(max(surplus, -MOST_SURPLUS_NATS), MOST_SURPLUS_NATS)
+            time[BEAT] += self._surplus(turn, now, 1.0)
             last, times = now.line
             if turn.end is not None and turn.end - beat.start <= CLOSING_TICKS:
                 self._close(turn.end - beat.start, time, pitch, bias[SLICES["duration"]])
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
         return bias
+
+    def _surplus(self, turn: Turn, now: Moment, notes: float) -> float:
+        """Nats for resting, by the notes made beyond `notes` for each of the player's at the pace of late; negative for fewer."""
+        if self.portrait.rate is None:
+            return 0.0
+        beats = (now.beat.start - turn.start) / TICKS + 0.5
+        surplus = (now.made - notes * self.portrait.rate * beats) * SURPLUS_NATS
+        return min(max(surplus, -MOST_SURPLUS_NATS), MOST_SURPLUS_NATS)
 
     def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray) -> None:
         """Lean towards the end of a phrase, `left` ticks before the turn's: a long note of the tonic triad, and nothing after."""

@@ -174,8 +174,9 @@ def test_an_answer_that_has_played_more_than_the_player_would_have_rests_rather(
     rests = [bias_of(made, Role.TRADE, TURN.start + 4 * TICKS, notes)["time"][BEAT] for notes in range(1, 12)]
     assert rests == sorted(rests)
     assert rests[0] < 0 < rests[-1] <= MOST_SURPLUS_NATS
-    along = {float(bias_of(made, Role.ACCOMPANY, TURN.start + 5, notes)["time"][BEAT]) for notes in range(1, 12)}
-    assert along == {0.0}
+    along = [bias_of(made, Role.ACCOMPANY, TURN.start + 4 * TICKS + 5, notes)["time"][BEAT] for notes in range(1, 40)]
+    assert along == sorted(along)
+    assert along[10] == 0.0 < along[-1] <= MOST_SURPLUS_NATS, "more notes than the tune's are an accompaniment's due"
 
 
 def test_it_leaves_room_where_the_player_plays_into_its_turn() -> None:
@@ -205,10 +206,10 @@ def test_whatever_part_goes_along_fits_the_keys_that_are_held(part: int) -> None
 def test_an_accompaniment_rather_has_a_full_chord_before_the_beat_passes(part: int, full: int) -> None:
     made = masks(parts=(part,))
     passing = [
-        float(bias_of(made, Role.ACCOMPANY, TURN.start, sounding=sounding)["time"][BEAT]) for sounding in range(5)
+        float(bias_of(made, Role.ACCOMPANY, TURN.start, 0, sounding=sounding)["time"][BEAT]) for sounding in range(5)
     ]
     assert passing == pytest.approx([THIN_NATS * max(full - sounding, 0) for sounding in range(5)])
-    assert bias_of(made, Role.ACCOMPANY, TURN.start + 5)["time"][BEAT] == 0, "between beats"
+    assert bias_of(made, Role.ACCOMPANY, TURN.start + 5, 0)["time"][BEAT] == 0, "between beats"
 
 
 def test_an_accompanists_notes_rather_end_with_the_bar() -> None:
