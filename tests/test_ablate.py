@@ -70,7 +70,7 @@ def test_flat_nll_is_the_sum_over_its_tokens(toy_pack: Pack) -> None:
     decoder = FlatDecoder(SIZES["tiny"]).eval()
     for p in decoder.parameters():
         p.add_(0.1 * torch.randn_like(p))
-    windows = Windows(toy_pack, "train", 40, 3, Augment(corrupt=0.0, drop=0.0), 3, Role.ACCOMPANY)
+    windows = Windows(toy_pack, "train", 40, 3, Augment(corrupt=0.0, stray=0.0, drop=0.0), 3, Role.ACCOMPANY)
     batch = collate([windows[i] for i in range(3)])
     assert 0 < batch["note"].sum() < batch["kind"].numel() and batch["kind"].any()  # own notes, the player's, and BEATs
     logits, _ = decoder(batch["events"], batch["held"], batch["targets"])
