@@ -176,7 +176,7 @@ def _scan(root: Path) -> Corpus:
                     files.append((place, row))
         except UNREADABLE as error:
             if not root.is_dir():
-                raise UserError(f"{root}: no corpus here ({error}); {GIVE}") from None
+                raise UserError(f"{root}: no corpus here (no folder, zip or tar: {error}); {GIVE}") from None
             skipped[archive] = f"cannot be read to its end ({error})"
     if not files:
         raise UserError(f"{root}: no corpus here (no .mid or .midi file in it); {GIVE}")

@@ -305,6 +305,8 @@ def main() -> None:
     args = parser.parse_args()
     if (args.piece is None) != (args.png is None):
         raise UserError("--piece ID and --png FILE belong together; give both")
+    if args.png is not None and args.png.suffix.lower() != ".png":
+        raise UserError(f"--png {args.png}: a picture is written as .png; give such a name")
     pack = load_pack(args.corpus, args.cache)
     # A pipe or a file has no width of its own.
     console = Console(width=None if sys.stdout.isatty() else 160)

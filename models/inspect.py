@@ -65,6 +65,11 @@ def bpm_of(tempo: np.ndarray) -> np.ndarray:
     return 30.0 * 2.0 ** ((tempo + 0.5) / 4)
 
 
+def tempo_name(lowest: float, highest: float) -> str:
+    """From where the one class begins to where the other ends: a pack keeps no more of a tempo than its class."""
+    return f"{30 * 2 ** (lowest / 4):.0f} to {30 * 2 ** ((highest + 1) / 4):.0f}"
+
+
 def metre_name(bar_ticks: int) -> str:
     """Of a bar's length alone, so 6/8 is 3/4."""
     quarters = bar_ticks / TICKS
@@ -79,7 +84,7 @@ def figures(pack: Pack) -> RenderableType:
     size, music = Table("source", "split", box=None), Table("source", "split", box=None)
     for name in ("pieces", "notes", "bars", "hours", *PART_NAMES):
         size.add_column(name, justify="right")
-    for name in ("notes a beat", "tempo (BPM, 5 to 95 %)"):
+    for name in ("notes a beat", "tempo class (BPM)"):
         music.add_column(name, justify="right")
     music.add_column("metres (bar's length; share of bars)")
     for group in sorted(groups):
@@ -90,10 +95,10 @@ def figures(pack: Pack) -> RenderableType:
         hours = float((beats["length"] / TICKS / bpm).sum() / 60)
         shares = [f"{share:.0%}" if share else "" for share in parts_of(notes)]
         size.add_row(*group, str(len(pieces)), str(len(notes)), str(bars), f"{hours:.1f}", *shares)
-        low, high = np.percentile(bpm, (5, 95))
+        tempo = tempo_name(*np.percentile(beats["tempo"], (5, 95), method="nearest"))
         metres = Counter(beats["bar_ticks"][beats["index"] == 0].tolist())
         common = ", ".join(f"{metre_name(ticks)} {n / bars:.0%}" for ticks, n in metres.most_common(3))
-        music.add_row(*group, f"{len(notes) / len(beats):.1f}", f"{low:.0f} to {high:.0f}", common)
+        music.add_row(*group, f"{len(notes) / len(beats):.1f}", tempo, common)
     return Group(size, "", music, "", summary(pack))
 
 
@@ -140,8 +145,7 @@ def draw(path: Path, piece: Piece) -> None:
             _paper(axes, beats, notes, bars, upbeat, (start, stop), (low, high))
             _notes(axes, notes, heights, (start, stop))
         figure.text(0.04, 1 - 0.35 / height, piece.id, fontsize=15, fontweight="bold", color=INK, va="center")
-        bpm = sorted({round(float(b)) for b in bpm_of(beats["tempo"])})
-        tempo = f"about {bpm[0]} BPM" if len(bpm) == 1 else f"about {bpm[0]} to {bpm[-1]} BPM"
+        tempo = f"{tempo_name(beats['tempo'].min(), beats['tempo'].max())} BPM"
         facts = f"{piece.source}, {piece.split}; {len(piece.bar_starts)} bars, {tempo}; darker is louder"
         figure.text(0.04, 1 - 0.62 / height, facts, fontsize=10, color=INK, va="center")
         count = np.bincount(notes["part"], minlength=len(PART_NAMES))

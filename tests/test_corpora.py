@@ -365,8 +365,8 @@ def test_stats(ask) -> None:  # type: ignore[no-untyped-def]
     status, out = ask("--stats")
     assert status == 0 and "8 pieces" in out and "2 skipped" in out
     valid = [line.split() for line in out.splitlines() if line.split()[:2] == ["toy", "valid"]]
-    # Two pieces of 12 bars at 120 BPM, whose tempo class has its middle at 131: 48 s or so.
-    assert valid[0][2] == "2" and valid[0][4:6] == ["24", "0.0"] and valid[1][3:] == ["131", "to", "131", "4/4", "100%"]
+    # Two pieces of 12 bars at 120 BPM, which is in the class from 120 to 143: 48 s or so.
+    assert valid[0][2] == "2" and valid[0][4:6] == ["24", "0.0"] and valid[1][3:] == ["120", "to", "143", "4/4", "100%"]
 
 
 @pytest.mark.parametrize("name", ["song", "solo"])
@@ -387,6 +387,7 @@ def test_piece(name: str, ask, tmp_path: Path) -> None:  # type: ignore[no-untyp
         (["--piece", "sonk", "--png", "x.png"], "the nearest are song"),
         (["--piece", "short", "--png", "x.png"], "only 5 notes"),
         (["--piece", "song"], "give both"),
+        (["--piece", "song", "--png", "x.txt"], "a picture is written as .png"),
         (["--list", "--png", "x.png"], "give both"),
         (["--list", "--stats"], "not allowed"),
         (["--piece", "song", "--png", "nowhere/x.png"], "nowhere/x.png"),

@@ -42,7 +42,9 @@ def test_continue_comes_in_on_the_beat_after_the_rest_and_ends_with_its_bars() -
     performance, engine = duet(tune(PHRASE), 60 * BEAT_NS, "continue")
     heard = spans(performance.sent)
     assert 6 * BEAT_NS <= heard[0].on_ns < 7 * BEAT_NS
-    assert max(span.off_ns for span in heard) <= 6 * BAR_NS, "four bars from the middle of one: up to the nearest bar line"
+    assert max(span.off_ns for span in heard) <= 6 * BAR_NS, (
+        "four bars from the middle of one: up to the nearest bar line"
+    )
     assert engine.counts.turns == 1
     assert_nothing_hangs(performance.sent)
 

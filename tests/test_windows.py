@@ -30,7 +30,6 @@ from realtime.vocabulary import (
     MELODY,
     MODEL_PART,
     OPEN,
-    TICKS,
     Role,
     duration_index,
 )
