@@ -23,7 +23,7 @@ PIECES = 12
 
 
 def test_tunes_that_no_training_piece_holds() -> None:
-    """`pytest -s` shows the figures. The floors are far below what is usual (`antiphon bench --music`), and far above what an untrained model comes to."""
+    """`pytest -s` shows the figures; the floors are far below what is usual."""
     report = measure(load(None, {}), [tune for tune in TUNES if tune.unheard])
     means = {mode: by_tune["unheard"] for mode, by_tune in report.items()}
     for name in FIGURES:
