@@ -12,7 +12,7 @@ train() { # NAME SIZE STEPS LR SEED [--init RUN]
 }
 train s1 S 3400 2e-3 1
 train s2 S 800 1.2e-3 2 --init "$out/s1"
-train s3 S 440 8e-4 3 --init "$out/s2"
-train lstm LSTM 1700 2e-3 1
-python -m export "$out/s3" -o "$out/antiphon-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
-python -m export "$out/lstm" -o "$out/lstm-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
+train antiphon-s S 440 8e-4 3 --init "$out/s2"
+train lstm-s LSTM 1700 2e-3 1
+python -m export "$out/antiphon-s" -o "$out/antiphon-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
+python -m export "$out/lstm-s" -o "$out/lstm-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
