@@ -38,7 +38,7 @@ from models.flat import FlatDecoder
 from models.layers import HEAD_SIZE
 from models.losses import VALIDATION_ROLES, autocast, window_losses
 from models.perturb import LIVE, NONE, Augment
-from models.train import lr_scale, make_optimisers, positive
+from models.train import descend, lr_scale, make_optimisers, positive
 from models.windows import Windows, collate
 from realtime.errors import UserError
 from realtime.vocabulary import BEAT, MODEL_PART, TICKS, Role, duration_index
@@ -179,17 +179,11 @@ def train(
     seconds, lost, notes = 0.0, 0.0, 0.0
     for step, batch in enumerate(batches(stream, variant, args.batch), 1):
         started = now()
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = args.lr * lr_scale(step - 1, args.steps, max(args.steps // 10, 1))
         with autocast(DEVICE):
             logits, _ = decoder(batch["events"], batch["held"], batch["targets"])
         loss, count = window_losses(logits, batch).sum(), batch["note"].sum()
         (loss / count.clamp(min=1)).backward()
-        nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+        descend(decoder, optimisers, args.lr * lr_scale(step - 1, args.steps, max(args.steps // 10, 1)))
         seconds += now() - started
         lost, notes = lost + float(loss.detach()), notes + float(count)
         if step % max(args.steps // 30, 1) == 0 or step == args.steps:

@@ -25,13 +25,13 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.checkpoint import save_json, save_tensors
 from models.chorales_model import CLASSES, HIGHEST, LOWEST, SILENCE, START, STRIDE, VOICES, Chorale, features
 from models.data import Parser, exit_status
 from models.losses import autocast
-from models.train import lr_scale, make_optimisers, positive, share
+from models.train import descend, lr_scale, make_optimisers, move_average, positive, share
 from realtime.errors import UserError
 
 ARCHIVE, MEMBER = Path("set_apart", "jsb_chorales.zip"), "json/Jsb16thSeparated.json"
@@ -170,23 +170,14 @@ def train(pieces: dict[str, list[Piece]], args: argparse.Namespace) -> tuple[Cho
     for epoch in range(1, args.epochs + 1):
         total = 0.0
         for rows in batches(lengths, args.batch, rng):
-            for optimiser in optimisers:
-                for group in optimiser.param_groups:
-                    group["lr"] = args.lr * lr_scale(step, steps)
             batch = collate([transposed(pieces["train"][i], int(rng.choice(keys[i]))) for i in rows])
             share = torch.where(torch.arange(batch["real"].shape[1]) % STRIDE == 0, 1.0, OFFBEAT_SHARE)
             seen = batch["real"] & (torch.rand(batch["real"].shape) < share)
             with autocast(device):
                 loss = (nats(model, batch, seen).sum(-1) / share.expand_as(seen)[seen]).sum()
             (loss / batch["real"].sum()).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimiser in optimisers:
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
-            with torch.no_grad():
-                decay = min(args.average, (step + 1) / (step + 10))
-                for mean, now in zip(average.parameters(), model.parameters(), strict=True):
-                    mean.lerp_(now, 1 - decay)
+            descend(model, optimisers, args.lr * lr_scale(step, steps))
+            move_average(average.state_dict(), model, step, args.average)
             step += 1
             total += float(loss.detach())
         if epoch % args.validate_every == 0 or epoch == args.epochs:

@@ -27,13 +27,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import load_info, load_weights, save_decoder, save_tensors
+from models.checkpoint import load_info, load_weights, save_decoder
 from models.data import Pack, Parser, exit_status, load_pack
 from models.decoder import SIZES, Decoder
 from models.duets import Duet, Duets, figures, pair, play
 from models.losses import autocast, head_losses, validate
 from models.perturb import NONE, Augment
-from models.train import EMA_DECAY, load_progress, lr_scale, make_optimisers, optimiser_tensors, positive, share
+from models.train import (
+    descend,
+    holding,
+    load_progress,
+    lr_scale,
+    make_optimisers,
+    move_average,
+    positive,
+    save_progress,
+    share,
+)
 from models.windows import Windows, collate
 from realtime.errors import UserError
 from realtime.vocabulary import HEADS, Role
@@ -116,10 +126,8 @@ def tune(
         print(f"{out.name} {step} {time.monotonic() - started:.0f} s {entry}", flush=True)
 
     def averaged() -> dict[str, Any]:
-        live = {name: p.clone() for name, p in decoder.state_dict().items()}
-        decoder.load_state_dict(average)
-        found = report()
-        decoder.load_state_dict(live)
+        with holding(decoder, average):
+            found = report()
         log({"valid": found})
         return found
 
@@ -127,32 +135,17 @@ def tune(
         averaged()
     while step < steps:
         torch.manual_seed(args.seed * 1_000_003 + step)  # dropout, the same after a resume
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = lr * lr_scale(step, steps, WARMUP)
         value, entry = loss(step)
         value.backward()
-        nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            decay = min(EMA_DECAY, (step + 1) / (step + 10))
-            for name, p in decoder.state_dict().items():
-                average[name].lerp_(p, 1 - decay)
+        descend(decoder, optimisers, lr * lr_scale(step, steps, WARMUP))
+        move_average(average, decoder, step)
         step += 1
         log({name: round(x, 4) for name, x in entry.items()})
         if step % args.save_every == 0 or step == steps:
             found = averaged()
             seconds = time.monotonic() - started
             save_decoder(out, average, {**info, "step": step, "seconds": round(seconds), "valid": found})
-            save_tensors(
-                saved,
-                {f"model.{n}": t for n, t in decoder.state_dict().items()}
-                | {f"average.{n}": t for n, t in average.items()}
-                | optimiser_tensors(optimisers)
-                | {"step": torch.tensor(step), "seconds": torch.tensor(seconds)},
-            )
+            save_progress(saved, decoder, average, optimisers, step, seconds)
     decoder.load_state_dict(average)
 
 

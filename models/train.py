@@ -16,6 +16,8 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,33 @@ def make_optimisers(decoder: Decoder, lr: float, name: str) -> list[torch.optim.
     ]
 
 
+def descend(model: nn.Module, optimisers: list[torch.optim.Optimizer], lr: float) -> None:
+    """One step at this learning rate along the gradients, clipped, which are then cleared."""
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def move_average(average: dict[str, Tensor], model: nn.Module, step: int, most: float = EMA_DECAY) -> None:
+    """Move the average of the weights, in place, towards those after step number `step`; its decay grows up to `most`."""
+    decay = min(most, (step + 1) / (step + 10))
+    for name, p in model.state_dict().items():
+        average[name].lerp_(p, 1 - decay)
+
+
+@contextmanager
+def holding(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
+    """Within, the model has these weights; after it its own again."""
+    own = {name: p.clone() for name, p in model.state_dict().items()}
+    model.load_state_dict(weights)
+    yield
+    model.load_state_dict(own)
+
+
 def optimiser_tensors(optimisers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """Every tensor of the optimisers' states, by a flat name."""
     return {
@@ -83,10 +112,30 @@ def restore_optimisers(optimisers: list[torch.optim.Optimizer], tensors: dict[st
         optimiser.load_state_dict(whole)
 
 
+def save_progress(
+    file: Path,
+    decoder: Decoder,
+    average: dict[str, Tensor],
+    optimisers: list[torch.optim.Optimizer],
+    step: int,
+    seconds: float,
+) -> None:
+    """Write everything that is needed to go on."""
+    save_tensors(
+        file,
+        {f"model.{n}": t for n, t in decoder.state_dict().items()}
+        | {f"average.{n}": t for n, t in average.items()}
+        | optimiser_tensors(optimisers)
+        | {"step": torch.tensor(step), "seconds": torch.tensor(seconds)},
+    )
+
+
 def load_progress(
     file: Path, decoder: Decoder, optimisers: list[torch.optim.Optimizer], device: torch.device
 ) -> tuple[dict[str, Tensor], int, float]:
-    """Restore weights and optimisers in place; returns the average, the step and the seconds. Raises `UserError`."""
+    """Undo `save_progress`: restores weights and optimisers in place; returns the average, the step and the seconds.
+
+    Raises `UserError`."""
     try:
         tensors = load_file(file, device=str(device))
         decoder.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
@@ -122,9 +171,6 @@ def train(args: argparse.Namespace) -> None:
         load_weights(args.init, decoder)
     average = {name: p.detach().clone() for name, p in decoder.state_dict().items()}
     optimisers = make_optimisers(decoder, args.lr, args.optimiser)
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["peak_lr"] = group["lr"]
 
     step, seconds = 0, 0.0
     if (saved := args.out / "train.safetensors").exists():
@@ -159,15 +205,6 @@ def train(args: argparse.Namespace) -> None:
     started = time.monotonic()
     running = torch.zeros(len(HEADS) + 1)
 
-    def save() -> None:
-        save_tensors(
-            saved,
-            {f"model.{n}": t for n, t in decoder.state_dict().items()}
-            | {f"average.{n}": t for n, t in average.items()}
-            | optimiser_tensors(optimisers)
-            | {"step": torch.tensor(step), "seconds": torch.tensor(seconds)},
-        )
-
     def log(entry: dict[str, Any]) -> None:
         with (args.out / "log.jsonl").open("a") as f:
             f.write(json.dumps({"step": step, "seconds": round(seconds), **entry}) + "\n")
@@ -176,10 +213,6 @@ def train(args: argparse.Namespace) -> None:
     while step < args.steps:
         torch.manual_seed(args.seed * 1_000_003 + step * world + rank)  # dropout, the same after a resume
         batch = {name: x.to(device) for name, x in next(loader).items()}
-        scale = lr_scale(step, args.steps)
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak_lr"] * scale
         with autocast(device):
             logits, _ = model(batch["events"], batch["held"], batch["targets"])
         losses = head_losses(logits, batch)
@@ -188,14 +221,8 @@ def train(args: argparse.Namespace) -> None:
             dist.all_reduce(sums)
         # DDP averages the gradients over the processes, so each contributes its sum over the mean number of notes.
         (losses.sum() / (sums[-1] / world).clamp(min=1)).backward()
-        nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            decay = min(EMA_DECAY, (step + 1) / (step + 10))
-            for name, p in decoder.state_dict().items():
-                average[name].lerp_(p, 1 - decay)
+        descend(decoder, optimisers, args.lr * lr_scale(step, args.steps))
+        move_average(average, decoder, step)
         step += 1
         running += sums.cpu()
         if rank == 0 and board and (step % args.log_every == 0 or step == args.steps):
@@ -207,16 +234,14 @@ def train(args: argparse.Namespace) -> None:
             board.add_scalar("train/nats_per_note", sum(per_head), step)
             running.zero_()
         if rank == 0 and board and (step % args.save_every == 0 or step == args.steps):
-            live = {n: t.clone() for n, t in decoder.state_dict().items()}
-            decoder.load_state_dict(average)
-            report = validate(decoder, sets, args.batch, device)
-            decoder.load_state_dict(live)
+            with holding(decoder, average):
+                report = validate(decoder, sets, args.batch, device)
             log({"valid": report})
             for role, values in report.items():
                 board.add_scalar(f"valid/{role}", values["nats_per_note"], step)
             # First what ships: a run that is killed between the two goes on from the step before, and writes both again.
             save_decoder(args.out, average, {**info, "step": step, "seconds": round(seconds), "valid": report})
-            save()
+            save_progress(saved, decoder, average, optimisers, step, seconds)
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()
