@@ -9,11 +9,11 @@ Format: Standard MIDI Files 1.0 (MIDI Manufacturers Association, RP-001).
 import io
 import os
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import mido
 
@@ -57,20 +57,33 @@ class _Damaged(Exception):
     """What is wrong with the file, in words that continue "the file is damaged: "."""
 
 
-class _Event(NamedTuple):
+class Event(NamedTuple):
+    """One event of a track, at a tick of the file's own division."""
+
     tick: int
     track: int
-    status: int  # 0x80..0xEF with its channel; META for a meta event
+    status: int  # 0x80..0xEF with its channel; META for a meta event, 0xF0 and 0xF7 for a system exclusive one
     kind: int  # first data byte, or the meta event's type
     data: bytes
 
 
-_META = 0xFF
-_NAME, _END, _TEMPO, _METRE = 0x03, 0x2F, 0x51, 0x58
+META = 0xFF
+END = 0x2F
+Parsed = TypeVar("Parsed")
+_NAME, _TEMPO, _METRE = 0x03, 0x51, 0x58
 
 
 def read(path: Path) -> MidiPiece:
     """The piece in the file. Raises UserError, one line with the path, for anything that is not a whole MIDI file."""
+    return _parsed(path, _piece)
+
+
+def read_events(path: Path) -> tuple[int, list[Event], list[int]]:
+    """(ticks a quarter, every event by time, each track's length in ticks). Raises UserError as `read` does."""
+    return _parsed(path, lambda data: _events(data, everything=True))
+
+
+def _parsed(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -82,64 +95,73 @@ def read(path: Path) -> MidiPiece:
     if data[:4] != b"MThd":
         raise UserError(f"{path}: not a MIDI file; give a Standard MIDI File (.mid)")
     try:
-        return _piece(data)
+        return parse(data)
     except _Damaged as damage:
         raise UserError(f"{path}: {damage}; export it again from the program that made it") from None
 
 
 def _piece(data: bytes) -> MidiPiece:
     division, events, lengths = _events(data)
-
-    def pulse(tick: int) -> int:
-        return (tick * PPQN + division // 2) // division
-
     names = [""] * len(lengths)
     tempos: dict[int, float] = {0: DEFAULT_BPM}
     metres: dict[int, tuple[int, int]] = {0: (4, 4)}
-    programs = [0] * 16
-    held: defaultdict[tuple[int, int, int], deque[tuple[_Event, int]]] = defaultdict(deque)
-    notes: list[FileNote] = []
-
-    def close(start: _Event, program: int, end_tick: int) -> None:
-        onset, channel = pulse(start.tick), start.status & 0x0F
-        duration = max(1, pulse(end_tick) - onset)
-        velocity = start.data[0]
-        notes.append(
-            FileNote(onset, start.kind, velocity, duration, channel, start.track, program, channel == DRUM_CHANNEL)
-        )
-
-    # Programs belong to a channel, across tracks: hence all tracks merged by time.
-    for event in sorted(events, key=lambda event: event.tick):
-        message, channel = event.status & 0xF0, event.status & 0x0F
-        if event.status == _META:
-            if event.kind == _NAME:
-                names[event.track] = names[event.track] or _text(event.data)
-            elif event.kind == _TEMPO and len(event.data) == 3 and any(event.data):
-                bpm = 60e6 / int.from_bytes(event.data, "big")
-                tempos[pulse(event.tick)] = min(MAX_BPM, max(MIN_BPM, bpm))
-            elif event.kind == _METRE and len(event.data) >= 2 and event.data[0] and event.data[1] <= 6:
-                metres[pulse(event.tick)] = (event.data[0], 1 << event.data[1])
-        elif message == 0xC0:
-            programs[channel] = event.kind
-        elif message == 0x90 and event.data[0] > 0:
-            held[event.track, channel, event.kind].append((event, programs[channel]))
-        elif message in (0x80, 0x90) and held[event.track, channel, event.kind]:  # a stray note-off ends nothing
-            # Overlapping equal pitches: the first note struck is the first to end.
-            close(*held[event.track, channel, event.kind].popleft(), event.tick)
-    for (track, _, _), sounding in held.items():
-        for start, program in sounding:
-            close(start, program, lengths[track])
-    notes.sort()
+    for event in events:
+        if event.status != META:
+            continue
+        if event.kind == _NAME:
+            names[event.track] = names[event.track] or _text(event.data)
+        elif event.kind == _TEMPO and len(event.data) == 3 and any(event.data):
+            bpm = 60e6 / int.from_bytes(event.data, "big")
+            tempos[_pulse(event.tick, division)] = min(MAX_BPM, max(MIN_BPM, bpm))
+        elif event.kind == _METRE and len(event.data) >= 2 and event.data[0] and event.data[1] <= 6:
+            metres[_pulse(event.tick, division)] = (event.data[0], 1 << event.data[1])
+    notes = sorted(note for note, _ in notes_of(division, events, lengths))
     length = max(
-        [pulse(tick) for tick in lengths] + [note.onset_pulse + note.duration_pulse for note in notes], default=0
+        [_pulse(tick, division) for tick in lengths] + [note.onset_pulse + note.duration_pulse for note in notes],
+        default=0,
     )
     return MidiPiece(
         notes, sorted(tempos.items()), [(at, *metre) for at, metre in sorted(metres.items())], names, length
     )
 
 
-def _events(data: bytes) -> tuple[int, list[_Event], list[int]]:
-    """(division, events, each track's length in ticks). Raises _Damaged."""
+def _pulse(tick: int, division: int) -> int:
+    return (tick * PPQN + division // 2) // division
+
+
+def notes_of(
+    division: int, events: Sequence[Event], lengths: Sequence[int]
+) -> Iterator[tuple[FileNote, tuple[int, ...]]]:
+    """The notes of events that are ordered by time, each with the indices of its events: two, or one if it never ends (it ends
+    with its track then)."""
+    programs = [0] * 16
+    held: defaultdict[tuple[int, int, int], deque[tuple[int, int]]] = defaultdict(deque)
+
+    def note(start: Event, program: int, end_tick: int) -> FileNote:
+        onset, channel = _pulse(start.tick, division), start.status & 0x0F
+        duration = max(1, _pulse(end_tick, division) - onset)
+        drum = channel == DRUM_CHANNEL
+        return FileNote(onset, start.kind, start.data[0], duration, channel, start.track, program, drum)
+
+    for at, event in enumerate(events):
+        message, channel = event.status & 0xF0, event.status & 0x0F
+        key = (event.track, channel, event.kind)
+        if message == 0xC0:
+            programs[channel] = event.kind  # programs belong to a channel, across tracks
+        elif message == 0x90 and event.data[0] > 0:
+            held[key].append((at, programs[channel]))
+        elif message in (0x80, 0x90) and held[key]:  # a stray note-off ends nothing
+            # Overlapping equal pitches: the first note struck is the first to end.
+            start, program = held[key].popleft()
+            yield note(events[start], program, event.tick), (start, at)
+    for (track, _, _), sounding in held.items():
+        for start, program in sounding:
+            yield note(events[start], program, lengths[track]), (start,)
+
+
+def _events(data: bytes, everything: bool = False) -> tuple[int, list[Event], list[int]]:
+    """(division, events by time, each track's length in ticks); `everything`: also those that a `MidiPiece` has no use for.
+    Raises _Damaged."""
     if len(data) < 14:
         raise _Damaged("the file is damaged: its header is cut short")
     header_end = 8 + int.from_bytes(data[4:8], "big")
@@ -150,7 +172,7 @@ def _events(data: bytes) -> tuple[int, list[_Event], list[int]]:
         raise _Damaged("timed in SMPTE frames, allowed are ticks per quarter note")
     if division == 0 or header_end < 14:
         raise _Damaged("the file is damaged: its header makes no sense")
-    events: list[_Event] = []
+    events: list[Event] = []
     lengths: list[int] = []
     at = header_end
     while len(lengths) < tracks:
@@ -160,12 +182,12 @@ def _events(data: bytes) -> tuple[int, list[_Event], list[int]]:
         if end > len(data):
             raise _Damaged("the file is damaged: it is cut short")
         if data[at : at + 4] == b"MTrk":  # other chunks are to be skipped, says the standard
-            lengths.append(_track(data, at + 8, end, len(lengths), events, MAX_QUARTERS * division))
+            lengths.append(_track(data, at + 8, end, len(lengths), events, MAX_QUARTERS * division, everything))
         at = end
-    return division, events, lengths
+    return division, sorted(events, key=lambda event: event.tick), lengths
 
 
-def _track(data: bytes, at: int, end: int, track: int, events: list[_Event], max_tick: int) -> int:
+def _track(data: bytes, at: int, end: int, track: int, events: list[Event], max_tick: int, everything: bool) -> int:
     """Append the chunk's events and return its length in ticks. Raises _Damaged."""
     tick, running = 0, 0
     while at < end:
@@ -184,18 +206,18 @@ def _track(data: bytes, at: int, end: int, track: int, events: list[_Event], max
             raise _Damaged("the file is damaged: data without a status byte")
         if status >= 0xF0:
             running = 0
-            if status not in (0xF0, 0xF7, _META):
+            if status not in (0xF0, 0xF7, META):
                 raise _Damaged(f"the file is damaged: status byte {status:#04x}")
-            kind = data[at] if status == _META and at < end else 0
-            size, at = _number(data, at + (status == _META), end)
+            kind = data[at] if status == META and at < end else 0
+            size, at = _number(data, at + (status == META), end)
             body = data[at : at + size]
             at += size
             if at > end:
                 raise _Damaged("the file is damaged: an event is cut short")
-            if status == _META and kind == _END:
+            if status == META and kind == END:
                 return tick
-            if status == _META and kind in (_NAME, _TEMPO, _METRE):
-                events.append(_Event(tick, track, _META, kind, body))
+            if everything or (status == META and kind in (_NAME, _TEMPO, _METRE)):
+                events.append(Event(tick, track, status, kind, body))
         else:
             running = status
             size = 1 if status & 0xF0 in (0xC0, 0xD0) else 2
@@ -203,8 +225,8 @@ def _track(data: bytes, at: int, end: int, track: int, events: list[_Event], max
             at += size
             if at > end or max(body) >= 0x80:
                 raise _Damaged("the file is damaged: a message is incomplete")
-            if status & 0xF0 in (0x80, 0x90, 0xC0):
-                events.append(_Event(tick, track, status, body[0], body[1:]))
+            if everything or status & 0xF0 in (0x80, 0x90, 0xC0):
+                events.append(Event(tick, track, status, body[0], body[1:]))
         if len(events) > MAX_EVENTS:
             raise _Damaged(f"more than {MAX_EVENTS} events")
     return tick
