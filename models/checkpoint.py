@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.decoder import SIZES, Decoder
+from models.decoder import SIZES, Decoder, Size
 from realtime import vocabulary
 from realtime.errors import UserError
 from realtime.io.midifile import write_bytes
@@ -57,15 +58,25 @@ def load_info(run: Path) -> dict[str, Any]:
     return dict(info)
 
 
+def size_of(info: dict[str, Any]) -> Size:
+    """The size that a `run.json` names; `bars` in it names the autoencoder whose latents its decoder is told of."""
+    return replace(SIZES[info["size"]], context="bars" in info)
+
+
 def load_weights(run: Path, decoder: Decoder) -> None:
-    """Give a decoder the weights of a run, in float32. Raises `UserError` where they are not of its size."""
-    size = load_info(run)["size"]
-    if SIZES[size] != decoder.size:
+    """Give a decoder the weights of a run, in float32. Raises `UserError` where they are not of its size.
+
+    A decoder with a context net may take those of a run without: the net keeps its own, which change nothing yet."""
+    info = load_info(run)
+    if size_of(info) not in (decoder.size, replace(decoder.size, context=False)):
         raise UserError(
-            f"{run}: a run of size {size}, which is not the one asked for; give --size {size}, or another run"
+            f"{run}: a run of size {info['size']}, which is not the one asked for; give --size {info['size']}, or another run"
         )
     try:
-        decoder.load_state_dict(load_file(run / "model.safetensors"))
+        weights = load_file(run / "model.safetensors")
+        if decoder.context is not None and not size_of(info).context:
+            weights |= {name: x for name, x in decoder.state_dict().items() if name.startswith("context.")}
+        decoder.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(f"{run}/model.safetensors: cannot be read ({str(error).splitlines()[0]})") from None
 
@@ -73,7 +84,7 @@ def load_weights(run: Path, decoder: Decoder) -> None:
 def load_decoder(run: Path) -> tuple[Decoder, dict[str, Any]]:
     """The decoder of a run, in evaluation mode, and its `run.json`. Raises `UserError`."""
     info = load_info(run)
-    decoder = Decoder(SIZES[info["size"]])
+    decoder = Decoder(size_of(info))
     load_weights(run, decoder)
     return decoder.eval(), info
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from models.context import ContextNet, Told
 from models.layers import HEAD_SIZE, Block
 from models.mixers import MIXERS
 from models.recurrent import LSTMBlock
@@ -33,6 +34,8 @@ class Size:
     """Names of `MIXERS`, dealt to the layers in turn and over again; or "lstm"."""
     mlp_hidden: int | None = None
     """Width of the feed-forward layers; 8/3 of d_model where it is not given."""
+    context: bool = False
+    """Whether it is told of latents, a plan and controls (`models.context`)."""
 
 
 SIZES = {"tiny": Size(64, 2, 32), "S": Size(256, 6), "M": Size(384, 8, 256), "LSTM": Size(544, 2, mixers=("lstm",))}
@@ -95,6 +98,7 @@ class Decoder(nn.Module):
         self.pitch_class = nn.Embedding(13, d)
         self.octave = nn.Embedding(12, d)
         self.held = nn.Linear(HELD, d, bias=False)
+        self.context = ContextNet(d) if size.context else None
         self.blocks = nn.ModuleList(make_block(size, i, dropout) for i in range(size.layers))
         self.norm = nn.RMSNorm(d, eps=1e-6)
         self.dropout = nn.Dropout(dropout)
@@ -107,9 +111,11 @@ class Decoder(nn.Module):
         self.register_buffer("class_of", torch.where(pitch < 128, pitch % 12, 12), persistent=False)
         self.register_buffer("octave_of", torch.where(pitch < 128, pitch // 12, 11), persistent=False)
 
-    def read(self, events: Tensor, held: Tensor) -> Tensor:
-        """What an event is to the trunk: the sum of its embeddings. events: (B, T, 9) ids; held: (B, T, 256) flags."""
+    def read(self, events: Tensor, held: Tensor, context: Tensor | None = None) -> Tensor:
+        """What an event is to the trunk: the sum of its embeddings and of its context. events: (B, T, 9) ids; held:
+        (B, T, 256) flags; context: (B, T, d) of `ContextNet`."""
         x = self.held(held.to(self.held.weight.dtype))
+        x = x if context is None else x + context
         for i, name in enumerate(FIELDS):
             x = x + self.embed_field(name, events[..., i])
         return x
@@ -128,13 +134,27 @@ class Decoder(nn.Module):
             after.append(layer_state)
         return self.norm(x), after
 
-    def trunk(self, events: Tensor, held: Tensor, state: State | None = None, chunk: int = 64) -> tuple[Tensor, State]:
-        """events: (B, T, 9) ids; held: (B, T, 256) flags. Returns h (B, T, d) and the state after the last event."""
-        return self.mix(self.read(events, held), state, chunk)
+    def trunk(
+        self,
+        events: Tensor,
+        held: Tensor,
+        state: State | None = None,
+        chunk: int = 64,
+        context: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Inputs as `read` takes them. Returns h (B, T, d) and the state after the last event."""
+        return self.mix(self.read(events, held, context), state, chunk)
 
     def forward(
-        self, events: Tensor, held: Tensor, targets: Tensor, state: State | None = None, chunk: int = 64
+        self,
+        events: Tensor,
+        held: Tensor,
+        targets: Tensor,
+        state: State | None = None,
+        chunk: int = 64,
+        told: Told | None = None,
     ) -> tuple[list[Tensor], State]:
         """Teacher-forced logits [(B, T, choices) x 5] of the event after each event, and the state after the last."""
-        h, state = self.trunk(events, held, state, chunk)
+        context = self.context.tell(told) if self.context is not None and told is not None else None
+        h, state = self.trunk(events, held, state, chunk, context)
         return self.heads(h, targets), state

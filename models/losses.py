@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from models.context import Told
 from models.decoder import Decoder
 from models.windows import CENSORED, Windows, collate
 from realtime.vocabulary import HEADS, Role
@@ -46,8 +48,15 @@ def autocast(device: torch.device) -> Any:
 
 
 @torch.no_grad()
-def validate(decoder: Decoder, sets: dict[str, Windows], batch_size: int, device: torch.device) -> dict[str, Any]:
-    """Nats per note of the model's own notes, by role: the sum and each head (the time head's BEATs included)."""
+def validate(
+    decoder: Decoder,
+    sets: dict[str, Windows],
+    batch_size: int,
+    device: torch.device,
+    tell: Callable[[dict[str, Tensor]], Told | None] = lambda batch: None,
+) -> dict[str, Any]:
+    """Nats per note of the model's own notes, by role: the sum and each head (the time head's BEATs included). `tell`: what a
+    batch's contexts are made of."""
     decoder.eval()
     report: dict[str, Any] = {}
     for role, windows in sets.items():
@@ -55,7 +64,7 @@ def validate(decoder: Decoder, sets: dict[str, Windows], batch_size: int, device
         for batch in DataLoader(windows, batch_size, collate_fn=collate):
             batch = {name: x.to(device) for name, x in batch.items()}
             with autocast(device):
-                logits, _ = decoder(batch["events"], batch["held"], batch["targets"])
+                logits, _ = decoder(batch["events"], batch["held"], batch["targets"], told=tell(batch))
             total += head_losses(logits, batch).cpu()
             notes += float(batch["note"].sum())
         per_head = {name: round(float(x) / max(notes, 1), 4) for name, x in zip(HEADS, total, strict=True)}

@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Subset
 from torch.utils.tensorboard import SummaryWriter
 
+from models.bars import load_bars
 from models.checkpoint import load_info, load_weights, save_decoder, save_tensors
+from models.context import Told
+from models.contexts import HEARD, TRAINING, Draw, contexts
 from models.data import Parser, exit_status, load_pack
 from models.decoder import SIZES, Decoder
 from models.losses import VALIDATION_ROLES, autocast, head_losses, validate
@@ -166,7 +170,8 @@ def train(args: argparse.Namespace) -> None:
     except OSError as error:
         raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
     torch.manual_seed(args.seed)
-    decoder = Decoder(SIZES[args.size], args.dropout).to(device)
+    bars = load_bars(args.bars).to(device) if args.bars else None
+    decoder = Decoder(replace(SIZES[args.size], context=bars is not None), args.dropout).to(device)
     if args.init:
         load_weights(args.init, decoder)
     average = {name: p.detach().clone() for name, p in decoder.state_dict().items()}
@@ -181,11 +186,12 @@ def train(args: argparse.Namespace) -> None:
     model: nn.Module = DistributedDataParallel(decoder) if world > 1 else decoder
     if args.compile:
         model = torch.compile(model)  # type: ignore[assignment]
-    stream = Windows(pack, "train", args.length, args.seed, Augment(), args.steps * args.batch)
+    in_cells = bars is not None
+    stream = Windows(pack, "train", args.length, args.seed, Augment(), args.steps * args.batch, cells=in_cells)
     mine = range(step * args.batch + rank, args.steps * args.batch, world)
     loader = iter(DataLoader(Subset(stream, mine), args.batch // world, collate_fn=collate, num_workers=args.workers))
     sets = {
-        role.name.lower(): Windows(pack, "valid", args.length, 1, NONE, args.valid_windows, role)
+        role.name.lower(): Windows(pack, "valid", args.length, 1, NONE, args.valid_windows, role, in_cells)
         for role in VALIDATION_ROLES
     }
     info = {
@@ -201,9 +207,14 @@ def train(args: argparse.Namespace) -> None:
         "data_hash": pack.hash,
         "split_hashes": {split: pack.split_hash(split) for split in ("train", "valid", "test")},
     }
+    if bars is not None:
+        info["bars"] = bars.name
     board = SummaryWriter(args.out / "tensorboard") if rank == 0 else None
     started = time.monotonic()
     running = torch.zeros(len(HEADS) + 1)
+
+    def tell(batch: dict[str, Tensor], seed: int, draw: Draw = TRAINING) -> Told | None:
+        return contexts(batch, bars, draw, torch.Generator(device).manual_seed(seed)) if bars is not None else None
 
     def log(entry: dict[str, Any]) -> None:
         with (args.out / "log.jsonl").open("a") as f:
@@ -213,8 +224,9 @@ def train(args: argparse.Namespace) -> None:
     while step < args.steps:
         torch.manual_seed(args.seed * 1_000_003 + step * world + rank)  # dropout, the same after a resume
         batch = {name: x.to(device) for name, x in next(loader).items()}
+        told = tell(batch, args.seed * 1_000_003 + step * world + rank)
         with autocast(device):
-            logits, _ = model(batch["events"], batch["held"], batch["targets"])
+            logits, _ = model(batch["events"], batch["held"], batch["targets"], told=told)
         losses = head_losses(logits, batch)
         sums = torch.cat([losses.detach(), batch["note"].sum()[None]])  # (6,): per head, and the number of notes
         if world > 1:
@@ -235,7 +247,7 @@ def train(args: argparse.Namespace) -> None:
             running.zero_()
         if rank == 0 and board and (step % args.save_every == 0 or step == args.steps):
             with holding(decoder, average):
-                report = validate(decoder, sets, args.batch, device)
+                report = validate(decoder, sets, args.batch, device, lambda batch: tell(batch, 0, HEARD))
             log({"valid": report})
             for role, values in report.items():
                 board.add_scalar(f"valid/{role}", values["nats_per_note"], step)
@@ -271,6 +283,7 @@ def main() -> None:
     p.add_argument(
         "--init", type=Path, help="a run whose weights to start from, as a new training with its own schedule"
     )
+    p.add_argument("--bars", type=Path, help="a run of models.train_bars: train a decoder that is told of its latents")
     p.add_argument("--size", choices=SIZES, default="S")
     p.add_argument("--steps", type=positive, default=4000)
     p.add_argument("--batch", type=positive, default=16, help="windows a step, over all processes")

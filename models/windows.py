@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from models import contexts
+from models.contexts import NEVER
 from models.data import Pack, Piece
 from models.perturb import OWN_SLIP_SEMITONES, Augment, perturb, tempo_shift
 from realtime import music
@@ -47,8 +49,6 @@ quartets and the one-bar patterns of drums and game loops for less. A source tha
 EXACT, CENSORED = 0, 1
 LEAD_BEATS = 16
 """How many beats after a gap are told beforehand in INFILL."""
-NEVER = 2**30
-"""A tick at which nobody's turn begins."""
 
 
 def deal(
@@ -93,7 +93,8 @@ def deal(
 
 
 class Stretch(NamedTuple):
-    """A stretch of a piece, dealt and changed, as `stream` takes it. Ticks count from its start. `bars`: its bar lines."""
+    """A stretch of a piece, dealt and changed, as `stream` takes it. Ticks count from its start; notes that are there only to
+    be known from before have negative ones. `bars`: its bar lines."""
 
     notes: np.ndarray
     player: np.ndarray
@@ -107,15 +108,17 @@ class Stretch(NamedTuple):
 def stretch(
     rng: np.random.Generator, piece: Piece, notes: np.ndarray, start: int, role: Role, augment: Augment
 ) -> Stretch:
-    """`notes` (`music.NOTE`) of a piece, which begin at tick `start` or later, in `role`, or in another that `deal` finds."""
-    last = int(notes["onset"][-1])
+    """`notes` (`music.NOTE`) of a piece from tick `start` on, in `role`, or in another that `deal` finds. Earlier notes among
+    them are dealt like those before the first turn."""
+    last, origin = int(notes["onset"][-1]), min(start, int(notes["onset"][0]))
     bars = piece.bar_starts
     bars = bars[(bars >= start) & (bars <= last)]
     player, edges, role = deal(rng, role, notes, bars)
     lag = int(rng.choice(augment.lags_ticks)) if augment.lags_ticks and role != Role.HARMONISE else 0
-    notes["onset"] -= start
+    notes["onset"] -= origin  # `perturb` lets nothing begin before 0
+    notes, player = perturb(rng, notes, player, bars - origin, augment)
+    notes["onset"] -= start - origin
     bars, edges = bars - start, edges - start
-    notes, player = perturb(rng, notes, player, bars, augment)
     beats = piece.beats[(piece.beats["start"] >= start) & (piece.beats["start"] <= last)].copy()
     beats["start"] -= start
     beats["tempo"] = np.clip(beats["tempo"].astype(np.int64) + tempo_shift(rng, augment), 0, voc.FIELDS["tempo"] - 1)
@@ -129,14 +132,18 @@ def window(
     augment: Augment,
     role: Role | None = None,
     bar: int | None = None,
+    cells: bool = False,
 ) -> dict[str, np.ndarray]:
     """One window of `length` events, padded at the end with weight 0.
 
     Returns `events` (T, 9) int64, `held` (T, 256) uint8, `targets` (T, 5) int64 (the model's next event; NONE fields are
     clipped to 0 where they do not count), `kind` (T,) EXACT or CENSORED, `turn` (T,) 1.0 where the time head counts,
-    `note` (T,) 1.0 where the other heads count (the next event is a note of the model's).
+    `note` (T,) 1.0 where the other heads count (the next event is a note of the model's), `tick` (T,) when it is, from the
+    window's start (NEVER in what is told ahead of a gap).
     A CENSORED step was cut short by the player: all that is known is that the model's next event is not before
     `targets[:, 0]`; its loss is -log sum over these times of p.
+
+    With `cells` there is also what `models.contexts.of_window` gives, for the contexts of its events.
     """
     starts = piece.bar_starts
     if piece.beats["index"][0]:  # a pick-up
@@ -146,18 +153,21 @@ def window(
         bar = 0 if rng.random() < 0.1 else int(rng.integers(0, max(reach, 1)))
     start = int(starts[bar])
     first = np.searchsorted(piece.notes["onset"], start)
-    notes = piece.notes[first : first + length].astype(music.NOTE)
-    if not len(notes):
+    before = np.searchsorted(piece.notes["onset"], starts[max(bar - contexts.REACH, 0)]) if cells else first
+    notes = piece.notes[before : first + length].astype(music.NOTE)
+    if not len(notes) or notes["onset"][-1] < start:
         notes = piece.notes[-1:].astype(music.NOTE)
         start = int(piece.beats["start"][-1])
     if role is None:
         role = Role(rng.choice(list(ROLE_SHARES), p=list(ROLE_SHARES.values())))
     notes, player, beats, _, edges, role, lag = stretch(rng, piece, notes, start, role, augment)
+    around = contexts.of_window(piece, start, notes, player) if cells else {}
+    notes, player = notes[notes["onset"] >= 0], player[notes["onset"] >= 0]
     corrupt = augment.corrupt
     if role in (Role.ACCOMPANY, Role.HARMONISE) and augment.stray:
         corrupt = float(rng.uniform(0, augment.stray))
     if role != Role.INFILL:
-        return fit(stream(notes, player, beats, edges, role, lag, rng, corrupt), length, role)
+        return fit(stream(notes, player, beats, edges, role, lag, rng, corrupt), length, role) | around
     gap, after = edges
     ours, later = beats["start"] < after, notes["onset"] >= after
     ahead = stream(
@@ -172,10 +182,12 @@ def window(
     )
     told = stream(notes[~later], player[~later], beats[ours], edges[:1], Role.CONTINUE, lag, rng, corrupt)
     ahead = {name: values[: length // 3] for name, values in ahead.items()}
+    ahead["tick"][:] = NEVER  # what is told ahead has no context: the latents there know what is in the gap
     room = length - len(ahead["kind"])
     beat = np.flatnonzero(told["events"][:, 0] == BEAT)
     whole = beat[np.searchsorted(beat, max(len(told["kind"]) - room, 0))]  # the gap must fit: the oldest beats go
-    return fit({name: np.concatenate([values, told[name][whole:]]) for name, values in ahead.items()}, length, role)
+    both = {name: np.concatenate([values, told[name][whole:]]) for name, values in ahead.items()}
+    return fit(both, length, role) | around
 
 
 def stream(
@@ -251,6 +263,7 @@ def stream(
         "kind": kind,
         "turn": turn,
         "note": (own * turn).astype(np.float32),
+        "tick": tick[:-1],
     }
 
 
@@ -260,7 +273,7 @@ def fit(arrays: dict[str, np.ndarray], length: int, role: Role) -> dict[str, np.
     if (missing := length - len(out["kind"])) > 0:
         quiet = np.array([[*BEAT_EVENT, 0, 0, 0, role]])
         out["events"] = np.concatenate([out["events"], np.repeat(quiet, missing, 0)])
-        for name in ("held", "targets", "kind", "turn", "note"):
+        for name in ("held", "targets", "kind", "turn", "note", "tick"):
             pad = [(0, missing)] + [(0, 0)] * (out[name].ndim - 1)
             out[name] = np.pad(out[name], pad)
     return out
@@ -291,16 +304,18 @@ class Windows(Dataset[dict[str, np.ndarray]]):
     """
 
     def __init__(
-        self, pack: Pack, split: str, length: int, seed: int, augment: Augment, count: int, role: Role | None = None
+        self,
+        pack: Pack,
+        split: str,
+        length: int,
+        seed: int,
+        augment: Augment,
+        count: int,
+        role: Role | None = None,
+        cells: bool = False,
     ):
-        self.pack, self.length, self.seed, self.augment, self.count, self.role = (
-            pack,
-            length,
-            seed,
-            augment,
-            count,
-            role,
-        )
+        self.pack, self.length, self.seed, self.augment = pack, length, seed, augment
+        self.count, self.role, self.cells = count, role, cells
         self.rows = pack.rows(split)
         if not self.rows:
             raise UserError(f"no piece of the split {split!r} could be used; see models/README.md")
@@ -312,7 +327,7 @@ class Windows(Dataset[dict[str, np.ndarray]]):
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((self.seed, i))
-        return window(self.piece(rng), self.length, rng, self.augment, self.role)
+        return window(self.piece(rng), self.length, rng, self.augment, self.role, cells=self.cells)
 
     def piece(self, rng: np.random.Generator) -> Piece:
         """Draw one."""
@@ -321,5 +336,8 @@ class Windows(Dataset[dict[str, np.ndarray]]):
 
 
 def collate(windows: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
-    """Windows -> a batch of tensors (B, T, ...)."""
-    return {name: torch.from_numpy(np.stack([w[name] for w in windows])) for name in windows[0]}
+    """Windows -> a batch of tensors (B, T, ...); the cells of all windows one after the other (`contexts.RAGGED`)."""
+    return {
+        name: torch.from_numpy((np.concatenate if name in contexts.RAGGED else np.stack)([w[name] for w in windows]))
+        for name in windows[0]
+    }

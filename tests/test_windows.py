@@ -52,6 +52,7 @@ def test_shapes_and_ranges(toy_pack: Pack, role: Role) -> None:
             "kind": ((LENGTH,), "i"),
             "turn": ((LENGTH,), "f"),
             "note": ((LENGTH,), "f"),
+            "tick": ((LENGTH,), "i"),
         }
         for array, sizes in ((out["events"], FIELDS), (out["targets"], HEADS)):
             assert array.min() >= 0
