@@ -15,14 +15,20 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from realtime.bars import cell_at
 from realtime.constraints import Constraints, Sampling
+from realtime.controls import AS_IT_IS, Controls
+from realtime.heard import Heard
+from realtime.latents import Latents
 from realtime.masks import Masks, Moment, is_legal
 from realtime.messages import (
     Advance,
+    Bar,
     Extend,
     KeyUp,
     ModelNote,
     Plan,
+    Planned,
     PlayerNote,
     Proposed,
     Reached,
@@ -30,6 +36,7 @@ from realtime.messages import (
     Reply,
     Request,
     Retempo,
+    Steer,
     Turn,
 )
 from realtime.vocabulary import (
@@ -78,6 +85,7 @@ class Stepper(Protocol):
         bias: np.ndarray,
         sampling: np.ndarray,
         noise: np.ndarray,
+        context: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Feed one event (9 fields); returns (choice (5,), log_prob (5,)). Shapes as in `realtime.contract`, without B."""
 
@@ -119,9 +127,14 @@ class Composer:
         bpm: float,
         seed: int,
         clock_ns: Callable[[], int],
+        latents: Latents | None = None,
+        controls: Controls = AS_IT_IS,
     ) -> None:
         self._stepper = stepper
+        self._latents = latents
+        self._heard = Heard()
         self._masks = Masks(constraints)
+        self._masks.controls = controls
         self._sampling = sampling
         self._grid = grid
         self._tempo = tempo_bin(bpm)
@@ -146,6 +159,8 @@ class Composer:
         self._past.clear()
         self._step_ns.clear()
         self._stepper.reset()
+        if self._latents is not None:
+            self._latents.warm_up()
 
     def handle(self, request: Request, limit: Callable[[], int | None] = lambda: None) -> Iterator[Reply]:
         """Answer one request, note by note.
@@ -169,6 +184,26 @@ class Composer:
                 self._relocate(tick)
             case Retempo(bpm):
                 self._tempo = tempo_bin(bpm)
+            case Bar(tick, target):
+                if self._latents is None:
+                    self._heard.clear()  # nobody will ask for it
+                else:
+                    start, _ = cell_at(self._grid, tick - 1)
+                    self._latents.close(self._heard.close(start, tick), tick, target)
+            case Steer(controls):
+                self._masks.controls = controls
+                if self._latents is not None:
+                    self._latents.controls = controls
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work for when no request waits."""
+        return self._latents is not None and self._latents.busy
+
+    def work(self) -> Planned | None:
+        """Do a small piece of it, while `busy`: one graph call of the planner's."""
+        assert self._latents is not None
+        return self._latents.work()
 
     # --- what was played ---
 
@@ -176,6 +211,7 @@ class Composer:
         """Back to the last event before the boundary; on from there with what was played, under the new plan's masks."""
         goes_on = plan.turn is not None and plan.turn == self._turn and not plan.turn.voices
         self._generation, self._role, self._turn, self._floor = plan.generation, plan.role, plan.turn, plan.boundary
+        self._heard.take_back(plan.boundary, plan.silence)
         if not self._past:
             self._begin()
         # The event that is gone back to may have to be fed again, so the ring must still know the state before it.
@@ -205,6 +241,7 @@ class Composer:
         tick = max(note.tick, self._past[-1].tick)
         self._advance_to(tick)
         self._keys_down[note.pitch] = True
+        self._heard.key_down(note)
         if note.part != DRUMS:
             self._masks.portrait.hear(note, int(self._keys_down.sum()))
         beat = self._past[-1].beat
@@ -216,7 +253,9 @@ class Composer:
         if self._past:
             self._advance_to(tick - 1)  # the beats that it was still held in
         self._keys_down[pitch] = False
+        self._heard.key_up(tick, pitch)
         for answer in self._answers.pop(pitch, ()):
+            self._heard.release(tick, answer)
             for past in self._past:
                 past.release[answer] = min(past.release[answer], tick)
 
@@ -227,6 +266,9 @@ class Composer:
         self._answers.clear()
         self._past.clear()
         self._start = tick
+        self._heard.clear()
+        if self._latents is not None:
+            self._latents.relocate()
 
     def _begin(self) -> None:
         """Feed the beat where time begins. It waits for the first plan, whose role it has like all that follows."""
@@ -259,6 +301,7 @@ class Composer:
             release = last.release.copy()
             release[choice.pitch] = onset + ticks
             note = ModelNote(onset, choice.pitch, velocity_of(choice.velocity), ticks, choice.part - MODEL_PART)
+            self._heard.proposed(note)
             yield Proposed(self._generation, note)
             if self._answered is not None and turn.voices:
                 self._answers.setdefault(self._answered, []).append(choice.pitch)
@@ -301,8 +344,9 @@ class Composer:
         random = np.random.Generator(np.random.Philox(key=self._seed, counter=[nth, tick % (1 << 63), 0, 0]))
         noise = random.random(len(HEADS), np.float32)
         inputs = fields(event, beat, self._tempo, self._role)
+        context = self._latents.at(tick) if self._latents is not None else None
         started = self._clock_ns()
-        choice, _ = self._stepper.step(inputs, held, free_from, bias, sampling, noise)
+        choice, _ = self._stepper.step(inputs, held, free_from, bias, sampling, noise, context)
         self._step_ns.append(self._clock_ns() - started)
         self._past.append(_Past(self._stepper.position, tick, beat, event, nth, keys, release, made, line))
         while self._past[0].position < self._stepper.oldest:

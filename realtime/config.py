@@ -22,6 +22,7 @@ MAX_BYTES = 1 << 20
 
 Backend = Literal["auto", "alsa", "jack", "coremidi", "winmm"]
 ModeName = Literal["continue", "trade", "accompany", "harmonise"]
+Style = Literal["pop", "song", "quartet", "standard", "hymn", "folk", "game", "classical"]
 Part = Literal["melody", "accompaniment", "bass", "drums", "other"]
 
 NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -138,6 +139,17 @@ class Play(Section):
         return self
 
 
+class Controls(Section):
+    density: float = Field(default=0.0, ge=-1, le=1, description="fewer or more notes; 0: as it is")
+    register_: float = Field(default=0.0, ge=-1, le=1, alias="register", description="lower or higher; 0: as it is")
+    brightness: float = Field(default=0.0, ge=-1, le=1, description="darker or brighter modes; 0: as it is")
+    tension: float = Field(default=0.0, ge=-1, le=1, description="plainer or richer harmony; 0: as it is")
+    polyphony: float = Field(default=0.0, ge=-1, le=1, description="fewer or more notes at once; 0: as it is")
+    style: Style | None = Field(default=None, description="the kind of music; null: any")
+    guidance: float = Field(default=1.0, ge=0, le=2, description="how much the plan and these controls count")
+    cc: int = Field(default=20, ge=0, le=113, description="the controllers of the seven, from this number on; 0: none")
+
+
 class Sampling(Section):
     preset: Literal["usual", "strict", "free"] = Field(default="usual", description="how to draw, for each mode")
     temperature: float | None = Field(default=None, ge=0.05, le=3, description="null: the preset's")
@@ -176,6 +188,7 @@ class Config(Section):
     sync: Sync = Sync()
     mode: Mode = Mode()
     play: Play = Play()
+    controls: Controls = Controls()
     sampling: Sampling = Sampling()
     engine: Engine = Engine()
     model: Model = Model()

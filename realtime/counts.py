@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 class Counts:
     """What happened, for the summary. `retracted`: planned notes that a new plan replaced before they were due.
     `missed_deadlines`: notes that were proposed after their time, and events that were handled after a decision which they
-    came before; without any, the music is what it would have been with all the time in the world."""
+    came before; `late_plans`: plans of bars to come that were not ready for theirs. Without any of both, the music is what it
+    would have been with all the time in the world."""
 
     turns: int = 0
     notes: int = 0
@@ -20,4 +21,6 @@ class Counts:
     rejected: int = 0
     echoes: int = 0
     jumps: int = 0
+    late_plans: int = 0
+    plan_ns: deque[int] = field(default_factory=lambda: deque(maxlen=10_000))
     step_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))

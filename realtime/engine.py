@@ -13,61 +13,38 @@ coincide with what is played on the grid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from realtime import midi
 from realtime.answers import Answers
+from realtime.bars import cell_at
 from realtime.clocksync import ClockFollower, Transport
+from realtime.controls import KNOBS
 from realtime.counts import Counts
 from realtime.echo import EchoGuard
+from realtime.engine_settings import EngineSettings
 from realtime.ledger import Ledger
 from realtime.messages import (
     Advance,
+    Bar,
     Extend,
     KeyUp,
     Plan,
+    Planned,
     PlayerNote,
     Proposed,
     Relocate,
     Reply,
     Request,
     Retempo,
+    Steer,
     Turn,
 )
 from realtime.modes import Mode, PlayerState
 from realtime.scheduler import PlannedNote, Scheduler, Sent
 from realtime.tempo import PULSES_PER_TICK, TempoMap
-from realtime.vocabulary import DRUMS, MELODY, PART_NAMES, TICKS, BeatGrid, tempo_bin
+from realtime.vocabulary import TICKS, BeatGrid, tempo_bin
 
 _HALF_TICK = PULSES_PER_TICK // 2
 _LONG_AGO = -(1 << 40)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """How the engine plays. Channels are 0..15. A program change n chooses the n-th of `modes`.
-
-    `bars`: the metre, as `vocabulary.BeatGrid` takes it. `player_parts`: what the player plays on each channel;
-    `channels`: where each of Antiphon's parts is sent.
-    `prepare_ticks`: how long before its turn Antiphon begins to plan it. `commit_ns`: what lies so little ahead is final.
-    `late_ns`: a note-on this late is not sent.
-    """
-
-    modes: dict[str, Mode]
-    mode: str
-    bpm: float = 120.0
-    bars: tuple[tuple[int, int], ...] = ((0, 4 * TICKS),)
-    channels: tuple[int, ...] = (0,) * len(PART_NAMES)
-    player_parts: tuple[int, ...] = tuple(DRUMS if channel == midi.DRUM_CHANNEL else MELODY for channel in range(16))
-    follow_clock: bool = False
-    lookahead_ticks: int = 48
-    prepare_ticks: int = 24
-    commit_ns: int = 40_000_000
-    late_ns: int = 60_000_000
-    rest_ticks: int = 48
-    trigger_cc: int | None = None
-    trigger_key: int | None = None
-    program_changes_mode: bool = True
 
 
 class Engine:
@@ -82,6 +59,7 @@ class Engine:
         self.player = PlayerState(settings.rest_ticks)
         self.mode_name = settings.mode
         self.counts = Counts()
+        self.controls = settings.controls
         self.follower = ClockFollower(tempo) if settings.follow_clock else None
         self.rolling = False
         self._echo = EchoGuard()
@@ -95,6 +73,7 @@ class Engine:
         self._answers = Answers()
         self._decided_pulse = _LONG_AGO
         self._next_beat = self.grid.next_beat(1)  # the composer is told that it comes, unless a turn is on
+        self._next_cell = sum(cell_at(self.grid, 0))  # and told when it comes, turn or no turn
         self._told_tempo = tempo_bin(settings.bpm)
 
     @property
@@ -131,6 +110,8 @@ class Engine:
                 self.set_mode(names[message[1]], stamp_ns)
         elif kind in (midi.NOTE_ON, midi.NOTE_OFF, midi.CONTROL):
             if not self.rolling:
+                if kind == midi.CONTROL:
+                    self._steer(message)
                 if kind != midi.NOTE_ON or self.follower is not None:
                     return
                 self.rolling = True
@@ -165,7 +146,7 @@ class Engine:
 
     def composer_is_new(self, now_ns: int) -> None:
         """The composer was replaced and knows nothing: go on with an empty context. What is planned is still played."""
-        self._requests.clear()
+        self._requests[:] = [Steer(self.controls)]
         self._turn = None
         self._generation += 1
         self._told_tempo = tempo_bin(self.settings.bpm)
@@ -206,8 +187,18 @@ class Engine:
             # Some DAWs send this on play: the keys are up, and nothing is meant by it musically.
             for key in [key for key in self.player.down if key[0] == midi.channel(message)]:
                 self._note_off(key, pulse, tick)
-        elif number == self.settings.trigger_cc and value >= 64:
-            self.player.trigger_tick = tick
+        elif number == self.settings.trigger_cc:
+            if value >= 64:
+                self.player.trigger_tick = tick
+        else:
+            self._steer(message)
+
+    def _steer(self, message: bytes) -> None:
+        """A controller of the knobs' turns its knob; of others nothing is known."""
+        first = self.settings.controls_cc
+        if first is not None and 0 <= message[1] - first < len(KNOBS):
+            self.controls = self.controls.turned(message[1] - first, message[2])
+            self._requests.append(Steer(self.controls))
 
     def _system(self, message: bytes, stamp_ns: int) -> None:
         if self.follower is None:
@@ -233,12 +224,18 @@ class Engine:
         if self.rolling:
             tick = self.follower.position_pulse // PULSES_PER_TICK
             self._next_beat = self.grid.next_beat(tick + 1)
+            self._next_cell = sum(cell_at(self.grid, tick))
             self._requests.append(Relocate(tick))
 
     # --- what the composer says ---
 
     def receive(self, reply: Reply, now_ns: int) -> None:
         """A note of a plan, or word of how far the plan has come. Notes of a plan that was replaced are refused."""
+        if isinstance(reply, Planned):
+            self.counts.late_plans += reply.late
+            if reply.call_ns:
+                self.counts.plan_ns.append(sum(reply.call_ns))
+            return
         if not isinstance(reply, Proposed):
             self.counts.rejected += reply.rejected
             self.counts.step_ns.extend(reply.step_ns)
@@ -334,7 +331,7 @@ class Engine:
 
     def _next_decision(self) -> int | None:
         tick = self._decided_pulse // PULSES_PER_TICK
-        moments = [self.mode.deadline(self.player, self.grid)]
+        moments = [self.mode.deadline(self.player, self.grid), self._next_cell]
         if self._turn is None:
             moments += [self._next_beat]
             turn = self.mode.turn(tick, self.player, self.grid)
@@ -352,6 +349,8 @@ class Engine:
         tick = (pulse - _HALF_TICK) // PULSES_PER_TICK
         boundary = self._boundary(self.tempo.ns_at(pulse))
         turn = self.mode.turn(tick, self.player, self.grid)
+        if tick >= self._next_cell:
+            self._close_cell(tick)
         if self._turn is not None and turn != self._turn:
             if self._turn.end is not None and tick >= self._turn.end:
                 self._turn = None
@@ -374,6 +373,15 @@ class Engine:
                 break
             self._planned_until = self._horizon(self._planned_until + TICKS)
             self._requests.append(Extend(self._generation, self._planned_until))
+
+    def _close_cell(self, tick: int) -> None:
+        """A cell is over. By now nothing is asked for that lies more than a beat beyond the look-ahead: what comes of the cell
+        is for the first one that begins no sooner."""
+        start, length = cell_at(self.grid, tick)
+        self._next_cell = target = start + length
+        while target < tick + self.settings.lookahead_ticks + TICKS:
+            target = sum(cell_at(self.grid, target))
+        self._requests.append(Bar(start, target))
 
     def _horizon(self, tick: int) -> int:
         return tick if self._turn is None or self._turn.end is None else min(tick, self._turn.end)

@@ -12,6 +12,7 @@ import numpy as np
 
 from realtime.constraints import SLICES, Constraints
 from realtime.contract import MASKED
+from realtime.controls import AS_IT_IS
 from realtime.messages import Turn
 from realtime.music import Key
 from realtime.portrait import Portrait
@@ -62,10 +63,12 @@ class Moment(NamedTuple):
 
 
 class Masks:
-    """The biases of every step. `portrait` is to be told what the player plays."""
+    """The biases of every step. `portrait` is to be told what the player plays, and `controls` are where the knobs are: they
+    move what is leaned to, so that the leanings do not work against them."""
 
     def __init__(self, constraints: Constraints) -> None:
         self.portrait = Portrait()
+        self.controls = AS_IT_IS
         self._constraints = constraints
         self._always = {role: constraints.bias(role) for role in Role}
         self._alone = set(constraints.parts) <= {MELODY}
@@ -97,11 +100,12 @@ class Masks:
         if now.made == 0 and role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
             time[BEAT] = MASKED  # an answer comes in with its turn; later it may rest as it likes
         if role == Role.ACCOMPANY and now.tick == beat.start:
-            time[BEAT] += THIN_NATS * max(self._full - int((now.release > now.tick).sum()), 0)
+            full = self._full + self.controls.more_voices
+            time[BEAT] += THIN_NATS * max(full - int((now.release > now.tick).sum()), 0)
         if role in ALONG:
             pitch[now.keys_down] = MASKED
         if constraints.follow and (self._pitched if role in ALONG else self._tune):
-            pitch += self.portrait.leanings(role, now.keys_down, constraints.tonic is None)
+            pitch += self.portrait.leanings(role, now.keys_down, constraints.tonic is None, self.controls.semitones)
             bias[SLICES["velocity"]] += self.portrait.loudness(role in ALONG)
         if constraints.follow and role == Role.ACCOMPANY:
             bar_end = beat.start + beat.bar_ticks - beat.in_bar * TICKS
@@ -124,7 +128,8 @@ class Masks:
         if self.portrait.rate is None:
             return 0.0
         beats = (now.beat.start - turn.start) / TICKS + 0.5
-        surplus = (now.made - notes * self.portrait.rate * beats) * SURPLUS_NATS
+        rate = self.portrait.rate * self.controls.times_denser
+        surplus = (now.made - notes * rate * beats) * SURPLUS_NATS
         return min(max(surplus, -MOST_SURPLUS_NATS), MOST_SURPLUS_NATS)
 
     def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray) -> None:
@@ -141,7 +146,7 @@ class Masks:
         """The polyphony: as set; else an answer has as many voices as the player plays at once."""
         follows = self._constraints.follow and role not in ALONG
         answered = self.portrait.voices() if follows else None
-        return self._constraints.max_notes or answered or MOST_NOTES
+        return self._constraints.max_notes or max((answered or MOST_NOTES) + self.controls.more_voices, 1)
 
 
 def is_legal(choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from realtime.controls import Controls
 from realtime.vocabulary import Role
 
 
@@ -87,6 +88,20 @@ class Retempo(NamedTuple):
     bpm: float
 
 
+class Bar(NamedTuple):
+    """The cell that ends at `tick` is over (`realtime.bars`: a bar, or a part of a long one). `target`: the start of the first
+    cell for which nothing has been asked yet."""
+
+    tick: int
+    target: int
+
+
+class Steer(NamedTuple):
+    """The player has turned a knob."""
+
+    controls: Controls
+
+
 class Proposed(NamedTuple):
     """One note of a plan. The first comes as soon as it is drawn, before the rest is."""
 
@@ -104,5 +119,13 @@ class Reached(NamedTuple):
     rejected: int
 
 
-Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo
-Reply = Proposed | Reached
+class Planned(NamedTuple):
+    """The planner has done a cell's work (`realtime.latents`). `call_ns`: how long each of its graph calls took; none where it
+    was given up. `late`: how many plans were given up since the last word, because their cell had come."""
+
+    call_ns: tuple[int, ...]
+    late: int
+
+
+Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo | Bar | Steer
+Reply = Proposed | Reached | Planned

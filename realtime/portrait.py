@@ -66,7 +66,8 @@ class Portrait:
         self.key: Key | None = None
         self.rate: float | None = None
         """Notes a quarter, rests aside."""
-        self._outside = self._far = self._dwelt_on = np.zeros(128, np.float32)
+        self._outside = self._dwelt_on = np.zeros(128, np.float32)
+        self._range = (0, 127)
         self._loudness = np.zeros(HEADS["velocity"], np.float32)
         self._loudness_under = self._loudness
 
@@ -84,7 +85,7 @@ class Portrait:
             self._outside = np.where(np.isin(_CLASSES, list(inside)), 0, OUT_OF_KEY_NATS).astype(np.float32)
             gaps = np.clip(np.diff([heard.tick for heard in self._notes]), 0, RATE_REST)  # a jump may lead back
             self.rate = len(gaps) * TICKS / max(float(gaps.sum()), 1.0)
-        self._far = _beyond(int(pitches.min()) - MARGIN, int(pitches.max()) + MARGIN)
+        self._range = (int(pitches.min()) - MARGIN, int(pitches.max()) + MARGIN)
         loud = np.array([velocity_index(heard.velocity) for heard in self._notes])
         self._loudness = _near(loud.mean(), max(loud.std(), LOUD_SPREAD))
         self._loudness_under = _near(loud.mean() - UNDER, max(loud.std(), LOUD_SPREAD))
@@ -98,9 +99,9 @@ class Portrait:
         a little softer. (Scaling what was drawn instead would play other notes than those the model goes on from.)"""
         return self._loudness_under if along else self._loudness
 
-    def leanings(self, role: Role, keys_down: np.ndarray, in_key: bool) -> np.ndarray:
+    def leanings(self, role: Role, keys_down: np.ndarray, in_key: bool, higher: int = 0) -> np.ndarray:
         """(128,) float32 to add to the logits of the pitches. `keys_down` (128,) bool; `in_key`: no key was set, so the
-        player's own is guessed.
+        player's own is guessed; `higher`: semitones by which what is said here of registers is moved.
 
         An answer stays near the player's register. What goes along with the player is consonant with the keys that are
         held. An accompaniment is made of what the tune dwells on, and stays below it; a harmony lies below the keys and does
@@ -108,7 +109,8 @@ class Portrait:
         """
         bias = self._outside.copy() if in_key else np.zeros(128, np.float32)
         if role not in (Role.ACCOMPANY, Role.HARMONISE):
-            bias += self._far
+            lowest, highest = self._range
+            bias += _beyond(lowest + higher, highest + higher)
             return bias
         held = np.flatnonzero(keys_down)
         if role == Role.ACCOMPANY:
@@ -116,11 +118,11 @@ class Portrait:
         if len(held):
             bias[_DISSONANT[:, held].any(1)] += DISSONANT_NATS
             if role == Role.ACCOMPANY and self._notes and self._notes[-1].part == MELODY:
-                bias += _beyond(0, int(held[-1]))  # the tune stays on top
+                bias += _beyond(0, int(held[-1]) + higher)  # the tune stays on top
             if role == Role.HARMONISE:
                 bias[_DOUBLED[:, held].any(1)] += DOUBLED_NATS
                 bias[_FIFTH_BELOW[:, held].any(1)] += OPEN_FIFTH_NATS
-                bias += _beyond(int(held[-1]) + HARMONY[0], int(held[-1]) + HARMONY[1])
+                bias += _beyond(int(held[-1]) + HARMONY[0] + higher, int(held[-1]) + HARMONY[1] + higher)
         return bias
 
 

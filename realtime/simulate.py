@@ -69,6 +69,9 @@ def perform(
             for reply in composer.handle(request):
                 serial += 1
                 heapq.heappush(agenda, (now_ns + think_ns, serial, reply))
+        while composer.busy:
+            if (planned := composer.work()) is not None:
+                engine.receive(planned, now_ns)
     pulse = engine.tempo.pulse_at(until_ns)
     performance.sent += [(until_ns, pulse, message) for message in engine.stop()]
     return performance

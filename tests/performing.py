@@ -13,6 +13,7 @@ from realtime.composer import Composer
 from realtime.constraints import SLICES, Constraints, Sampling
 from realtime.contract import MASKED
 from realtime.engine import Engine, EngineSettings
+from realtime.latents import Graphs, Latents
 from realtime.messages import ModelNote, Proposed, Request
 from realtime.modes import Accompany, Continue, Harmonise, Trade
 from realtime.simulate import Performance, perform
@@ -51,7 +52,7 @@ class NoiseStepper:
     def oldest(self) -> int:
         return self._oldest
 
-    def step(self, event, held, release, bias, sampling, noise):  # type: ignore[no-untyped-def]
+    def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
         self.steps += 1
         self.fed.append(tuple(event))
         self.held.append(held)
@@ -91,11 +92,23 @@ def composer_of(
     sampling: Sampling = AS_IT_COMES,
     seed: int = 1,
     settings: EngineSettings | None = None,
+    graphs: Graphs | None = None,
 ) -> Composer:
-    """A composer without a model."""
+    """A composer without a model; with `graphs`, it has a rolling latent context."""
     settings = settings or settings_of("trade")
     grid = BeatGrid(settings.bars)
-    return Composer(stepper or NoiseStepper(), constraints, sampling, grid, settings.bpm, seed, lambda: 0)
+    latents = Latents(graphs, grid, seed, lambda: 0, settings.controls) if graphs is not None else None
+    return Composer(
+        stepper or NoiseStepper(),
+        constraints,
+        sampling,
+        grid,
+        settings.bpm,
+        seed,
+        lambda: 0,
+        latents,
+        settings.controls,
+    )
 
 
 def duet(
@@ -108,12 +121,13 @@ def duet(
     think_ns: int = 0,
     stepper: NoiseStepper | None = None,
     loopback_ns: int | None = None,
+    graphs: Graphs | None = None,
     **changes: object,
 ) -> tuple[Performance, Engine]:
     """Play a script with the engine and the composer in simulated time."""
     settings = settings_of(mode, **changes)
     engine = Engine(settings, TempoMap(settings.bpm))
-    composer = composer_of(stepper, constraints, sampling, seed, settings)
+    composer = composer_of(stepper, constraints, sampling, seed, settings, graphs)
     return perform(engine, composer, script, until_ns, think_ns, loopback_ns), engine
 
 
@@ -126,6 +140,8 @@ class Desk:
         self.composer = composer or composer_of(settings=settings)
         self.sent: SentList = []
         self.requests: list[Request] = []
+        self.pieces: int | None = None
+        """How much of the work that may wait is done at a time; None: all of it."""
 
     def until(self, ns: int) -> None:
         """Let time pass."""
@@ -152,6 +168,11 @@ class Desk:
             for request in requests:
                 for reply in self.composer.handle(request):
                     self.engine.receive(reply, ns)
+        done = 0
+        while self.composer.busy and done != self.pieces:
+            if (planned := self.composer.work()) is not None:
+                self.engine.receive(planned, ns)
+            done += 1
 
 
 def proposals(composer: Composer, *requests: Request) -> list[ModelNote]:

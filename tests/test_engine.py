@@ -23,8 +23,9 @@ from performing import (
 
 from realtime import midi
 from realtime.constraints import Constraints
+from realtime.controls import AS_IT_IS
 from realtime.engine import Engine
-from realtime.messages import KeyUp, ModelNote, Plan, Proposed, Reached, Relocate, Retempo, Turn
+from realtime.messages import KeyUp, ModelNote, Plan, Proposed, Reached, Relocate, Retempo, Steer, Turn
 from realtime.modes import Harmonise
 from realtime.simulate import Performance, perform
 from realtime.tempo import PULSES_PER_TICK, TempoMap
@@ -194,7 +195,7 @@ def test_a_new_composer_is_told_where_it_is_and_goes_on_with_the_turn() -> None:
     desk.requests.clear()
     desk.engine.composer_is_new(9 * BEAT_NS)
     desk.until(16 * BEAT_NS)
-    assert desk.requests[0] == Relocate(9 * 24)
+    assert desk.requests[:2] == [Steer(AS_IT_IS), Relocate(9 * 24)]
     assert plans(desk.requests)[0].turn == Turn(192, 384)
     assert any(ns > 10 * BEAT_NS for ns, _, _ in onsets(desk.sent))
     assert all(span.off_ns <= 4 * BAR_NS for span in spans(desk.sent))

@@ -21,7 +21,8 @@ from realtime.clock import now_ns
 from realtime.composer import Composer
 from realtime.config import Config
 from realtime.constraints import Constraints, Sampling
-from realtime.engine import Engine, EngineSettings
+from realtime.engine import Engine
+from realtime.engine_settings import EngineSettings
 from realtime.io.midifile import FileNote, check_writable, write_bytes
 from realtime.io.settings import engine_settings, worker_setup
 from realtime.io.stepper import Stepper

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from realtime.attributes import STYLES
 from realtime.config import Config
 from realtime.constraints import SCALES, Constraints, Sampling
 from realtime.contract import MASKED
-from realtime.engine import EngineSettings
+from realtime.controls import Controls
+from realtime.engine_settings import EngineSettings
 from realtime.io.worker import Setup
 from realtime.midi import DRUM_CHANNEL
 from realtime.modes import Accompany, Continue, Harmonise, Mode, Trade
@@ -48,7 +50,16 @@ def engine_settings(config: Config) -> EngineSettings:
         trigger_cc=config.mode.trigger_cc,
         trigger_key=config.mode.trigger_key,
         program_changes_mode=config.mode.switch_program,
+        controls=controls(config),
+        controls_cc=config.controls.cc or None,
     )
+
+
+def controls(config: Config) -> Controls:
+    """Where the knobs are at first."""
+    given = config.controls.model_dump(by_alias=True, exclude={"cc", "style"})
+    style = config.controls.style
+    return Controls(**given, style=STYLES.index(style) if style is not None else None)
 
 
 def constraints(config: Config) -> Constraints:
@@ -80,4 +91,5 @@ def worker_setup(config: Config) -> Setup:
         bars=((0, config.sync.beats_per_bar * TICKS),),
         bpm=config.sync.tempo_bpm,
         seed=config.engine.seed,
+        controls=controls(config),
     )

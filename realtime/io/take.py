@@ -72,11 +72,13 @@ def report(engine: Engine, session: Session) -> dict[str, Any]:
         "retracted_notes": counts.retracted,
         "missed_deadlines": counts.missed_deadlines,
         "late_notes_dropped": engine.scheduler.late_dropped,
+        "late_plans": counts.late_plans,
         "rejected_draws": counts.rejected,
         "echoes_ignored": counts.echoes,
         "worker_restarts": session.restarts,
         "notes_left_hanging": session.left_hanging,
         "step_ms": percentiles_ms(counts.step_ns),
+        "plan_ms": percentiles_ms(counts.plan_ns),
         "schedule_error_ms": percentiles_ms(session.schedule_error_ns),
     }
 
@@ -89,5 +91,5 @@ def summary(figures: dict[str, Any]) -> str:
         f"model step p50 {step['p50']} ms, p99 {step['p99']} ms; "
         f"schedule error p50 {error['p50']} ms, p99 {error['p99']} ms\n"
         f"{figures['late_notes_dropped']} late notes dropped, {figures['missed_deadlines']} deadlines missed, "
-        f"{figures['notes_left_hanging']} notes left hanging"
+        f"{figures['late_plans']} plans too late, {figures['notes_left_hanging']} notes left hanging"
     )

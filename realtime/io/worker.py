@@ -27,7 +27,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from realtime.clock import now_ns
 from realtime.composer import Composer
 from realtime.constraints import Constraints, Sampling
+from realtime.controls import AS_IT_IS, Controls
 from realtime.errors import UserError
+from realtime.latents import Latents
 from realtime.messages import Plan, Reply, Request
 from realtime.vocabulary import BeatGrid
 
@@ -52,15 +54,24 @@ class Setup:
     bars: tuple[tuple[int, int], ...]
     bpm: float
     seed: int
+    controls: Controls = AS_IT_IS
 
     def composer(self) -> tuple[Composer, Stepper]:
         """Load the model and make the composer. Raises `UserError` for a model that cannot be played."""
         from realtime.io.stepper import Stepper  # with onnxruntime: only where it is played
 
         stepper = Stepper.load(self.model, self.provider, self.threads)
-        return Composer(
-            stepper, self.constraints, self.sampling, BeatGrid(self.bars), self.bpm, self.seed, now_ns
-        ), stepper
+        grid = BeatGrid(self.bars)
+        latents = None
+        if stepper.contract.context:
+            from realtime.io.latent_graphs import LatentGraphs
+
+            graphs = LatentGraphs.load(Path(self.model), self.threads)
+            latents = Latents(graphs, grid, self.seed, now_ns, self.controls) if graphs is not None else None
+        composer = Composer(
+            stepper, self.constraints, self.sampling, grid, self.bpm, self.seed, now_ns, latents, self.controls
+        )
+        return composer, stepper
 
 
 class Ready(NamedTuple):
@@ -194,6 +205,10 @@ def serve(pipe: Connection) -> None:
     gc.freeze()
     gc.disable()  # nothing here makes cycles, and a collection in the middle of a plan would be heard
     while True:
+        # Notes first: what else there is to do waits until nothing is asked, and is done in small pieces.
+        while composer.busy and not waiting and not pipe.poll():
+            if (planned := composer.work()) is not None:
+                pipe.send(planned)
         request = waiting.popleft() if waiting else pipe.recv()
         for reply in composer.handle(request, limit):
             pipe.send(reply)

@@ -1,0 +1,119 @@
+"""The knobs: where each controller turns them to, what the model is told, and that the leanings go along."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from performing import ANYTHING, Desk, tick_ns
+
+from realtime import midi
+from realtime.attributes import ATTRIBUTES, CONTROLS, STYLES
+from realtime.constraints import Constraints
+from realtime.controls import AS_IT_IS, KNOBS, Controls
+from realtime.masks import Masks, Moment
+from realtime.messages import PlayerNote, Steer, Turn
+from realtime.vocabulary import BEAT, Beat, Role
+
+
+@pytest.mark.parametrize("knob", range(len(ATTRIBUTES)))
+def test_an_attribute_goes_from_end_to_end_with_nothing_in_the_middle(knob: int) -> None:
+    places = [getattr(AS_IT_IS.turned(knob, value), KNOBS[knob]) for value in range(128)]
+    assert places == sorted(set(places))
+    assert (places[0], places[64], places[127]) == (-1, 0, 1)
+    assert AS_IT_IS.turned(knob, 3).turned(knob, 64) == AS_IT_IS
+
+
+def test_guidance_goes_from_none_to_twice() -> None:
+    knob = KNOBS.index("guidance")
+    assert [AS_IT_IS.turned(knob, value).guidance for value in (0, 64, 127)] == [0, 1, 2]
+
+
+def test_every_style_has_its_band() -> None:
+    knob = KNOBS.index("style")
+    bands = [AS_IT_IS.turned(knob, value).style for value in range(128)]
+    assert bands[0] is None
+    assert sorted(set(bands[1:])) == list(range(len(STYLES)))
+    assert bands[1:] == sorted(bands[1:])
+    assert min(bands.count(style) for style in range(len(STYLES))) >= 15
+
+
+def test_a_vector_tells_what_is_set_and_nothing_else() -> None:
+    assert not AS_IT_IS.vector().any()
+    assert AS_IT_IS.vector().shape == (CONTROLS,)
+    vector = Controls(density=-0.5, polyphony=1.0, style=3, guidance=2.0).vector()
+    assert vector[:5] == pytest.approx([-1, 0, 0, 0, 2])
+    assert vector[5:10].tolist() == [1, 0, 0, 0, 1]
+    assert np.flatnonzero(vector[10:]).tolist() == [3]
+
+
+# --- from the controllers to the composer ---
+
+
+def test_controllers_of_any_channel_turn_the_knobs_before_and_while_playing() -> None:
+    desk = Desk("trade", controls_cc=20)
+    desk.play(midi.control(5, 21, 127), 0)
+    assert not desk.engine.rolling
+    desk.play(midi.note_on(0, 60, 80), 10)
+    desk.play(midi.control(0, 26, 0), tick_ns(5))
+    desk.play(midi.control(0, 27, 0), tick_ns(6))
+    assert desk.engine.controls == Controls(register=1.0, guidance=0.0)
+    assert [request.controls for request in desk.requests if isinstance(request, Steer)] == [
+        Controls(register=1.0),
+        Controls(register=1.0, guidance=0.0),
+    ]
+
+
+def test_without_controllers_and_beside_the_pedal_the_knobs_stay() -> None:
+    off, pedal = Desk("continue"), Desk("continue", controls_cc=20, trigger_cc=22)
+    for desk in (off, pedal):
+        desk.play(midi.note_on(0, 60, 80), 0)
+        for value in (127, 0):
+            desk.play(midi.control(0, 22, value), tick_ns(5))
+        assert desk.engine.controls == AS_IT_IS
+    assert pedal.engine.player.trigger_tick == 5
+
+
+# --- what Antiphon leans to ---
+
+
+def masks_of(controls: Controls, constraints: Constraints = ANYTHING) -> Masks:
+    """After eight quarters of C4 by one voice."""
+    masks = Masks(constraints)
+    masks.controls = controls
+    for i in range(8):
+        masks.portrait.hear(PlayerNote(24 * i, 60, 80, 0), 1)
+    return masks
+
+
+def bias(masks: Masks, sounding: int = 0, made: int = 0) -> np.ndarray:
+    release = np.full(128, -1)
+    release[100 : 100 + sounding] = 1000
+    moment = Moment(240, Beat(240, 24, 2, 96), 240, made, (-1, 0), release, np.zeros(128, bool))
+    return masks.bias(Role.TRADE, Turn(192, 384), moment)
+
+
+def test_register_moves_the_register_that_is_leaned_to() -> None:
+    pitch = slice(35, 163)
+
+    def best(controls: Controls) -> list[int]:
+        leanings = bias(masks_of(controls, Constraints(tonic=0)))[pitch]
+        return np.flatnonzero(leanings == leanings.max()).tolist()
+
+    assert best(AS_IT_IS) == list(range(55, 66))
+    assert best(Controls(register=0.5)) == list(range(61, 72))
+    assert best(Controls(register=-1.0)) == list(range(43, 54))
+
+
+def test_density_moves_the_number_of_notes_that_is_leaned_to() -> None:
+    """Two beats and a half into the turn, of a player of a note a beat."""
+    rests = {density: bias(masks_of(Controls(density=density)), made=3)[BEAT] for density in (-1.0, 0.0, 1.0)}
+    assert rests[1.0] < rests[0.0] < rests[-1.0]
+
+
+def test_polyphony_moves_the_number_of_voices_but_not_a_limit_that_is_set() -> None:
+    def may_sound(controls: Controls, constraints: Constraints = ANYTHING) -> int:
+        masks = masks_of(controls, constraints)
+        return next(n for n in range(20) if (bias(masks, sounding=n)[:BEAT] < -1e8).all())
+
+    assert [may_sound(Controls(polyphony=polyphony)) for polyphony in (-1.0, 0.0, 1.0)] == [1, 1, 2]
+    assert may_sound(Controls(polyphony=1.0), Constraints(max_notes=3)) == 3

@@ -1,0 +1,405 @@
+"""The rolling latent context: every cell is seen as it was played, plans and contexts by their rules, and work that is
+done late or in pieces changes nothing as long as it is done in time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from performing import BAR_NS, MODES, MS, Desk, NoiseStepper, Script, composer_of, duet, settings_of, tune
+
+from realtime import midi
+from realtime.attributes import CONTROLS
+from realtime.bars import LATENT, ROLL, cell_edges, rolls
+from realtime.controls import AS_IT_IS, NOTHING, Controls
+from realtime.heard import Heard
+from realtime.latents import FUTURE, LEAD, PLAN_STEPS, PREFIX, Latents
+from realtime.messages import ModelNote, Planned, PlayerNote
+from realtime.music import array
+from realtime.tempo import PULSES_PER_TICK
+from realtime.vocabulary import BeatGrid
+
+D = 6
+GRID = BeatGrid()
+PROJECT = np.random.default_rng(1).standard_normal((int(np.prod(ROLL)), LATENT)).astype(np.float32) / 100
+
+
+class FakeGraphs:
+    """Graphs whose answers depend on all that they are given, and that keep what that was."""
+
+    def __init__(self) -> None:
+        self.rolls: list[np.ndarray] = []
+        self.velocities: list[tuple[np.ndarray, ...]] = []
+        self.contexts: list[tuple[np.ndarray, ...]] = []
+
+    def encode(self, rolls: np.ndarray) -> np.ndarray:
+        assert rolls.shape == (1, *ROLL) and rolls.dtype == np.float32
+        self.rolls.append(rolls[0])
+        return rolls.reshape(1, -1) @ PROJECT
+
+    def velocity(self, latent: np.ndarray, time: np.ndarray, known: np.ndarray, controls: np.ndarray) -> np.ndarray:
+        n = len(latent)
+        assert [x.shape for x in (latent, time, known, controls)] == [
+            (n, 20, LATENT),
+            (n, 20),
+            (n, 20),
+            (n, 20, CONTROLS),
+        ]
+        assert {x.dtype for x in (latent, time, known, controls)} == {np.dtype(np.float32)}
+        self.velocities.append((latent, time, known, controls))
+        mean = (latent[:, :PREFIX] * known[:, :PREFIX, None]).mean(1, keepdims=True)
+        return mean - 0.5 * latent + controls.mean(-1, keepdims=True)
+
+    def context(
+        self, latent: np.ndarray, known: np.ndarray, plan: np.ndarray, plan_time: np.ndarray, controls: np.ndarray
+    ) -> np.ndarray:
+        given = (latent, known, plan, plan_time, controls)
+        assert [x.shape for x in given] == [
+            (1, PREFIX, LATENT),
+            (1, PREFIX),
+            (1, FUTURE, LATENT),
+            (1, FUTURE),
+            (1, CONTROLS),
+        ]
+        assert {x.dtype for x in given} == {np.dtype(np.float32)}
+        self.contexts.append(given)
+        total = latent.sum(1) + 3 * (plan * plan_time[..., None]).sum(1) + controls.sum()
+        return total[0, :D]
+
+
+class LedStepper(NoiseStepper):
+    """Its draws depend on the context, which it keeps for every event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contexts: list[np.ndarray] = []
+
+    def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+        del self.contexts[len(self.fed) :]
+        self.contexts.append(context)
+        return super().step(event, held, release, bias, sampling, (noise + abs(context).sum()) % 1, context)
+
+
+def made(latents: Latents) -> list[Planned]:
+    said = []
+    while latents.busy:
+        if (planned := latents.work()) is not None:
+            said.append(planned)
+    return said
+
+
+def latents_of(graphs: FakeGraphs, controls: Controls = AS_IT_IS) -> Latents:
+    return Latents(graphs, GRID, 1, lambda: 0, controls)
+
+
+# --- what was heard ---
+
+
+def test_a_cell_holds_what_sounded_in_it_and_nothing_that_was_taken_back() -> None:
+    heard = Heard()
+    heard.key_down(PlayerNote(0, 60, 80, 0))
+    heard.key_up(30, 60)
+    heard.key_down(PlayerNote(90, 64, 80, 0))
+    heard.proposed(ModelNote(48, 40, 80, 96, 2))
+    heard.proposed(ModelNote(70, 43, 80, 20, 2))
+    heard.take_back(60, silence=False)
+    notes = array([(0, 30, 60), (90, 200, 64), (48, 96, 40)])
+    player = np.isin(notes["pitch"], (60, 64))
+    both = rolls(notes, player, np.array([0, 96, 192]))
+    assert np.array_equal(heard.close(0, 96), both[0])
+    assert np.array_equal(heard.close(96, 192), both[1])
+
+
+def test_what_is_silenced_or_answers_a_key_ends_with_it() -> None:
+    heard = Heard()
+    heard.proposed(ModelNote(0, 40, 80, 384, 0))
+    heard.proposed(ModelNote(0, 41, 80, 384, 0))
+    heard.proposed(ModelNote(0, 42, 80, 4, 0))
+    heard.release(10, 40)
+    heard.take_back(20, silence=True)
+    notes = array([(0, 10, 40), (0, 20, 41), (0, 4, 42)])
+    assert np.array_equal(heard.close(0, 96), rolls(notes, np.zeros(3, bool), np.array([0, 96]))[0])
+    assert not heard.close(96, 192).any()
+
+
+def ticks_of(messages: list[tuple[int, int, bytes]]) -> list[tuple[int, int, int]]:
+    """(onset, duration, pitch) in ticks; what never ends, ends long after."""
+    down: dict[int, int] = {}
+    notes = []
+    for _, pulse, message in [*messages, *((0, 1 << 20, midi.note_off(0, pitch)) for pitch in range(128))]:
+        tick = -(-pulse // PULSES_PER_TICK)  # what is silenced between two ticks ends with the later one
+        if midi.is_note_on(message) or midi.is_note_off(message):
+            if message[1] in down:
+                onset = down.pop(message[1])
+                notes.append((onset, max(tick - onset, 1), message[1]))
+            if midi.is_note_on(message):
+                down[message[1]] = tick
+    return notes
+
+
+player_scripts = st.lists(
+    st.tuples(st.integers(0, 16 * 96), st.integers(48, 72), st.integers(1, 150)), min_size=1, max_size=30
+)
+
+
+def script_of(notes: list[tuple[int, int, int]]) -> Script:
+    """(onset, pitch, duration) in ticks at 120 bpm, the first on 0; equal pitches do not overlap."""
+    first = min(onset for onset, _, _ in notes)
+    script: Script = []
+    free: dict[int, int] = {}
+    for onset, pitch, duration in sorted(notes):
+        onset -= first
+        if onset > free.get(pitch, -1):
+            free[pitch] = onset + duration
+            script += [(tick * 125 * MS // 6 + 1, message) for tick, message in (
+                (onset, midi.note_on(0, pitch, 80)), (onset + duration, midi.note_off(0, pitch)))]  # fmt: skip
+    return script
+
+
+@settings(deadline=None, max_examples=40)
+@given(player_scripts, st.sampled_from(list(MODES)), st.sampled_from((48, 72, 96, 120, 144)))
+def test_every_cell_is_encoded_as_it_was_played(notes: list[tuple[int, int, int]], mode: str, bar: int) -> None:
+    """In every mode and metre, with all that was planned and taken back in between."""
+    graphs = FakeGraphs()
+    performance, _ = duet(script_of(notes), 9 * BAR_NS, mode, graphs=graphs, bars=((0, bar),))
+    sides = [ticks_of(performance.played), ticks_of(performance.sent)]
+    is_player = np.repeat([True, False], [len(side) for side in sides])
+    played = array([note for side in sides for note in side])
+    order = np.lexsort(([note[2] for side in sides for note in side], [note[0] for side in sides for note in side]))
+    edges = cell_edges(np.arange(0, 10 * 96, bar), 10 * 96 // bar * bar + bar)
+    expected = rolls(played, is_player[order], edges)
+    assert len(graphs.rolls) >= 9 * 96 // bar - 1
+    for cell, roll in enumerate(graphs.rolls):
+        assert np.array_equal(roll, expected[cell]), f"cell {cell}"
+
+
+# --- plans and contexts ---
+
+
+def roll_with(pitch: int) -> np.ndarray:
+    return rolls(array([(0, 24, pitch)]), np.array([True]), np.array([0, 96]))[0]
+
+
+def test_at_first_the_context_is_that_of_nothing() -> None:
+    graphs = FakeGraphs()
+    latents = latents_of(graphs)
+    assert all(not given.any() for given in graphs.contexts[0])
+    assert np.array_equal(latents.at(0), np.zeros(D))
+    assert not latents.busy
+
+
+def test_a_context_sees_the_cells_up_to_two_before_its_own_and_the_plan_from_its_own_on() -> None:
+    graphs = FakeGraphs()
+    latents = latents_of(graphs)
+    for cell in range(1, 20):
+        latents.close(roll_with(40 + cell), 96 * cell, 96 * (cell + 1))
+        (planned,) = made(latents)
+        assert len(planned.call_ns) == 1 + PLAN_STEPS + 1 and planned.late == 0
+    latent, known, plan, plan_time, controls = graphs.contexts[-1]
+    encoded = [(roll_with(40 + cell).reshape(-1) @ PROJECT) for cell in range(4, 20)]
+    assert np.allclose(latent[0], encoded, atol=1e-5)
+    assert known.all() and not controls.any()
+    assert plan_time.tolist() == [[1, 1, 1, 0]] and not plan[0, 3].any() and plan[0, :3].any(1).all()
+
+
+def test_with_few_cells_the_window_is_filled_from_its_end() -> None:
+    graphs = FakeGraphs()
+    latents = latents_of(graphs)
+    latents.close(roll_with(60), 96, 192)
+    made(latents)
+    assert graphs.contexts[-1][1].tolist() == [[0] * 15 + [1]]
+    _, time, known, _ = graphs.velocities[0]
+    assert known.tolist() == [[0] * 15 + [1] * 5]
+    assert time.tolist() == [[1] * 16 + [0] * 4]
+
+
+def test_a_plan_is_the_flow_from_the_cells_own_noise() -> None:
+    """Its steps add up to one for every cell, the nearest first; the same cell always begins with the same noise."""
+    graphs = FakeGraphs()
+    latents = latents_of(graphs)
+    for cell in (1, 2):
+        latents.close(roll_with(60), 96 * cell, 96 * (cell + 1))
+        made(latents)
+    first, second = (graphs.velocities[i][0][0, PREFIX:] for i in (0, PLAN_STEPS))
+    assert np.array_equal(first[1:], second[:-1])
+    assert not np.array_equal(first[0], first[1])
+    times = np.array([time[0, PREFIX:] for _, time, _, _ in graphs.velocities[:PLAN_STEPS]] + [[1] * FUTURE])
+    assert (np.diff(times, axis=0) >= 0).all() and (np.diff(times, axis=1) <= 0).all()
+    assert times[1, 0] == pytest.approx((1 + LEAD) / PLAN_STEPS)
+    cells = first
+    for (latent, _, known, controls), dt in zip(graphs.velocities[:PLAN_STEPS], np.diff(times, axis=0), strict=True):
+        velocity = FakeGraphs().velocity(latent, np.zeros((1, 20), np.float32), known, controls)[0, PREFIX:]
+        cells = cells + dt[:, None] * velocity
+    assert np.allclose(graphs.contexts[1][2][0, :3], cells[1:], atol=1e-5)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 0.5, 1.0, 2.0])
+def test_guidance_goes_from_nothing_beyond_everything(guidance: float) -> None:
+    graphs = FakeGraphs()
+    controls = Controls(density=0.5, guidance=guidance)
+    latents = latents_of(graphs, controls)
+    latents.close(roll_with(60), 96, 192)
+    before = len(graphs.contexts)
+    made(latents)
+    told = graphs.contexts[before:]
+    without = [given for given in told if not given[3].any()]
+    with_all = [given for given in told if given[3].any()]
+    assert (len(without), len(with_all)) == (int(guidance != 1), int(guidance != 0))
+    assert all(not given[2].any() and not given[4].any() for given in without)
+    assert all(np.array_equal(given[4][0], controls.vector()) for given in with_all)
+    values = [FakeGraphs().context(*given) for given in without + with_all]
+    weights = [1 - guidance] * len(without) + [guidance] * len(with_all)
+    assert np.allclose(latents.at(192), np.tensordot(weights, values, 1), rtol=1e-4)
+    assert bool(graphs.velocities) == (guidance != 0), "a plan that counts for nothing is not made"
+    for _, _, _, seen in graphs.velocities:
+        assert not seen[:, :PREFIX].any()
+        assert np.array_equal(seen[-1, -1], controls.vector())
+        assert len(seen) == 1 + (guidance != 1) and (guidance == 1 or not seen[0].any())
+
+
+def test_knobs_count_from_the_next_cell_that_closes() -> None:
+    graphs = FakeGraphs()
+    latents = latents_of(graphs)
+    latents.close(roll_with(60), 96, 192)
+    latents.controls = Controls(tension=1.0)
+    made(latents)
+    assert not graphs.contexts[-1][4].any()
+    latents.close(roll_with(60), 192, 288)
+    made(latents)
+    assert np.array_equal(graphs.contexts[-1][4][0], latents.controls.vector())
+    assert NOTHING.shape == latents.controls.vector().shape
+
+
+def test_a_context_counts_from_its_cell_on_and_is_found_again() -> None:
+    latents = latents_of(FakeGraphs())
+    before = latents.at(191)
+    latents.close(roll_with(60), 96, 192)
+    made(latents)
+    latents.close(roll_with(70), 192, 288)
+    made(latents)
+    first, second = latents.at(192), latents.at(300)
+    assert np.array_equal(latents.at(191), before) and np.array_equal(latents.at(287), first)
+    assert not np.array_equal(first, before) and not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 3, 7])
+def test_a_plan_whose_cell_has_come_is_given_up_and_said_and_its_latent_kept(pieces: int) -> None:
+    graphs = FakeGraphs()
+    latents = latents_of(graphs)
+    latents.close(roll_with(60), 96, 192)
+    for _ in range(pieces):
+        latents.work()
+    before = latents.at(192)
+    assert made(latents) == [Planned((), 1)]
+    assert np.array_equal(latents.at(192), before), "what was fed stays fed"
+    latents.close(roll_with(62), 192, 288)
+    (planned,) = made(latents)
+    assert planned.late == 0 and planned.call_ns
+    assert graphs.contexts[-1][1].sum() == 2
+
+
+def test_a_plan_that_the_next_cell_overtakes_is_late_too() -> None:
+    latents = latents_of(FakeGraphs())
+    latents.close(roll_with(60), 96, 192)
+    latents.close(roll_with(62), 192, 288)
+    overtaken, planned = made(latents)
+    assert overtaken == Planned((), 1)
+    assert planned.late == 0 and planned.call_ns
+
+
+def test_after_a_jump_the_newest_context_counts_wherever_it_leads() -> None:
+    latents = latents_of(FakeGraphs())
+    latents.close(roll_with(60), 960, 1056)
+    made(latents)
+    newest = latents.at(1056)
+    latents.close(roll_with(62), 1056, 1152)
+    latents.relocate()
+    assert not latents.busy
+    assert np.array_equal(latents.at(0), newest)
+    latents.close(roll_with(64), 96, 192)
+    assert [planned.late for planned in made(latents)] == [1, 0]
+
+
+def test_warming_up_leaves_no_trace() -> None:
+    cold, warm = latents_of(FakeGraphs()), latents_of(FakeGraphs())
+    warm.warm_up()
+    for latents in (cold, warm):
+        latents.close(roll_with(60), 96, 192)
+        assert [planned.late for planned in made(latents)] == [0]
+    assert np.array_equal(cold.at(192), warm.at(192))
+
+
+# --- in a performance ---
+
+TUNE = tune([60, 64, 67, 72] * 6)
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+@pytest.mark.parametrize("bar", [48, 96])
+def test_work_in_pieces_between_the_notes_changes_nothing(mode: str, bar: int) -> None:
+    """Real time is simulated time as long as no plan is late; one that is, is counted."""
+
+    def play(pieces: int | None) -> tuple[Desk, LedStepper]:
+        stepper = LedStepper()
+        config = settings_of(mode, bars=((0, bar),))
+        desk = Desk(mode, composer_of(stepper, settings=config, graphs=FakeGraphs()), bars=((0, bar),))
+        desk.pieces = pieces
+        for stamp_ns, message in sorted(TUNE):
+            desk.play(message, stamp_ns)
+        desk.until(9 * BAR_NS)
+        return desk, stepper
+
+    whole, stepper = play(None)
+    assert whole.engine.counts.late_plans == 0
+    assert len({context.tobytes() for context in stepper.contexts}) > 4
+    late = {}
+    for pieces in (1, 3, 7):
+        desk, its_stepper = play(pieces)
+        late[pieces] = desk.engine.counts.late_plans
+        if not late[pieces]:
+            assert desk.sent == whole.sent
+            assert np.array_equal(its_stepper.contexts, stepper.contexts)
+    assert late[1] > late[7] == 0
+
+
+def test_plans_that_are_late_are_counted_and_the_music_goes_on() -> None:
+    desk = Desk("trade", composer_of(LedStepper(), graphs=FakeGraphs()))
+    desk.pieces = 1
+    for stamp_ns, message in sorted(TUNE[:8]):
+        desk.play(message, stamp_ns)
+    desk.until(20 * BAR_NS)
+    assert desk.engine.counts.late_plans > 4
+    assert desk.engine.counts.notes > 10
+
+
+def test_going_back_feeds_an_event_with_its_own_context() -> None:
+    """Whatever was planned and taken back: the contexts of the stream are those of its cells."""
+    graphs, stepper = FakeGraphs(), LedStepper()
+    duet(tune([60, 62, 64] * 12, 170 * MS), 9 * BAR_NS, "accompany", stepper=stepper, graphs=graphs)
+    beats = 0
+    cells: dict[int, set[bytes]] = {}
+    for event, context in zip(stepper.fed, stepper.contexts, strict=True):
+        beats += event[0] == 24
+        cells.setdefault((beats - 1) // 4, set()).add(context.tobytes())
+    assert len(cells) > 4
+    assert all(len(contexts) == 1 for contexts in cells.values())
+
+
+def test_another_plan_is_another_music() -> None:
+    def sent(controls: Controls) -> object:
+        return duet(TUNE, 9 * BAR_NS, "trade", stepper=LedStepper(), graphs=FakeGraphs(), controls=controls)[0].sent
+
+    assert sent(AS_IT_IS) == sent(AS_IT_IS)
+    assert sent(AS_IT_IS) != sent(Controls(brightness=1.0))
+
+
+def test_a_model_without_context_is_given_none() -> None:
+    class Watching(NoiseStepper):
+        def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+            assert context is None
+            return super().step(event, held, release, bias, sampling, noise)
+
+    _, engine = duet(TUNE, 9 * BAR_NS, "trade", stepper=Watching())
+    assert engine.counts.notes > 0
+    assert not engine.counts.plan_ns
