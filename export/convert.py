@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import warnings
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from torch import nn
 
 from export.graph import StepGraph
 from models.decoder import Decoder
 from models.layers import HEAD_SIZE
 from realtime.contract import METADATA_KEY, Contract
-from realtime.io.stepper import INPUTS, OUTPUTS
+from realtime.io.stepper import INPUTS, OUTPUTS, inputs_of
 from realtime.vocabulary import FIELDS, HELD
 
 OPSET = 23
@@ -23,36 +25,56 @@ OPSET = 23
 def contract_of(decoder: Decoder, name: str, operators: str, weights: str, data_hash: str) -> Contract:
     """What a file made of `decoder` says of itself."""
     size = decoder.size
-    return Contract(name, size.d_model, size.layers, size.d_model // HEAD_SIZE, operators, weights, data_hash)
+    heads, context = size.d_model // HEAD_SIZE, size.d_model if decoder.context is not None else 0
+    return Contract(name, size.d_model, size.layers, heads, operators, weights, data_hash, context)
 
 
 def to_onnx(decoder: Decoder, contract: Contract) -> onnx.ModelProto:
     """The step graph in float32, in one piece: for any number of events T >= 1, or for T = 1 where a layer needs that."""
     graph = StepGraph(decoder, contract.operators).eval()
     states = state_shapes(decoder)
-    inputs = {name: torch.from_numpy(np.zeros(shape, dtype)) for name, (shape, dtype) in INPUTS.items()}
-    free = None
+    inputs = {name: torch.from_numpy(np.zeros(shape, dtype)) for name, (shape, dtype) in inputs_of(contract).items()}
+    free = {}
     if not graph.stepwise:
-        for name in ("event", "held"):
-            inputs[name] = inputs[name].repeat(1, 2, 1)  # an example of T = 1 would fix T
-        free = {1: torch.export.Dim("T", min=1, max=1 << 20)}
+        any_count = {1: torch.export.Dim("T", min=1, max=1 << 20)}
+        free = {name: any_count for name in ("event", "held", "context") if name in inputs}
+        inputs |= {name: inputs[name].repeat(1, 2, 1) for name in free}  # an example of T = 1 would fix T
+    names = [*INPUTS, "context"]
+    return convert(
+        graph,
+        (*(inputs.get(name) for name in names), [torch.zeros(shape) for shape in states.values()]),
+        [*inputs, *(f"{name}_in" for name in states)],
+        [*OUTPUTS, *(f"{name}_out" for name in states)],
+        (*(free.get(name) for name in names), [None] * len(states)),
+        contract.to_json(),
+    )
+
+
+def convert(
+    graph: nn.Module, example: tuple[Any, ...], inputs: list[str], outputs: list[str], free: tuple[Any, ...], says: str
+) -> onnx.ModelProto:
+    """A module as an ONNX model in float32, in one piece.
+
+    `example`: what to call it with; `free`: for each of these None or {axis: `torch.export.Dim`}; `says`: its metadata.
+    """
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # deprecations within the exporter
         program = torch.onnx.export(
             graph,
-            (*inputs.values(), [torch.zeros(shape) for shape in states.values()]),
+            example,
             dynamo=True,
             opset_version=OPSET,
-            input_names=[*INPUTS, *(f"{name}_in" for name in states)],
-            output_names=[*OUTPUTS, *(f"{name}_out" for name in states)],
-            dynamic_shapes=(free, free, None, None, None, None, [None] * len(states)),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=free,
             verbose=False,
         )
     assert program is not None
     model = program.model_proto
+    _name_lengths(model.graph, [axes for given, axes in zip(example, free, strict=True) if given is not None])
     _tidy(model)
-    onnx.helper.set_model_props(model, {METADATA_KEY: contract.to_json()})
+    onnx.helper.set_model_props(model, {METADATA_KEY: says})
     return model
 
 
@@ -63,6 +85,18 @@ def state_shapes(decoder: Decoder) -> dict[str, torch.Size]:
     return {f"{name}{i}": x.shape for i, pair in enumerate(states) for name, x in zip("sc", pair, strict=True)}
 
 
+def _name_lengths(graph: onnx.GraphProto, free: list[Any]) -> None:
+    """Call the free lengths by their own names: the exporter numbers them. `free`: of each input, as in `convert`."""
+    names = {}
+    for value, axes in zip(graph.input, free, strict=False):
+        for axis, length in axes.items() if isinstance(axes, dict) else ():
+            names[value.type.tensor_type.shape.dim[axis].dim_param] = length.__name__
+    for value in (*graph.input, *graph.output):
+        for length in value.type.tensor_type.shape.dim:
+            if length.dim_param in names:
+                length.dim_param = names[length.dim_param]
+
+
 def _tidy(model: onnx.ModelProto) -> None:
     """Drop the exporter's debugging notes (source lines and their paths), and name what it leaves nameless."""
     graph = model.graph
@@ -70,9 +104,6 @@ def _tidy(model: onnx.ModelProto) -> None:
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     graph.ClearField("value_info")
-    for value in graph.input[:2]:
-        if not value.type.tensor_type.shape.dim[1].dim_value:
-            value.type.tensor_type.shape.dim[1].dim_param = "T"
     used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     for node in graph.node:
         node.output[:] = [name if name in used else "" for name in node.output]

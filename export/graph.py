@@ -55,11 +55,14 @@ class StepGraph(nn.Module):
         bias: Tensor,
         sampling: Tensor,
         noise: Tensor,
+        context: Tensor | None,
         states: Sequence[Tensor],
     ) -> tuple[Tensor, ...]:
         """The inputs of the contract, `states` being s0, c0, s1, ...; returns its outputs in its order."""
         x = F.embedding(event + self.starts, self.tables).sum(2)  # (1, T, d)
         y = held @ self.held
+        if context is not None:
+            y = y + context
         after: list[Tensor] = []
         for i, layer in enumerate(self.layers):
             x, y, *state = layer(x, y, states[2 * i], states[2 * i + 1])

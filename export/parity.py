@@ -1,8 +1,9 @@
 """Does the file play what torch plays? Runs with every export, through the very stepper that plays live.
 
-`STEPS` random but legal events are streamed through both, each step drawn greedily by the graph; torch is given the
-same draws, head by head. In float32 the logits agree within `TOLERANCE`, and each draw is torch's own best choice, or
-one whose logit is within `TIE` of it. For 8-bit weights both are only reported; what counts there is `export.nats`.
+`STEPS` random but legal events are streamed through both, with random contexts where the graph takes them, each step drawn
+greedily by the graph; torch is given the same draws, head by head. In float32 the logits agree within `TOLERANCE`, and each
+draw is torch's own best choice, or one whose logit is within `TIE` of it. For 8-bit weights both are only reported; what
+counts there is `export.nats`.
 """
 
 from __future__ import annotations
@@ -63,15 +64,19 @@ def check(decoder: Decoder, path: Path, seed: int = 0) -> Parity:
     rng = np.random.default_rng(seed)
     stepper = Stepper.load(path, "cpu", slots=2)
     events, held = legal_events(rng, STEPS)
+    width = stepper.contract.context
+    contexts = rng.normal(size=(STEPS, width)).astype(np.float32) if width else None
     nothing = np.zeros(LOGITS, np.float32)
     state, logit_error, changed = None, 0.0, 0
-    for event, sounds in zip(events, held, strict=True):
+    for t, (event, sounds) in enumerate(zip(events, held, strict=True)):
+        context = None if contexts is None else contexts[t]
         release = np.where(rng.random(HEADS["pitch"]) < 0.3, rng.uniform(0, 48, HEADS["pitch"]), 0).astype(np.float32)
         noise = rng.random(len(HEADS), np.float32)
-        choice, _ = stepper.step(event, sounds, release, nothing, GREEDY, noise)
+        choice, _ = stepper.step(event, sounds, release, nothing, GREEDY, noise, context)
         with torch.no_grad():
-            fed = torch.from_numpy(event)[None, None], torch.from_numpy(sounds)[None, None]
-            heads, state = decoder(*fed, torch.from_numpy(choice)[None, None], state, chunk=1)
+            fed = [torch.from_numpy(x)[None, None] for x in (event, sounds, context) if x is not None]
+            h, state = decoder.mix(decoder.read(*fed), state, chunk=1)
+            heads = decoder.heads(h, torch.from_numpy(choice)[None, None])
         logits = np.concatenate([head[0, 0].numpy() for head in heads])
         logit_error = max(logit_error, float(np.abs(logits - stepper.last_logits).max()))
         allowed = logits.copy()
@@ -81,8 +86,8 @@ def check(decoder: Decoder, path: Path, seed: int = 0) -> Parity:
             for where, chosen in zip(SLICES.values(), choice, strict=True)
         )
     stepper.reset()
-    stepper.prefill(events[:-1], held[:-1])
-    stepper.step(events[-1], held[-1], release, nothing, GREEDY, noise)
+    stepper.prefill(events[:-1], held[:-1], None if contexts is None else contexts[:-1])
+    stepper.step(events[-1], held[-1], release, nothing, GREEDY, noise, context)
     prefill_error = float(np.abs(logits - stepper.last_logits).max())
     return Parity(logit_error, prefill_error, changed, _gives_beats(stepper))
 

@@ -9,6 +9,8 @@ the last. With B = 1, d_k = d_v = 64 and T free:
              bias      float32 (1, 228)      added to the logits of the five heads, in order; -1e9 masks a choice
              sampling  float32 (1, 5, 3)     per head: temperature, top-k (0: off), top-p
              noise     float32 (1, 5)        uniform in [0, 1), one number per head: all the randomness there is
+             context   float32 (1, T, d)     added to the embeddings of each event: what `latent_graphs` makes of the bars so far
+                                             and of the plan; 0 is none. Only in a file whose `Contract.context` is not 0
              s{i}_in   float32    the state of layer i: of linear attention its memory (1, heads, 64, 64), of an LSTM
                                   its hidden state (1, 1, d)
              c{i}_in   float32    the last three inputs of its short convolution (1, 3, 3 d); of an LSTM its cell (1, 1, d)
@@ -45,7 +47,8 @@ class ContractError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What a model file says of itself. `data_hash` names the training data, `operators` is "fused" or "native"."""
+    """What a model file says of itself. `data_hash` names the training data, `operators` is "fused" or "native", `context` is
+    the width of the input of that name, 0 where the graph has none."""
 
     name: str
     d_model: int
@@ -54,6 +57,7 @@ class Contract:
     operators: str
     weights: str
     data_hash: str
+    context: int = 0
     contract_version: int = CONTRACT_VERSION
     vocabulary_version: int = vocabulary.VERSION
     fields: dict[str, int] = field(default_factory=lambda: dict(vocabulary.FIELDS))

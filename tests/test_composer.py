@@ -175,9 +175,9 @@ def test_a_rest_heard_beat_by_beat_is_the_same_rest() -> None:
 
 def test_the_noise_depends_on_seed_tick_and_place_alone() -> None:
     class Listening(NoiseStepper):
-        def step(self, event, held, release, bias, sampling, noise):  # type: ignore[no-untyped-def]
+        def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
             drawn.append(tuple(noise))
-            return super().step(event, held, release, bias, sampling, noise)
+            return super().step(event, held, release, bias, sampling, noise, context)
 
     def noises(seed: int, *notes: PlayerNote) -> list[tuple[float, ...]]:
         drawn.clear()
@@ -195,9 +195,9 @@ def test_the_noise_depends_on_seed_tick_and_place_alone() -> None:
 
 def test_it_is_freer_first_and_cooler_towards_the_end_of_its_turn() -> None:
     class Listening(NoiseStepper):
-        def step(self, event, held, release, bias, sampling, noise):  # type: ignore[no-untyped-def]
+        def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
             temperatures.append(float(sampling[0, 0]))
-            return super().step(event, held, release, bias, sampling, noise)
+            return super().step(event, held, release, bias, sampling, noise, context)
 
     temperatures: list[float] = []
     proposals(composer_of(Listening()), trade(1, 0, Turn(0, 192), 192))
@@ -319,8 +319,8 @@ nonsense = st.one_of(
 @given(st.lists(nonsense, min_size=1, max_size=6))
 def test_a_draw_that_is_no_legal_note_becomes_a_rest_and_is_counted(draws: list[np.ndarray]) -> None:
     class Broken(NoiseStepper):
-        def step(self, event, held, release, bias, sampling, noise):  # type: ignore[no-untyped-def]
-            _, log_prob = super().step(event, held, release, bias, sampling, noise)
+        def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+            _, log_prob = super().step(event, held, release, bias, sampling, noise, context)
             return draws[self.steps % len(draws)], log_prob
 
     rules = Constraints(lowest=50, highest=70)
@@ -335,8 +335,8 @@ def test_a_draw_that_is_no_legal_note_becomes_a_rest_and_is_counted(draws: list[
 
 def test_a_pitch_that_still_sounds_is_no_legal_note() -> None:
     class Stubborn(NoiseStepper):
-        def step(self, event, held, release, bias, sampling, noise):  # type: ignore[no-untyped-def]
-            super().step(event, held, release, bias, sampling, noise)
+        def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+            super().step(event, held, release, bias, sampling, noise, context)
             return np.array([5 if event[0] == BEAT else 9, MODEL_PART, 60, 16, 20]), np.zeros(5)  # 32 ticks long
 
     replies = list(composer_of(Stubborn()).handle(Plan(1, 0, None, Role.TRADE, Turn(0, 96), 96)))

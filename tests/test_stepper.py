@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from export.__main__ import random_decoder
 from export.convert import contract_of, to_onnx
-from export.parity import GREEDY, legal_events
+from export.parity import GREEDY, check, legal_events
 from models.decoder import Decoder
 from realtime.constraints import SLICES
 from realtime.contract import LOGITS, MASKED, METADATA_KEY
@@ -79,6 +80,41 @@ def test_prefill_is_many_steps(file: Path, events: tuple[np.ndarray, np.ndarray]
     np.testing.assert_allclose(filled.last_logits, streamed.last_logits, atol=1e-4)
     filled.prefill(fields[:0], held[:0])
     assert filled.position == 2
+
+
+@pytest.mark.parametrize("operators", ["fused", "native"])
+def test_a_context_is_added_to_the_embeddings(operators: str, decoder: Decoder, file: Path, tmp_path: Path) -> None:
+    """Every event has its own; zeros and none are the same, and the same as a graph that takes none."""
+    contract = contract_of(decoder, "tiny", operators, "fp32", "none")
+    path = tmp_path / "context.onnx"
+    path.write_bytes(to_onnx(decoder, replace(contract, context=contract.d_model)).SerializeToString())
+    assert check(decoder, path).problems("fp32") == []
+    stepper, plain = (Stepper.load(model, "cpu", slots=4) for model in (path, file))
+    streams = legal_events(np.random.default_rng(11), 5)
+    zeros, ones = np.zeros(contract.d_model), np.ones(contract.d_model)
+    logits = []
+    for player, context in ((plain, None), (stepper, None), (stepper, zeros), (stepper, ones)):
+        player.reset()
+        for event, held in zip(*streams, strict=True):
+            player.step(event, held, FREE, OPEN_BIAS, GREEDY, HALF, context)
+        logits.append(player.last_logits)
+    np.testing.assert_allclose(logits[0], logits[1], atol=1e-4)
+    assert logits[1].tolist() == logits[2].tolist()
+    assert np.abs(logits[3] - logits[1]).max() > 1e-2
+    with pytest.raises(KeyError):
+        plain.step(streams[0][0], streams[1][0], FREE, OPEN_BIAS, GREEDY, HALF, ones)
+
+
+def test_a_file_from_before_contexts_plays(file: Path, tmp_path: Path) -> None:
+    """Its contract does not know the word."""
+    model = onnx.load(file)
+    (entry,) = (p for p in model.metadata_props if p.key == METADATA_KEY)
+    entry.value = json.dumps({key: value for key, value in json.loads(entry.value).items() if key != "context"})
+    old = tmp_path / "old.onnx"
+    old.write_bytes(model.SerializeToString())
+    streams = legal_events(np.random.default_rng(12), 5)
+    then, now = (walk(Stepper.load(path, "cpu", slots=2), streams, 0, 5) for path in (old, file))
+    assert then == now
 
 
 def walk(stepper: Stepper, events: tuple[np.ndarray, np.ndarray], start: int, end: int) -> list[Outcome]:

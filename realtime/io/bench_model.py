@@ -40,6 +40,7 @@ class Step(NamedTuple):
     bias: np.ndarray
     sampling: np.ndarray
     noise: np.ndarray
+    context: np.ndarray | None = None
 
 
 class _Tape:
@@ -65,10 +66,11 @@ class _Tape:
         bias: np.ndarray,
         sampling: np.ndarray,
         noise: np.ndarray,
+        context: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         arrays = (np.array(values) for values in (held, release, bias, sampling, noise))
-        self.steps.append(Step(tuple(event), *arrays))
-        return self._stepper.step(event, held, release, bias, sampling, noise)
+        self.steps.append(Step(tuple(event), *arrays)._replace(context=None if context is None else np.array(context)))
+        return self._stepper.step(event, held, release, bias, sampling, noise, context)
 
     def rewind(self, position: int) -> None:
         self._stepper.rewind(position)

@@ -34,6 +34,7 @@ INPUTS: dict[str, tuple[tuple[int, ...], type]] = {
     "sampling": ((1, len(HEADS), 3), np.float32),
     "noise": ((1, len(HEADS)), np.float32),
 }
+"""Of every step graph; see `inputs_of`."""
 OUTPUTS: dict[str, tuple[tuple[int, ...], type]] = {
     "choice": ((1, len(HEADS)), np.int64),
     "log_prob": ((1, len(HEADS)), np.float32),
@@ -81,7 +82,8 @@ class Stepper:
         self._device = "cuda" if self.provider == "cuda" else "cpu"
         self._shapes = state_shapes(session)
         self._chunk = PREFILL if isinstance(session.get_inputs()[0].shape[1], str) else 1
-        self._inputs = {name: _Buffer(shape, dtype, self._device) for name, (shape, dtype) in INPUTS.items()}
+        inputs = inputs_of(contract).items()
+        self._inputs = {name: _Buffer(shape, dtype, self._device) for name, (shape, dtype) in inputs}
         self._outputs = {name: _Buffer(shape, dtype, self._device) for name, (shape, dtype) in OUTPUTS.items()}
         self._ring = [
             {
@@ -123,7 +125,7 @@ class Stepper:
                     return stepper
             elif provider == "auto":
                 notice = None  # nobody asked for what is not there
-        session = _session(path, [_CPU], threads)
+        session = open_session(path, [_CPU], threads)
         stepper = cls(session, _contract(path, session), slots)
         stepper.notice = f"CUDA could not be had ({notice}); playing on the CPU" if notice else None
         return stepper
@@ -137,7 +139,7 @@ class Stepper:
         for graphs in (True, False):
             options = {**_CUDA_OPTIONS, "enable_cuda_graph": str(int(graphs))}
             try:
-                session = _session(path, [(_CUDA, options), _CPU], threads)
+                session = open_session(path, [(_CUDA, options), _CPU], threads)
                 if session.get_providers()[0] != _CUDA:
                     return None, "its libraries do not load: pip install 'antiphon[cuda]'"
                 stepper = cls(session, _contract(path, session), slots, graphs)
@@ -168,11 +170,13 @@ class Stepper:
         bias: np.ndarray,
         sampling: np.ndarray,
         noise: np.ndarray,
+        context: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Feed one event and draw what follows. Returns copies: choice (5,) int64 and log_prob (5,) float32.
 
         event: the nine ids of `vocabulary.FIELDS`; held: (256,); release: (128,); bias: (228,); sampling: (5, 3);
-        noise: (5,) in [0, 1). All are copied; see `realtime.contract`.
+        noise: (5,) in [0, 1); context: (contract.context,), None is zeros and all that a graph without it takes. All are
+        copied; see `realtime.contract`.
         """
         inputs = self._inputs
         inputs["event"].write(event)
@@ -181,21 +185,25 @@ class Stepper:
         inputs["bias"].write(bias)
         inputs["sampling"].write(sampling)
         inputs["noise"].write(noise)
+        if context is not None or "context" in inputs:  # one that the graph cannot take is an error of the caller's
+            inputs["context"].write(0.0 if context is None else context)
         slot = self.position % self.slots
         self._session.run_with_iobinding(self._bindings[slot], self._options[slot])
         self._advance()
         return self._outputs["choice"].read(), self._outputs["log_prob"].read()
 
-    def prefill(self, events: np.ndarray, held: np.ndarray) -> None:
-        """Feed many events, drawing nothing. events: (T, 9); held: (T, 256). One new position; T = 0 makes none."""
+    def prefill(self, events: np.ndarray, held: np.ndarray, context: np.ndarray | None = None) -> None:
+        """Feed many events, drawing nothing. events: (T, 9); held: (T, 256); context: (T, contract.context) or None, as in
+        `step`. One new position; T = 0 makes none."""
+        streams: dict[str, np.ndarray] = {"event": np.asarray(events, np.int64), "held": np.asarray(held, np.float32)}
+        if context is not None or "context" in self._inputs:
+            wide = (len(events), self.contract.context)
+            streams["context"] = np.zeros(wide, np.float32) if context is None else np.asarray(context, np.float32)
         state = self._ring[self.position % self.slots]
         last = self._ring[(self.position + 1) % self.slots]
         for start in range(0, len(events), self._chunk):
             chunk = slice(start, start + self._chunk)
-            fed = {
-                "event": np.asarray(events[None, chunk], np.int64),
-                "held": np.asarray(held[None, chunk], np.float32),
-            }
+            fed = {name: np.ascontiguousarray(stream[None, chunk]) for name, stream in streams.items()}
             binding = self._session.io_binding()
             for name, buffer in self._inputs.items():
                 value = ort.OrtValue.ortvalue_from_numpy(fed[name], self._device, 0) if name in fed else buffer.value
@@ -248,7 +256,7 @@ def _cuda_missing() -> str | None:
     return None
 
 
-def _session(path: Path, providers: list[Any], threads: int) -> ort.InferenceSession:
+def open_session(path: Path, providers: list[Any], threads: int) -> ort.InferenceSession:
     """Raises `UserError` where onnxruntime refuses the file."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -267,8 +275,14 @@ def _session(path: Path, providers: list[Any], threads: int) -> ort.InferenceSes
 
 
 def state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
-    """Shape of every state of a step graph by its bare name ("s0", "c0", ...): its inputs beside `INPUTS`, in order."""
-    return {value.name.removesuffix("_in"): tuple(value.shape) for value in session.get_inputs()[len(INPUTS) :]}
+    """Shape of every state of a step graph by its bare name ("s0", "c0", ...), in order."""
+    inputs = session.get_inputs()
+    return {value.name.removesuffix("_in"): tuple(value.shape) for value in inputs if value.name.endswith("_in")}
+
+
+def inputs_of(contract: Contract) -> dict[str, tuple[tuple[int, ...], type]]:
+    """Shape for one event and type of each input of a step graph beside its states, in order."""
+    return INPUTS | ({"context": ((1, 1, contract.context), np.float32)} if contract.context else {})
 
 
 def _contract(path: Path, session: ort.InferenceSession) -> Contract:
@@ -278,11 +292,13 @@ def _contract(path: Path, session: ort.InferenceSession) -> Contract:
         if text is None:
             raise ContractError("it holds no contract of Antiphon's")
         contract = Contract.from_json(text)
-        states = state_shapes(session)
+        states, inputs = state_shapes(session), inputs_of(contract)
+        declared = {value.name: tuple(value.shape) for value in session.get_inputs()}
         outputs = {value.name: tuple(value.shape) for value in session.get_outputs()}
         if (
             list(states) != [f"{kind}{layer}" for layer in range(contract.layers) for kind in "sc"]
-            or [value.name for value in session.get_inputs()] != [*INPUTS, *(f"{name}_in" for name in states)]
+            or list(declared) != [*inputs, *(f"{name}_in" for name in states)]
+            or any(declared[name][-1] != shape[-1] for name, (shape, _) in inputs.items())
             or list(outputs) != [*OUTPUTS, *(f"{name}_out" for name in states)]
             or any(outputs[f"{name}_out"] != shape for name, shape in states.items())
             or not all(isinstance(length, int) for shape in states.values() for length in shape)
