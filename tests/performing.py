@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from realtime import midi
+from realtime.attributes import CONTROLS
+from realtime.bars import LATENT, ROLL
 from realtime.composer import Composer
 from realtime.constraints import SLICES, Constraints, Sampling
 from realtime.contract import MASKED
 from realtime.engine import Engine, EngineSettings
-from realtime.latents import Graphs, Latents
+from realtime.latents import FUTURE, PREFIX, Graphs, Latents
 from realtime.messages import ModelNote, Proposed, Request
 from realtime.modes import Accompany, Continue, Harmonise, Trade
 from realtime.simulate import Performance, perform
@@ -79,6 +81,68 @@ class NoiseStepper:
         self.fed.clear()
         self.held.clear()
         self._oldest = 0
+
+
+PROJECT = np.random.default_rng(1).standard_normal((int(np.prod(ROLL)), LATENT)).astype(np.float32) / 100
+"""How `FakeGraphs` encode."""
+D = 6
+"""The width of their contexts."""
+
+
+class FakeGraphs:
+    """Graphs whose answers depend on all that they are given, and that keep what that was."""
+
+    def __init__(self) -> None:
+        self.rolls: list[np.ndarray] = []
+        self.velocities: list[tuple[np.ndarray, ...]] = []
+        self.contexts: list[tuple[np.ndarray, ...]] = []
+
+    def encode(self, rolls: np.ndarray) -> np.ndarray:
+        assert rolls.shape == (1, *ROLL) and rolls.dtype == np.float32
+        self.rolls.append(rolls[0])
+        return rolls.reshape(1, -1) @ PROJECT
+
+    def velocity(self, latent: np.ndarray, time: np.ndarray, known: np.ndarray, controls: np.ndarray) -> np.ndarray:
+        n = len(latent)
+        assert [x.shape for x in (latent, time, known, controls)] == [
+            (n, 20, LATENT),
+            (n, 20),
+            (n, 20),
+            (n, 20, CONTROLS),
+        ]
+        assert {x.dtype for x in (latent, time, known, controls)} == {np.dtype(np.float32)}
+        self.velocities.append((latent, time, known, controls))
+        mean = (latent[:, :PREFIX] * known[:, :PREFIX, None]).mean(1, keepdims=True)
+        return mean - 0.5 * latent + controls.mean(-1, keepdims=True)
+
+    def context(
+        self, latent: np.ndarray, known: np.ndarray, plan: np.ndarray, plan_time: np.ndarray, controls: np.ndarray
+    ) -> np.ndarray:
+        given = (latent, known, plan, plan_time, controls)
+        assert [x.shape for x in given] == [
+            (1, PREFIX, LATENT),
+            (1, PREFIX),
+            (1, FUTURE, LATENT),
+            (1, FUTURE),
+            (1, CONTROLS),
+        ]
+        assert {x.dtype for x in given} == {np.dtype(np.float32)}
+        self.contexts.append(given)
+        total = latent.sum(1) + 3 * (plan * plan_time[..., None]).sum(1) + controls.sum()
+        return total[0, :D]
+
+
+class LedStepper(NoiseStepper):
+    """Its draws depend on the context, which it keeps for every event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contexts: list[np.ndarray] = []
+
+    def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+        del self.contexts[len(self.fed) :]
+        self.contexts.append(context)
+        return super().step(event, held, release, bias, sampling, (noise + abs(context).sum()) % 1, context)
 
 
 def settings_of(mode: str, **changes: object) -> EngineSettings:
