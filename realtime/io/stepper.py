@@ -113,8 +113,7 @@ class Stepper:
         path = Path(path)
         if provider not in PROVIDERS:
             raise UserError(f"provider {provider!r} is unknown; allowed: {', '.join(PROVIDERS)}")
-        if not path.is_file() or not path.stat().st_size:
-            raise UserError(f"{path}: no model there; give an ONNX file that `python -m export` wrote")
+        _there(path)
         notice = None
         if provider != "cpu":
             notice = _cuda_missing()
@@ -254,6 +253,18 @@ def _cuda_missing() -> str | None:
     except OSError:
         return "no NVIDIA driver on this machine"
     return None
+
+
+def read_contract(path: Path) -> Contract:
+    """What a step graph says of itself. Raises `UserError` as `Stepper.load` does."""
+    _there(path)
+    return _contract(path, open_session(path, [_CPU], 1))
+
+
+def _there(path: Path) -> None:
+    """Raises `UserError`."""
+    if not path.is_file() or not path.stat().st_size:
+        raise UserError(f"{path}: no model there; give an ONNX file that `python -m export` wrote")
 
 
 def open_session(path: Path, providers: list[Any], threads: int) -> ort.InferenceSession:
