@@ -29,13 +29,19 @@ ONSET_WEIGHT, HOLD_WEIGHT = 2.0, 1.0
 
 
 class Mix(nn.Module):
-    """A residual block over slots of time: each sees all the others (a matrix over slots), then its own features."""
+    """A residual block over slots of time: each sees all the others (a matrix over slots), then its own features.
 
-    def __init__(self) -> None:
+    `still`: at first it does nothing."""
+
+    def __init__(self, still: bool = False) -> None:
         super().__init__()
         self.norm_time, self.norm = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
         self.time = nn.Linear(SLOTS, SLOTS)
         self.wide, self.narrow = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH)
+        if still:
+            for layer in (self.time, self.narrow):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, slots, width), and out the same."""
@@ -70,7 +76,7 @@ class BarDecoder(nn.Module):
         super().__init__()
         self.enter = nn.Linear(LATENT, SLOTS * NARROW)
         self.widen = nn.Linear(NARROW, WIDTH)
-        self.mix = nn.Sequential(Mix(), Mix())
+        self.mix = nn.Sequential(Mix(), Mix(), Mix(still=True), Mix(still=True))
         self.split = nn.Linear(WIDTH, WIDTH * (STEPS // SLOTS))
         self.step = nn.Linear(WIDTH, PLANES * KEYS)
 
@@ -96,9 +102,9 @@ class BarAutoencoder(nn.Module):
 
     @property
     def name(self) -> str:
-        """Identifies its weights: what was trained on its latents says so."""
+        """Identifies its latents, the encoder's weights that is: what was trained on them says so."""
         digest = hashlib.sha256()
-        for tensor in self.state_dict().values():
+        for tensor in (*self.encoder.state_dict().values(), self.mean, self.std):
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
