@@ -1,6 +1,6 @@
 """Train the planner (`models.planner`) on the latents of a frozen bar autoencoder.
 
-    python -m models.train_planner --corpus CORPUS --bars runs/bars --out runs/planner --steps 9000
+    python -m models.train_planner --corpus CORPUS --bars runs/bars --out runs/planner --steps 6000
 
 First every piece is encoded `VARIANTS` times, transposed and with its parts dealt to player and model anew. A run folder gets
 `model.safetensors` (the moving average of the weights), `run.json` with the last validation (`judge`), and
@@ -217,12 +217,12 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     planner = Planner()
     average = {name: p.detach().clone() for name, p in planner.state_dict().items()}
-    optimisers = make_optimisers(planner, args.lr, args.optimiser)  # type: ignore[arg-type]
+    optimisers = make_optimisers(planner, args.lr, "muon")  # type: ignore[arg-type]
     step, seconds = 0, 0.0
     if (saved := args.out / "train.safetensors").exists():
         average, step, seconds = load_progress(saved, planner, optimisers, torch.device("cpu"))
         print(f"going on from step {step}")
-    info = {"steps": args.steps, "batch": args.batch, "lr": args.lr, "optimiser": args.optimiser, "seed": args.seed}
+    info = {"steps": args.steps, "batch": args.batch, "lr": args.lr, "optimiser": "muon", "seed": args.seed}
     info |= {"bars": bars.name, "variants": args.variants, "data_hash": pack.hash}
     started, running = time.monotonic(), 0.0
     while step < args.steps:
@@ -261,10 +261,9 @@ def main() -> None:
     p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
     p.add_argument("--bars", type=Path, required=True, help="a run of models.train_bars")
     p.add_argument("--out", type=Path, required=True, help="folder of this run")
-    p.add_argument("--steps", type=positive, default=9000)
+    p.add_argument("--steps", type=positive, default=6000)
     p.add_argument("--batch", type=positive, default=64, help="windows a step")
-    p.add_argument("--lr", type=float, default=1e-3)
-    p.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
+    p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--variants", type=positive, default=VARIANTS, help="how often each piece is encoded, 1 to 12")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--judged", type=positive, default=256, help="windows of each kind in validations")
