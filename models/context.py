@@ -1,8 +1,9 @@
 """What the decoder is told beside the notes: the latents of the cells before, a plan of those to come, and controls.
 
-It is one vector a cell, added to the embedding of every event in the cell. So it costs a note nothing, and is made off the
-note path, once a cell. The last layer starts at zero: a decoder that is given a context net plays as before until it is
-trained with it.
+It is one vector a beat, added to the embedding of every event in the beat. So it costs a note nothing, and is made off the
+note path, once a cell. What a plan says of this cell and the next is read as the bar decoder draws it, frozen: a latent is a
+code, and a roll says which keys, and when. The last layer starts at zero: a decoder that is given a context net plays as
+before until it is trained with it.
 """
 
 from __future__ import annotations
@@ -13,16 +14,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.bars import BarAutoencoder, BarDecoder
 from realtime.attributes import CONTROLS
-from realtime.bars import LATENT
+from realtime.bars import BEATS, KEYS, LATENT, STEPS
 
 PAST, AHEAD = 16, 4
 """Cells before and cells ahead. See `models.contexts` for which."""
+DRAWN = 2
+"""Cells ahead that are read as rolls."""
 NARROW = 48
+SOURCES = 2
+SEEN = SOURCES * (3 * KEYS + STEPS // BEATS)
+"""What is read for a beat: the keys begun in it, in the next and in the whole cell; the onsets at each of its steps."""
 
 
 class Told(NamedTuple):
-    """What a batch is told: the five inputs of `ContextNet` for R cells, and which of them each event has, (B, T)."""
+    """What a batch is told: the five inputs of `ContextNet` for R cells, and which of them and which of its beats each event
+    has, (B, T)."""
 
     latent: Tensor
     known: Tensor
@@ -30,6 +38,7 @@ class Told(NamedTuple):
     plan_time: Tensor
     controls: Tensor
     cell: Tensor
+    beat: Tensor
 
 
 class ContextNet(nn.Module):
@@ -41,24 +50,49 @@ class ContextNet(nn.Module):
     controls  (B, 18)       `realtime.attributes.controls`
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, d_model: int) -> None:
         super().__init__()
+        self.decoder = BarDecoder().requires_grad_(False)
+        self.register_buffer("mean", torch.zeros(LATENT))
+        self.register_buffer("std", torch.ones(LATENT))
         self.past = nn.Linear(LATENT, NARROW)
         self.join = nn.Linear(PAST * NARROW, d_model)
+        self.drawn = nn.Linear(SEEN, d_model)
         self.plan = nn.Linear(AHEAD * (LATENT + 1), d_model)
         self.controls = nn.Linear(CONTROLS, d_model)
         self.leave = nn.Linear(d_model, d_model, bias=False)
         nn.init.zeros_(self.leave.weight)
 
+    def read_with(self, bars: BarAutoencoder) -> None:
+        """Take over the decoder of the autoencoder whose latents will be told."""
+        self.decoder.load_state_dict(bars.decoder.state_dict())
+        self.mean.copy_(bars.mean)
+        self.std.copy_(bars.std)
+
     def forward(self, latent: Tensor, known: Tensor, plan: Tensor, plan_time: Tensor, controls: Tensor) -> Tensor:
-        """See the class. Returns (B, d_model)."""
+        """See the class. Returns (B, 4, d_model), a row a beat of the cell."""
         past = self.past(latent) * known.unsqueeze(-1)  # (B, 16, NARROW)
         t = plan_time.unsqueeze(-1)
-        # The best linear guess of a latent from its noisy form: where t is 0, nothing.
-        guess = torch.cat([plan * t / ((1 - t).square() + t.square()), t], -1)  # (B, 4, 129)
-        h = self.join(past.flatten(1)) + self.plan(guess.flatten(1)) + self.controls(controls)
-        return self.leave(F.silu(h))
+        guess = plan * t / ((1 - t).square() + t.square())  # the best linear one from a noisy latent; nothing at t = 0
+        h = self.join(past.flatten(1)) + self.plan(torch.cat([guess, t], -1).flatten(1)) + self.controls(controls)
+        seen = self.read(guess[:, :DRAWN], plan_time[:, :DRAWN])
+        return self.leave(F.silu(h.unsqueeze(1) + self.drawn(seen)))
+
+    @torch.no_grad()
+    def read(self, guess: Tensor, time: Tensor) -> Tensor:
+        """What a plan says of this cell, beat by beat: (B, 4, SEEN). guess: (B, DRAWN, 128); time: (B, DRAWN)."""
+        drawn = self.decoder(guess.flatten(0, 1) * self.std + self.mean).sigmoid()  # (B * DRAWN, 4, 48, 88)
+        onsets = drawn[:, ::2].reshape(-1, DRAWN, SOURCES, BEATS, STEPS // BEATS, KEYS).float()
+        onsets = onsets * time.reshape(-1, DRAWN, 1, 1, 1, 1)
+        keys = onsets.sum(4).clamp(max=1)  # (B, DRAWN, sources, beats, keys)
+        following = torch.cat([keys[:, 0, :, 1:], keys[:, 1, :, :1]], 2)
+        whole = keys[:, 0].amax(2, keepdim=True).expand(-1, -1, BEATS, -1)
+        rhythm = onsets[:, 0].sum(-1).clamp(max=4) / 2  # (B, sources, beats, steps)
+        return torch.cat([keys[:, 0], following, whole, rhythm], -1).transpose(1, 2).flatten(2)
 
     def tell(self, told: Told) -> Tensor:
         """The context of each event: (B, T, d_model)."""
-        return self(*told[:5])[told.cell]
+        return self(*told[:5])[told.cell, told.beat]

@@ -18,7 +18,8 @@ from models.context import AHEAD, PAST, Told
 from models.data import Piece
 from realtime import music
 from realtime.attributes import ATTRIBUTES, MOST, SCALE, STYLES, attributes
-from realtime.bars import cell_edges, rolls
+from realtime.bars import BEATS, cell_edges, rolls
+from realtime.vocabulary import TICKS
 
 LAG = 2
 """The newest latent of cell c is that of cell c - LAG."""
@@ -86,8 +87,8 @@ class Draw:
     own: float = 0.5
     """Of these, with none from before the window."""
     plan: float = 0.5
-    most_time: float = 0.9
-    """A plan's time is drawn from 0 to this, so that it stays coarse."""
+    times: tuple[float, float] = (0.0, 0.9)
+    """Between which a plan's time is drawn: it stays coarse."""
     controls: float = 0.5
     """With controls, each of them given or not as by a coin."""
     style: float = 0.4
@@ -119,7 +120,8 @@ def contexts(batch: dict[str, Tensor], bars: BarAutoencoder, draw: Draw, rng: to
     there = ahead < (first + counts[window])[:, None]
     ahead = ahead.clamp(max=len(cell) - 1)
     # Near cells are further along than far ones, and the last row is often not there yet.
-    time = torch.rand(len(counts), 1, generator=rng, device=device) * draw.most_time
+    least, most = draw.times
+    time = least + torch.rand(len(counts), 1, generator=rng, device=device) * (most - least)
     slope = torch.rand(len(counts), 1, generator=rng, device=device)
     times = time * (1 - 0.25 * slope * torch.arange(AHEAD, device=device))
     times[:, -1] *= chance(0.5)
@@ -133,7 +135,7 @@ def contexts(batch: dict[str, Tensor], bars: BarAutoencoder, draw: Draw, rng: to
     tags = (style[:, None] == torch.arange(len(STYLES), device=device)).float()
     controls = torch.cat([figures.nan_to_num(0).clamp(-MOST, MOST), given.float(), tags], 1)
     rows = [latent[past.clamp(min=0)] * known[..., None], known, plan, times, controls]
-    return Told(*(torch.cat([row, torch.zeros(1, *row.shape[1:], device=device)]) for row in rows), cell_of(batch))
+    return Told(*(torch.cat([row, torch.zeros(1, *row.shape[1:], device=device)]) for row in rows), *cell_of(batch))
 
 
 def encode(bars: BarAutoencoder, packed: Tensor) -> Tensor:
@@ -142,12 +144,14 @@ def encode(bars: BarAutoencoder, packed: Tensor) -> Tensor:
     return bars.latent(bits.flatten(-2).float())
 
 
-def cell_of(batch: dict[str, Tensor]) -> Tensor:
-    """(B, T) which row of `contexts` each event gets; the last, empty one where it has no cell."""
+def cell_of(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Which row of `contexts` each event gets, (B, T), the last, empty one where it has no cell; and which of its beats."""
     counts = batch["cells"].flatten()
     starts = (counts.cumsum(0) - counts).tolist()
+    edges = torch.cat([batch["edges"], batch["edges"].new_zeros(1)])
     rows = []
     for tick, start, count in zip(batch["tick"], starts, counts.tolist(), strict=True):
         cell = torch.searchsorted(batch["edges"][start : start + count], tick.contiguous(), right=True) - 1 + start
         rows.append(torch.where((tick < NEVER) & (cell >= start), cell, len(batch["edges"])))
-    return torch.stack(rows)
+    cell = torch.stack(rows)
+    return cell, ((batch["tick"] - edges[cell]) // TICKS).clamp(0, BEATS - 1)

@@ -44,6 +44,8 @@ from realtime.errors import UserError
 from realtime.vocabulary import HEADS
 
 EMA_DECAY = 0.999
+CONTEXT_FASTER = 3.0
+"""How much faster than the rest a context net is trained: mostly it comes to a decoder that has learned already."""
 
 
 def lr_scale(step: int, steps: int, warmup: int = 100) -> float:
@@ -55,10 +57,12 @@ def lr_scale(step: int, steps: int, warmup: int = 100) -> float:
 def make_optimisers(decoder: Decoder, lr: float, name: str) -> list[torch.optim.Optimizer]:
     """AdamW for all, or Muon (orthogonalised momentum) for the matrices of the blocks and AdamW for the rest."""
     matrices = [p for n, p in decoder.blocks.named_parameters() if p.ndim == 2 and "conv" not in n and "decay" not in n]
-    chosen = {id(p) for p in matrices}
-    rest = [p for p in decoder.parameters() if id(p) not in chosen]
+    told = [p for p in decoder.context.parameters() if p.requires_grad] if decoder.context is not None else []
+    chosen = {id(p) for p in [*matrices, *told]}
+    rest: list[Any] = [{"params": [p for p in decoder.parameters() if p.requires_grad and id(p) not in chosen]}]
+    rest += [{"params": told, "faster": CONTEXT_FASTER}] if told else []
     if name == "adamw":
-        groups = [{"params": matrices, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
+        groups = [{"params": matrices, "weight_decay": 0.05}, *({**group, "weight_decay": 0.0} for group in rest)]
         return [torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)]
     return [
         torch.optim.Muon(matrices, lr=lr, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
@@ -71,7 +75,7 @@ def descend(model: nn.Module, optimisers: list[torch.optim.Optimizer], lr: float
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("faster", 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
@@ -174,6 +178,8 @@ def train(args: argparse.Namespace) -> None:
     decoder = Decoder(replace(SIZES[args.size], context=bars is not None), args.dropout).to(device)
     if args.init:
         load_weights(args.init, decoder)
+    if bars is not None and decoder.context is not None:
+        decoder.context.read_with(bars)
     average = {name: p.detach().clone() for name, p in decoder.state_dict().items()}
     optimisers = make_optimisers(decoder, args.lr, args.optimiser)
 

@@ -22,7 +22,7 @@ import numpy as np
 from realtime.bars import LATENT, ROLL, cell_at
 from realtime.controls import AS_IT_IS, NOTHING, Controls
 from realtime.messages import Planned
-from realtime.vocabulary import BeatGrid
+from realtime.vocabulary import TICKS, BeatGrid
 
 PREFIX, FUTURE = 16, 4
 """Cells that a plan goes on from, and cells planned."""
@@ -76,9 +76,12 @@ class Latents:
             pass
 
     def at(self, tick: int) -> np.ndarray:
-        """The context of an event at `tick`, that is going to be fed: the newest made for its cell or an earlier one."""
+        """The context (d,) of an event at `tick`, that is going to be fed: its beat's of the newest made for its cell or an
+        earlier one."""
         self._reached = max(self._reached, tick)
-        return next((made for start, made in reversed(self._contexts) if start <= tick), self._contexts[0][1])
+        made = next((made for start, made in reversed(self._contexts) if start <= tick), self._contexts[0][1])
+        beat: np.ndarray = made[(tick - cell_at(self._grid, tick)[0]) // TICKS]
+        return beat
 
     def close(self, roll: np.ndarray, tick: int, target: int) -> None:
         """The cell that ends at `tick` is this roll (4, 48, 88). What comes of it is for the cell that starts at `target`."""

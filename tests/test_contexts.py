@@ -17,7 +17,7 @@ from models.perturb import NONE, Augment
 from models.windows import Windows, collate
 from realtime.vocabulary import Role
 
-PLANNED = Draw(past=1, own=0, plan=1, most_time=0.5, controls=0, style=0)
+PLANNED = Draw(past=1, own=0, plan=1, times=(0.0, 0.5), controls=0, style=0)
 
 
 @pytest.fixture(scope="module")
@@ -64,27 +64,28 @@ def test_windows_do_not_hear_of_each_other(toy_pack: Pack, bars: BarAutoencoder)
 
 def test_every_event_has_the_cell_it_lies_in(toy_pack: Pack) -> None:
     batch = batch_of(toy_pack, Role.TRADE)
-    cell = cell_of(batch)
+    cell, beat = cell_of(batch)
     start = batch["edges"][cell.clamp(max=len(batch["edges"]) - 1)]
     padded = batch["events"][..., 0] == 24
     assert bool((start <= batch["tick"]).all())
     assert bool(((batch["tick"] - start < 96) | padded).all())
+    assert bool((((batch["tick"] - start) // 24 == beat) | padded).all())
 
 
 def test_what_is_told_ahead_of_a_gap_has_no_context(toy_pack: Pack) -> None:
     batch = batch_of(toy_pack, Role.INFILL)
     ahead = batch["events"][..., 8] == Role.INFILL
     assert bool((batch["tick"][ahead & (batch["turn"] == 0)] == NEVER).any())
-    assert bool((cell_of(batch)[batch["tick"] == NEVER] == len(batch["edges"])).all())
+    assert bool((cell_of(batch)[0][batch["tick"] == NEVER] == len(batch["edges"])).all())
 
 
 def test_shares_are_what_they_say(toy_pack: Pack, bars: BarAutoencoder) -> None:
     batch = batch_of(toy_pack, Role.COMPOSE)
-    nothing = told(batch, bars, Draw(0, 0, 0, 0, 0, 0))
+    nothing = told(batch, bars, Draw(0, 0, 0, (0, 0), 0, 0))
     assert not any(row.any() for row in (nothing.latent, nothing.known, nothing.plan_time, nothing.controls))
     everything = told(batch, bars, replace(TRAINING, past=1, own=0, plan=1, controls=1, style=1))
     assert bool(everything.known.any() and everything.plan_time.any() and everything.controls.any())
-    assert float(everything.plan_time.max()) <= TRAINING.most_time
+    assert float(everything.plan_time.max()) <= TRAINING.times[1]
     own = told(batch, bars, replace(HEARD, own=1))
     assert float(own.known.sum()) < float(told(batch, bars, HEARD).known.sum())
 

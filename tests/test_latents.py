@@ -119,7 +119,7 @@ def test_guidance_goes_from_nothing_beyond_everything(guidance: float) -> None:
     assert all(np.array_equal(given[4][0], controls.vector()) for given in with_all)
     values = [FakeGraphs().context(*given) for given in without + with_all]
     weights = [1 - guidance] * len(without) + [guidance] * len(with_all)
-    assert np.allclose(latents.at(192), np.tensordot(weights, values, 1), rtol=1e-4)
+    assert np.allclose(latents.at(192), np.tensordot(weights, values, 1)[0], rtol=1e-4)
     assert bool(graphs.velocities) == (guidance != 0), "a plan that counts for nothing is not made"
     for _, _, _, seen in graphs.velocities:
         assert not seen[:, :PREFIX].any()
@@ -147,9 +147,10 @@ def test_a_context_counts_from_its_cell_on_and_is_found_again() -> None:
     made(latents)
     latents.close(roll_with(70), 192, 288)
     made(latents)
-    first, second = latents.at(192), latents.at(300)
-    assert np.array_equal(latents.at(191), before) and np.array_equal(latents.at(287), first)
+    first, second = latents.at(192), latents.at(288)
+    assert np.array_equal(latents.at(191), before) and np.array_equal(latents.at(192 + 23), first)
     assert not np.array_equal(first, before) and not np.array_equal(first, second)
+    assert not np.array_equal(first, latents.at(192 + 24)), "each beat has its own"
 
 
 @pytest.mark.parametrize("pieces", [0, 1, 3, 7])
@@ -250,7 +251,7 @@ def test_going_back_feeds_an_event_with_its_own_context() -> None:
     cells: dict[int, set[bytes]] = {}
     for event, context in zip(stepper.fed, stepper.contexts, strict=True):
         beats += event[0] == 24
-        cells.setdefault((beats - 1) // 4, set()).add(context.tobytes())
+        cells.setdefault(beats - 1, set()).add(context.tobytes())
     assert len(cells) > 4
     assert all(len(contexts) == 1 for contexts in cells.values())
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from realtime.attributes import CONTROLS
-from realtime.bars import LATENT, ROLL
+from realtime.bars import BEATS, LATENT, ROLL
 from realtime.contract import METADATA_KEY
 from realtime.errors import UserError
 from realtime.io.stepper import open_session, read_contract
@@ -49,7 +49,7 @@ GRAPHS = {
             "plan_time": (1, FUTURE),
             "controls": (1, CONTROLS),
         },
-        ("context", (1, "d")),
+        ("context", (1, BEATS, "d")),
     ),
 }
 """By kind. A step graph MODEL.onnx has its context net in MODEL.context.onnx; the others lie beside it as KIND.onnx."""
@@ -139,7 +139,7 @@ class LatentGraphs:
         if not contract.context:
             return None
         context = _Graph(model.with_suffix(".context.onnx"), "context", threads)
-        if (context.label.name, context.outputs["context"]) != (contract.name, (1, contract.context)):
+        if (context.label.name, context.outputs["context"]) != (contract.name, (1, BEATS, contract.context)):
             raise UserError(
                 f"{context.path}: made for the model {context.label.name}, but beside {contract.name}; export both of one run"
             )
@@ -165,7 +165,7 @@ class LatentGraphs:
         self, latent: np.ndarray, known: np.ndarray, plan: np.ndarray, plan_time: np.ndarray, controls: np.ndarray
     ) -> np.ndarray:
         """latent (1, 16, 128), oldest first; known (1, 16); plan (1, 4, 128) at `plan_time` (1, 4), 0 for no plan; controls
-        (1, 18) -> the context (d,) of every event in the cell that the plan begins with."""
+        (1, 18) -> the contexts (4, d) of the events in the cell that the plan begins with, a row a beat."""
         made: np.ndarray = self._context(latent, known, plan, plan_time, controls)[0]
         return made
 
