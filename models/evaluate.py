@@ -28,15 +28,20 @@ from rich.table import Table
 
 from models.baselines import CopyThePast, Markov, Stream
 from models.checkpoint import save_json
+from models.context import AHEAD, PAST
+from models.contexts import LAG, REACH
 from models.data import Pack, Parser, Piece, exit_status, load_pack
 from models.perturb import NONE
 from models.windows import window
+from realtime.attributes import CONTROLS
+from realtime.bars import BEATS, LATENT
 from realtime.constraints import SLICES
 from realtime.contract import LOGITS, MASKED
 from realtime.errors import UserError
+from realtime.io.latent_graphs import LatentGraphs
 from realtime.io.settings import SHIPPED_MODEL
 from realtime.io.stepper import Stepper
-from realtime.vocabulary import BEAT, HEADS, Role
+from realtime.vocabulary import BEAT, HEADS, TICKS, Role
 
 SHIPPED_LSTM = SHIPPED_MODEL.with_name("lstm-s.onnx")
 RESAMPLES = 1000
@@ -44,11 +49,31 @@ COPY_TRUST_PIECES = 400
 Item = TypeVar("Item")
 
 
-def whole(piece: Piece) -> dict[str, np.ndarray]:
+def whole(piece: Piece, cells: bool = False) -> dict[str, np.ndarray]:
     """A piece from its first bar line to its end, as one window (see `windows.window`) without padding."""
-    arrays = window(piece, len(piece.notes) + len(piece.beats), np.random.default_rng(0), NONE, Role.COMPOSE, bar=0)
+    length = len(piece.notes) + len(piece.beats)
+    arrays = window(piece, length, np.random.default_rng(0), NONE, Role.COMPOSE, bar=0, cells=cells)
     counts = arrays["turn"] > 0
-    return {name: values[counts] for name, values in arrays.items()}
+    return {name: values[counts] if len(values) == len(counts) else values for name, values in arrays.items()}
+
+
+def heard_contexts(graphs: LatentGraphs, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """The contexts (T, d) of the events of `whole` with cells: the latents that are known by then, no plan, no controls."""
+    rolls = np.unpackbits(arrays["rolls"], axis=-1).astype(np.float32)
+    latents = np.concatenate([np.zeros((REACH, LATENT), np.float32), graphs.encode(rolls)])
+    nothing = (
+        np.zeros((1, AHEAD, LATENT), np.float32),
+        np.zeros((1, AHEAD), np.float32),
+        np.zeros((1, CONTROLS), np.float32),
+    )
+    made = []
+    for cell in range(len(rolls)):
+        known = (np.arange(cell - REACH, cell - LAG + 1) >= 0).astype(np.float32)
+        made.append(graphs.context(latents[None, cell : cell + PAST], known[None], *nothing))
+    cell = np.searchsorted(arrays["edges"], arrays["tick"], side="right") - 1
+    beat = np.clip((arrays["tick"] - arrays["edges"][cell]) // TICKS, 0, BEATS - 1)
+    contexts: np.ndarray = np.stack(made)[cell, beat]
+    return contexts
 
 
 def stream_of(piece: Piece) -> Stream:
@@ -57,11 +82,13 @@ def stream_of(piece: Piece) -> Stream:
     return Stream(arrays["events"][:, 5:7], arrays["targets"])
 
 
-def forced_logits(stepper: Stepper, events: np.ndarray, held: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The exported graph's logits (T, 228) over a stream from an empty context, each event followed by its target.
+def forced_logits(
+    stepper: Stepper, events: np.ndarray, held: np.ndarray, targets: np.ndarray, contexts: np.ndarray | None = None
+) -> np.ndarray:
+    """The exported graph's logits (T, 228) over a stream from an empty history, each event followed by its target.
 
-    events: (T, 9); held: (T, 256); targets: (T, 5). The graph feeds its heads with its own draws, so each draw is forced to
-    the target by masking all else; the logits are those before the masks.
+    events: (T, 9); held: (T, 256); targets: (T, 5); contexts: (T, d), where the graph takes them. The graph feeds
+    its heads with its own draws, so each draw is forced to the target by masking all else; the logits are those before the masks.
     """
     starts = np.array([where.start for where in SLICES.values()])
     free, noise = np.zeros(HEADS["pitch"], np.float32), np.zeros(len(HEADS), np.float32)
@@ -71,16 +98,18 @@ def forced_logits(stepper: Stepper, events: np.ndarray, held: np.ndarray, target
     for t, (event, flags, target) in enumerate(zip(events, held.astype(np.float32), targets, strict=True)):
         bias = np.full(LOGITS, MASKED, np.float32)
         bias[starts + target] = 0.0
-        stepper.step(event, flags, free, bias, sampling, noise)
+        stepper.step(event, flags, free, bias, sampling, noise, contexts[t] if contexts is not None else None)
         logits[t] = stepper.last_logits
     return logits
 
 
-def forced_nats(stepper: Stepper, piece: Piece) -> np.ndarray:
-    """The exported model's score of a piece, step by step as it is played: (N, 5) nats, 0 where a BEAT has no more."""
-    arrays = whole(piece)
+def forced_nats(stepper: Stepper, graphs: LatentGraphs | None, piece: Piece) -> np.ndarray:
+    """The exported model's score of a piece, step by step as it is played: (N, 5) nats, 0 where a BEAT has no more. With its
+    graphs it is told of the bars before, as live."""
+    arrays = whole(piece, cells=graphs is not None)
+    contexts = heard_contexts(graphs, arrays) if graphs is not None else None
     targets = arrays["targets"]
-    logits = forced_logits(stepper, arrays["events"], arrays["held"], targets).astype(np.float64)
+    logits = forced_logits(stepper, arrays["events"], arrays["held"], targets, contexts).astype(np.float64)
     nats = np.empty(targets.shape)
     for head, where in enumerate(SLICES.values()):
         rows = logits[:, where]
@@ -91,17 +120,17 @@ def forced_nats(stepper: Stepper, piece: Piece) -> np.ndarray:
     return nats
 
 
-_steppers: list[Stepper] = []
+_players: list[tuple[Stepper, LatentGraphs | None]] = []
 """Of a worker process: one for each exported model."""
 
 
 def _open(models: Sequence[Path]) -> None:
-    _steppers[:] = [Stepper.load(model, "cpu", slots=2) for model in models]
+    _players[:] = [(Stepper.load(model, "cpu", slots=2), LatentGraphs.load(model)) for model in models]
 
 
 def _played(piece: Piece) -> list[np.ndarray]:
     """(5,) nats of the whole piece, for each exported model."""
-    return [forced_nats(stepper, piece).sum(0) for stepper in _steppers]
+    return [forced_nats(stepper, graphs, piece).sum(0) for stepper, graphs in _players]
 
 
 def resampled(nats: np.ndarray, notes: np.ndarray, songs: np.ndarray) -> np.ndarray:
