@@ -1,7 +1,7 @@
 """`antiphon bench`: the figures by which a machine, or a change, is judged. They are medians over many, never a verdict.
 
 What is measured where: `bench_model` (a step, context, going back; in this process), `bench_live` (in to out, schedule error and
-memory of a process tree like `jam`'s), `bench_jack` (in to out as a DAW hears it).
+memory of a process tree like `jam`'s), `bench_plan` (plans, and notes beside them), `bench_jack` (in to out as a DAW hears it).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rich.table import Table
 
 from realtime.config import Config
 from realtime.errors import UserError
-from realtime.io import bench_jack, bench_live, bench_model
+from realtime.io import bench_jack, bench_live, bench_model, bench_plan
 from realtime.io.bench_model import percentiles
 from realtime.io.midifile import check_writable, write_bytes
 from realtime.io.settings import model_path
@@ -40,6 +40,7 @@ class Effort:
     steps: int = 3000
     context_runs: int = 40
     rollbacks: int = 300
+    plans: int = 150
     pairs: int = 150
     seconds: float = 14.0
 
@@ -94,6 +95,10 @@ def measure(config: Config, effort: Effort) -> dict[str, Any]:
     medians = {context: float(np.median(times)) for context, times in context_ns.items()}
     _say("going back")
     rollback_ns = bench_model.rollback_times(config, stepper, effort.rollbacks)
+    plans = {}
+    if stepper.contract.context:
+        _say(f"{effort.plans} plans, and notes while they are made")
+        plans = _plans(bench_plan.measure(config, effort.plans))
     _say(f"in to out, {effort.pairs} notes through memory ports")
     live = {**overrides, **bench_live.IN_OUT}
     in_out = bench_live.answer(bench_live.child("in_out", live, pairs=effort.pairs))
@@ -119,6 +124,7 @@ def measure(config: Config, effort: Effort) -> dict[str, Any]:
             "ratio": round(medians[bench_model.CONTEXTS[-1]] / medians[bench_model.CONTEXTS[0]], 4),
         },
         "rollback_us": percentiles(rollback_ns, US, "p50", "p99"),
+        **plans,
         "in_out_ms": _in_out(in_out),
         **({"in_out_jack_ms": _in_out(through_jack)} if through_jack and through_jack["echo"] else {}),
         "schedule_error_ms": percentiles(session["schedule_error"], MS, "p50", "p99", "max"),
@@ -134,6 +140,20 @@ def measure(config: Config, effort: Effort) -> dict[str, Any]:
 def _in_out(times: dict[str, list[int]]) -> dict[str, dict[str, float]]:
     added = np.asarray(times["antiphon"]) - np.asarray(times["echo"])
     return {name: percentiles(ns, MS, "p50", "p99") for name, ns in {**times, "added": added}.items()}
+
+
+def _plans(times: bench_plan.Times) -> dict[str, dict[str, Any]]:
+    return {
+        "plan_ms": percentiles(times.plans, MS, "p50", "p99"),
+        "plan_call_ms": percentiles(times.calls, MS, "p50", "p99", "max"),
+        **{
+            name: {
+                when: percentiles(by[planning], MS, "p50", "p99")
+                for when, planning in (("planning", True), ("alone", False))
+            }
+            for name, by in (("step_beside_plans_ms", times.steps), ("answer_beside_plans_ms", times.answers))
+        },
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -182,6 +202,10 @@ def table(figures: dict[str, Any]) -> Table:
         shown.add_row(goal.what, f"{value:.2f} {goal.unit}", f"<= {most:g} {goal.unit}", met)
     for name, label in (
         ("step_ms", "model step"),
+        ("plan_ms", "plan of the next bars"),
+        ("plan_call_ms", "each graph call of a plan"),
+        ("step_beside_plans_ms", "model step"),
+        ("answer_beside_plans_ms", "asked to answered"),
         ("in_out_ms", "in to out"),
         ("in_out_jack_ms", "in to out through JACK"),
         ("schedule_error_ms", "schedule error, model running"),
@@ -189,7 +213,7 @@ def table(figures: dict[str, Any]) -> Table:
         if name not in figures:
             continue
         parts = figures[name].items()
-        for part, values in [("", figures[name])] if name not in ("in_out_ms", "in_out_jack_ms") else parts:
+        for part, values in parts if isinstance(next(iter(parts))[1], dict) else [("", figures[name])]:
             listed = ", ".join(f"{key} {value:.2f}" for key, value in values.items())
             shown.add_row(f"{label}{f', {part}' if part else ''}", f"{listed} ms")
     for name, label in (("in_out", "in to out"), ("in_out_jack", "in to out through JACK")):

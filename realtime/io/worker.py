@@ -58,16 +58,13 @@ class Setup:
 
     def composer(self) -> tuple[Composer, Stepper]:
         """Load the model and make the composer. Raises `UserError` for a model that cannot be played."""
-        from realtime.io.stepper import Stepper  # with onnxruntime: only where it is played
+        from realtime.io.latent_graphs import LatentGraphs  # with onnxruntime: only where it is played
+        from realtime.io.stepper import Stepper
 
         stepper = Stepper.load(self.model, self.provider, self.threads)
         grid = BeatGrid(self.bars)
-        latents = None
-        if stepper.contract.context:
-            from realtime.io.latent_graphs import LatentGraphs
-
-            graphs = LatentGraphs.load(Path(self.model), self.threads)
-            latents = Latents(graphs, grid, self.seed, now_ns, self.controls) if graphs is not None else None
+        graphs = LatentGraphs.load(Path(self.model), self.threads) if stepper.contract.context else None
+        latents = Latents(graphs, grid, self.seed, now_ns, self.controls) if graphs is not None else None
         composer = Composer(
             stepper, self.constraints, self.sampling, grid, self.bpm, self.seed, now_ns, latents, self.controls
         )
