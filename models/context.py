@@ -1,9 +1,9 @@
 """What the decoder is told beside the notes: the latents of the cells before, a plan of those to come, and controls.
 
-It is one vector a beat, added to the embedding of every event in the beat. So it costs a note nothing, and is made off the
-note path, once a cell. What a plan says of this cell and the next is read as the bar decoder draws it, frozen: a latent is a
-code, and a roll says which keys, and when. The last layer starts at zero: a decoder that is given a context net plays as
-before until it is trained with it.
+It is one vector a beat: its first part is added to the embedding of every event in the beat, the rest to the logits of the
+five heads. So it costs a note next to nothing, and is made off the note path, once a cell. What a plan says of this cell and
+the next is read as the bar decoder draws it, frozen: a latent is a code, and a roll says which keys, and when. The last layers
+start at zero, but for a leaning towards the plan's keys and steps: what a decoder plays without a plan is what it was.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from torch.nn import functional as F
 
 from models.bars import BarAutoencoder, BarDecoder
 from realtime.attributes import CONTROLS
-from realtime.bars import BEATS, KEYS, LATENT, STEPS
+from realtime.bars import BEATS, KEYS, LATENT, LOWEST, STEP_TICKS, STEPS
+from realtime.constraints import SLICES
+from realtime.contract import LOGITS
+from realtime.vocabulary import BEAT
 
 PAST, AHEAD = 16, 4
 """Cells before and cells ahead. See `models.contexts` for which."""
@@ -24,8 +27,11 @@ DRAWN = 2
 """Cells ahead that are read as rolls."""
 NARROW = 48
 SOURCES = 2
-SEEN = SOURCES * (3 * KEYS + STEPS // BEATS)
-"""What is read for a beat: the keys begun in it, in the next and in the whole cell; the onsets at each of its steps."""
+OF_SOURCE = 3 * KEYS + STEPS // BEATS
+SEEN = SOURCES * OF_SOURCE
+"""What is read for a beat, of each source: the keys begun in it, in the next and in the whole cell; the onsets at its steps."""
+KEY_NATS, STEP_NATS = 2.0, 1.0
+"""How far the heads lean at first to a key, and to an onset's step, that the plan is sure of."""
 
 
 class Told(NamedTuple):
@@ -64,7 +70,20 @@ class ContextNet(nn.Module):
         self.plan = nn.Linear(AHEAD * (LATENT + 1), d_model)
         self.controls = nn.Linear(CONTROLS, d_model)
         self.leave = nn.Linear(d_model, d_model, bias=False)
-        nn.init.zeros_(self.leave.weight)
+        self.lean = nn.Linear(SEEN + CONTROLS, LOGITS, bias=False)
+        for layer in (self.leave, self.lean):
+            nn.init.zeros_(layer.weight)
+        time, key, tick = SLICES["time"].start, torch.arange(KEYS), torch.arange(BEAT)
+        own = SEEN - OF_SOURCE
+        with torch.no_grad():
+            self.lean.weight[SLICES["pitch"].start + LOWEST + key, own + key] = KEY_NATS
+            step = ((tick + STEP_TICKS // 2) // STEP_TICKS).clamp(max=STEPS // BEATS - 1)
+            self.lean.weight[time + tick, own + 3 * KEYS + step] = STEP_NATS
+
+    @property
+    def width(self) -> int:
+        """Length of a context vector."""
+        return self.leave.out_features + LOGITS
 
     def read_with(self, bars: BarAutoencoder) -> None:
         """Take over the decoder of the autoencoder whose latents will be told."""
@@ -73,13 +92,14 @@ class ContextNet(nn.Module):
         self.std.copy_(bars.std)
 
     def forward(self, latent: Tensor, known: Tensor, plan: Tensor, plan_time: Tensor, controls: Tensor) -> Tensor:
-        """See the class. Returns (B, 4, d_model), a row a beat of the cell."""
+        """See the class. Returns (B, 4, d_model + 228), a row a beat of the cell."""
         past = self.past(latent) * known.unsqueeze(-1)  # (B, 16, NARROW)
         t = plan_time.unsqueeze(-1)
         guess = plan * t / ((1 - t).square() + t.square())  # the best linear one from a noisy latent; nothing at t = 0
         h = self.join(past.flatten(1)) + self.plan(torch.cat([guess, t], -1).flatten(1)) + self.controls(controls)
         seen = self.read(guess[:, :DRAWN], plan_time[:, :DRAWN])
-        return self.leave(F.silu(h.unsqueeze(1) + self.drawn(seen)))
+        lean = self.lean(torch.cat([seen, controls.unsqueeze(1).expand(-1, BEATS, -1)], -1))
+        return torch.cat([self.leave(F.silu(h.unsqueeze(1) + self.drawn(seen))), lean], -1)
 
     @torch.no_grad()
     def read(self, guess: Tensor, time: Tensor) -> Tensor:
@@ -94,5 +114,5 @@ class ContextNet(nn.Module):
         return torch.cat([keys[:, 0], following, whole, rhythm], -1).transpose(1, 2).flatten(2)
 
     def tell(self, told: Told) -> Tensor:
-        """The context of each event: (B, T, d_model)."""
+        """The context of each event: (B, T, width)."""
         return self(*told[:5])[told.cell, told.beat]

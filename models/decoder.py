@@ -113,9 +113,9 @@ class Decoder(nn.Module):
 
     def read(self, events: Tensor, held: Tensor, context: Tensor | None = None) -> Tensor:
         """What an event is to the trunk: the sum of its embeddings and of its context. events: (B, T, 9) ids; held:
-        (B, T, 256) flags; context: (B, T, d) of `ContextNet`."""
+        (B, T, 256) flags; context: (B, T, d + 228) of `ContextNet`."""
         x = self.held(held.to(self.held.weight.dtype))
-        x = x if context is None else x + context
+        x = x if context is None else x + context[..., : x.shape[-1]]
         for i, name in enumerate(FIELDS):
             x = x + self.embed_field(name, events[..., i])
         return x
@@ -157,4 +157,13 @@ class Decoder(nn.Module):
         """Teacher-forced logits [(B, T, choices) x 5] of the event after each event, and the state after the last."""
         context = self.context.tell(told) if self.context is not None and told is not None else None
         h, state = self.trunk(events, held, state, chunk, context)
-        return self.heads(h, targets), state
+        return self.lean(self.heads(h, targets), context), state
+
+    def lean(self, logits: list[Tensor], context: Tensor | None) -> list[Tensor]:
+        """The heads' logits [(B, T, choices) x 5] with what a context (B, T, d + 228) adds to them."""
+        if context is None:
+            return logits
+        return [
+            z + c
+            for z, c in zip(logits, context[..., self.size.d_model :].split(list(HEADS.values()), -1), strict=True)
+        ]

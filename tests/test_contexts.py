@@ -90,7 +90,7 @@ def test_shares_are_what_they_say(toy_pack: Pack, bars: BarAutoencoder) -> None:
     assert float(own.known.sum()) < float(told(batch, bars, HEARD).known.sum())
 
 
-def test_a_new_context_net_changes_nothing_and_a_noisy_plan_at_time_0_says_nothing(
+def test_a_new_context_net_only_leans_to_its_plan_and_a_noisy_plan_at_time_0_says_nothing(
     toy_pack: Pack, bars: BarAutoencoder
 ) -> None:
     batch = batch_of(toy_pack)
@@ -98,8 +98,11 @@ def test_a_new_context_net_changes_nothing_and_a_noisy_plan_at_time_0_says_nothi
     decoder = Decoder(replace(SIZES["tiny"], context=True)).eval()
     inputs = batch["events"], batch["held"], batch["targets"]
     out = told(batch, bars, TRAINING)
-    for a, b in zip(decoder(*inputs)[0], decoder(*inputs, told=out)[0], strict=True):
+    none = told(batch, bars, replace(TRAINING, plan=0))
+    for a, b in zip(decoder(*inputs)[0], decoder(*inputs, told=none)[0], strict=True):
         assert torch.equal(a, b)
+    leaning = [not torch.equal(a, b) for a, b in zip(decoder(*inputs)[0], decoder(*inputs, told=out)[0], strict=True)]
+    assert leaning == [True, False, True, False, False], "of time and pitch"
     net = ContextNet(32)
     torch.nn.init.normal_(net.leave.weight)
     none = out._replace(plan_time=torch.zeros_like(out.plan_time))
