@@ -34,7 +34,6 @@ from models.train import (
     holding,
     load_progress,
     lr_scale,
-    make_optimisers,
     move_average,
     positive,
     save_progress,
@@ -217,7 +216,12 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     planner = Planner()
     average = {name: p.detach().clone() for name, p in planner.state_dict().items()}
-    optimisers = make_optimisers(planner, args.lr, "muon")  # type: ignore[arg-type]
+    matrices = [p for p in planner.blocks.parameters() if p.ndim == 2]
+    rest = [p for name, p in planner.named_parameters() if p.ndim != 2 or not name.startswith("blocks.")]
+    optimisers = [
+        torch.optim.Muon(matrices, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
     step, seconds = 0, 0.0
     if (saved := args.out / "train.safetensors").exists():
         average, step, seconds = load_progress(saved, planner, optimisers, torch.device("cpu"))
