@@ -15,7 +15,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from realtime.attributes import ATTRIBUTES, MOST, STYLES
 from realtime.constraints import SCALES
+from realtime.edit import Amount
 from realtime.errors import UserError
 
 MAX_BYTES = 1 << 20
@@ -80,6 +82,30 @@ def parse_range(given: object) -> tuple[int, int]:
     except ValueError:
         pass  # not two ends, or not pitches: the same advice as for two in the wrong order
     raise ValueError('allowed two pitches, the lower first, as in "A0-C8" or "36-84"')
+
+
+Preset = dict[str, Amount]
+"""A named mix of controls: how much of each."""
+
+
+def parse_preset(given: object) -> Preset:
+    """Such as {"density": 1, "rise": True}: amounts of controls, which with `rise` grow over the bars. Raises ValueError."""
+    known = (*ATTRIBUTES, *STYLES)
+    names = [name for name in given if name != "rise"] if isinstance(given, dict) else []
+    if not isinstance(given, dict) or not names:
+        raise ValueError(f"allowed amounts of {', '.join(known)}, as in {{density: 0.5, tension: -0.3}}")
+    if all(isinstance(amount, Amount) for amount in given.values()):
+        return dict(given)
+    rise = given.get("rise", False)
+    if not isinstance(rise, bool):
+        raise ValueError("rise: allowed true or false")
+    for name in names:
+        amount = given[name]
+        if name not in known:
+            raise ValueError(f"no control {name!r}{_nearest(str(name), list(known))}; allowed {', '.join(known)}")
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not -MOST <= amount <= MOST:
+            raise ValueError(f"{name}: allowed {-MOST:g} to {MOST:g}")
+    return {name: Amount(rise=given[name]) if rise else Amount(given[name]) for name in names}
 
 
 class Section(BaseModel):
@@ -181,6 +207,29 @@ class Run(Section):
     )
 
 
+Mixed = Annotated[Preset, BeforeValidator(parse_preset)]
+
+
+class Presets(Section):
+    """Those that come with Antiphon, and any others."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Mixed]
+
+    cheerful: Mixed = parse_preset({"brightness": 1, "density": 0.3, "register": 0.3, "tension": -0.2})
+    calm: Mixed = parse_preset({"density": -0.8, "tension": -0.4, "register": -0.2})
+    build_up: Mixed = Field(
+        default=parse_preset({"density": 1, "polyphony": 0.7, "register": 0.7, "rise": True}), alias="build-up"
+    )
+    jazzier: Mixed = parse_preset({"tension": 0.7, "polyphony": 0.5, "standard": 0.7})
+
+    def named(self) -> dict[str, Preset]:
+        """All of them by the names users give."""
+        return {"cheerful": self.cheerful, "calm": self.calm, "build-up": self.build_up, "jazzier": self.jazzier} | (
+            self.__pydantic_extra__ or {}
+        )
+
+
 class Config(Section):
     """All sections; every one may be left out."""
 
@@ -189,6 +238,7 @@ class Config(Section):
     mode: Mode = Mode()
     play: Play = Play()
     controls: Controls = Controls()
+    presets: Presets = Field(default_factory=lambda: Presets.model_validate({}))
     sampling: Sampling = Sampling()
     engine: Engine = Engine()
     model: Model = Model()

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
 from realtime.errors import UserError
 from realtime.io.midifile import FileNote
-from realtime.io.pianoroll import COLOURS, draw, note_name
+from realtime.io.pianoroll import COLOURS, Curves, draw, draw_bars, note_name
 
 PLAYER = [FileNote(beat * 480, 60 + beat, 127, 430) for beat in range(8)]
 ANTIPHON = [FileNote(1920 * 2 + beat * 480, 72 - beat, 127, 430) for beat in range(8)]
@@ -47,6 +48,21 @@ def test_long_pieces_go_on_below(tmp_path: Path, bars: int, least_height: int) -
 def test_nothing_played_and_notes_past_the_end(tmp_path: Path) -> None:
     draw(tmp_path / "empty.png", [], [], 4, 3, 120.0, "Nothing")
     draw(tmp_path / "past.png", [FileNote(1920 * 9, 0, 1, 1), FileNote(0, 127, 127, 99_999)], [], 1, 4, 120.0, "Past")
+
+
+def test_bars_of_any_metre_with_their_attributes_under_them(tmp_path: Path) -> None:
+    starts = [480, 1920, 3360, 5280]
+    plain, curved = tmp_path / "plain.png", tmp_path / "curved.png"
+    voices = {"kept": PLAYER, "removed": ANTIPHON, "new": []}
+    draw_bars(plain, voices, starts, "Song", "3/4", 9)
+    values = np.full((3, 5), np.nan)
+    values[:2] = [[1, 60, 0, 0.3, 2], [2, 66, 1, 0.4, 3]]
+    draw_bars(curved, voices, starts, "Song", "3/4", 9, curves=Curves(starts, {"before": values, "after": values + 1}))
+    assert imread(curved).shape[0] >= imread(plain).shape[0]
+    under = (imread(curved)[-200:, :, :3] * 255).round()
+    wanted = [int(COLOURS["after"][at : at + 2], 16) for at in (1, 3, 5)]
+    columns = (abs(under - wanted).max(axis=2) <= 1).any(axis=0).nonzero()[0]
+    assert columns.min() < 120 and columns.max() < 1000  # two of three cells have values
 
 
 def test_where_it_cannot_be_written(tmp_path: Path) -> None:
