@@ -16,11 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from realtime import music
 from realtime.vocabulary import DRUMS, TICKS, BeatGrid
 
 STEPS = 48
 STEP_TICKS = 2
 CELL_TICKS = STEPS * STEP_TICKS
+BEATS = CELL_TICKS // TICKS
 LOWEST, KEYS = 21, 88
 ROLL = (4, STEPS, KEYS)
 PLAYER, MODEL = 0, 2
@@ -109,3 +111,24 @@ def paint(rows: Split, plane: np.ndarray, key: np.ndarray, cells: int) -> np.nda
     new = rows.first >= 0
     out[rows.cell[new], plane[new], rows.first[new], key[new]] = 1
     return np.ascontiguousarray(out[:, :, :STEPS])
+
+
+def notes_in(rolls: np.ndarray, edges: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """What rolls (C, 4, 48, 88) of probabilities say is played, both sources together: `music.NOTE`. A note begins where its
+    onset is likelier than `threshold` and lasts as long as its hold is, within its cell."""
+    here = rolls > threshold
+    onsets, holds = here[:, PLAYER] | here[:, MODEL], here[:, PLAYER + 1] | here[:, MODEL + 1]
+    sounds = holds.copy()
+    sounds[:, 1:] &= ~onsets[:, 1:]  # a key that is struck again ends the note before
+    cell, step, key = np.nonzero(onsets)
+    last = step + 1
+    for _ in range(STEPS):
+        goes_on = (last < STEPS) & sounds[cell, np.minimum(last, STEPS - 1), key]
+        if not goes_on.any():
+            break
+        last += goes_on
+    found = np.zeros(len(cell), music.NOTE)
+    found["onset"] = edges[cell] + step * STEP_TICKS
+    found["duration"] = (last - step) * STEP_TICKS
+    found["pitch"] = key + LOWEST
+    return found

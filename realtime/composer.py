@@ -63,7 +63,7 @@ FREE = -(1 << 40)
 HELD_TICKS = 384
 """The longest an answer sounds if the key it answers never goes up."""
 PHRASE_BARS = 4
-"""Where a turn has no end, the temperature's schedule begins anew after so many bars."""
+"""In a turn that is longer, or has no end, the temperature's schedule begins anew after so many bars."""
 
 
 class Stepper(Protocol):
@@ -358,9 +358,9 @@ class Composer:
 
 
 def _progress(turn: Turn, tick: int, beat: Beat) -> float:
-    """How far through the turn, 0..1, or, where it has no end, through the phrase of `PHRASE_BARS` bars. 0 before its start."""
-    since = max(tick - turn.start, 0)
-    if turn.end is not None:
-        return since / (turn.end - turn.start)
+    """How far through the turn, 0..1, or, where that is longer or has no end, through the phrase of `PHRASE_BARS` bars; the last
+    one ends with the turn. 0 before its start."""
     phrase = PHRASE_BARS * beat.bar_ticks
-    return since % phrase / phrase
+    if turn.end is None or turn.end - turn.start > phrase:
+        return (max(tick, turn.start) - (turn.start if turn.end is None else turn.end)) % phrase / phrase
+    return max(tick - turn.start, 0) / (turn.end - turn.start)

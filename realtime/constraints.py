@@ -95,7 +95,7 @@ class Constraints:
     `out_of_key` is added to pitches outside the scale (nats; -1e9 forbids them). Durations in ticks. `max_notes` is the
     polyphony; None: as many as the player plays at once. `parts`, each 0..4; none: the tune, or the accompaniment where the
     role is to go along with the player's. `follow`: lean towards what the player plays like
-    (`portrait.Portrait`) and towards an end of the phrase with the turn (`masks.Masks`).
+    (`portrait.Portrait`) and towards an end of the phrase with the turn (`masks.Masks`); `closes`: towards the latter too.
     """
 
     parts: tuple[int, ...] = ()
@@ -108,6 +108,7 @@ class Constraints:
     min_duration: int = 1
     max_duration: int = 384
     follow: bool = True
+    closes: bool = True
 
     def bias(self, role: Role) -> np.ndarray:
         """(228,) float32, what stays the same from step to step."""

@@ -10,15 +10,22 @@ windows go to the planner a few at a time, so that its memory is too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+
+from realtime.bars import LATENT, cell_at
+from realtime.controls import Controls
+from realtime.latents import FUTURE, Graphs, Latents
+from realtime.vocabulary import BeatGrid
 
 WINDOW, HOP = 16, 8
 BATCH = 32
 """Windows in one call of the planner at most."""
 STEPS = 8
 """Euler steps."""
+PLAN_TRUST = 0.6
+"""The time (0 noise, 1 clean) of a plan as the decoder is shown it: coarse, so that it goes on listening."""
 
 Velocity = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """(latent (N, L, 128), time (N, L), known (N, L), controls (N, L, C)) -> velocity (N, L, 128), as of `latent_graphs`."""
@@ -73,3 +80,29 @@ def plan(
             np.add.at(flow, some[known], speed[known] * share[known][:, None])
         state[fresh] += (flow[fresh] / (total[fresh] * steps)[:, None]).astype(np.float32)
     return state
+
+
+class Foreseen(Latents):
+    """The rolling context of music whose plan was made beforehand: latents (128,) by the tick at which a cell starts."""
+
+    def __init__(
+        self,
+        graphs: Graphs,
+        grid: BeatGrid,
+        seed: int,
+        clock_ns: Callable[[], int],
+        controls: Controls,
+        plan: Mapping[int, np.ndarray],
+    ) -> None:
+        super().__init__(graphs, grid, seed, clock_ns, controls)
+        self._foreseen = plan
+
+    def _make(self, tick: int, target: int, controls: Controls) -> Iterator[np.ndarray | None]:
+        rows, times = np.zeros((1, FUTURE, LATENT), np.float32), np.zeros((1, FUTURE), np.float32)
+        start = target
+        for row in range(FUTURE):
+            if start in self._foreseen:
+                rows[0, row] = (1 - PLAN_TRUST) * self._noise([start])[0] + PLAN_TRUST * self._foreseen[start]
+                times[0, row] = PLAN_TRUST
+            start = sum(cell_at(self._grid, start))
+        yield from self._context(*self._window(), rows, times, controls)

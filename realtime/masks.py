@@ -117,7 +117,7 @@ class Masks:
                 time[BEAT] += ROOM_NATS
             time[BEAT] += self._surplus(turn, now, 1.0)
             last, times = now.line
-            if turn.end is not None and turn.end - beat.start <= CLOSING_TICKS:
+            if constraints.closes and turn.end is not None and turn.end - beat.start <= CLOSING_TICKS:
                 self._close(turn.end - beat.start, time, pitch, bias[SLICES["duration"]])
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
