@@ -1,9 +1,9 @@
-"""8-bit weights: every matrix as int8 in blocks, each block with a scale; every embedding as int8, each row with a scale.
+"""8-bit weights: matrices as int8 in blocks, each block with a scale; every embedding as int8, each row with a scale.
 
 Blocks of the ONNX standard's `DequantizeLinear` before each product: any runtime can play them, and onnxruntime joins
 the two into its int8 kernel (`MatMulNBits`, which quantises the activations as it goes). Scales lie in the file as float16
 and are widened when it is loaded. Norms and biases stay float32, and so do the products with the few columns of the decays:
-what they lose would add up over the steps.
+what they lose would add up over the steps. A matrix whose rows make no whole blocks stays as it is too.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from models.rounding import to_rows
+
 BLOCK = 32
 """Rows of a matrix that share a scale."""
 LEAST_COLUMNS = 16
-LEAST_SCALE = np.float16(2**-24)
 
 
 def quantise(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a float32 step graph with 8-bit weights. Raises `ValueError` where a matrix does not divide into blocks."""
+    """A copy of a float32 graph with 8-bit weights."""
     quantised = onnx.ModelProto()
     quantised.CopyFrom(model)
     graph = quantised.graph
@@ -28,7 +29,7 @@ def quantise(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in graph.node:
         matrix = weights.get(node.input[1]) if node.op_type == "MatMul" else None
         table = weights.get(node.input[0]) if node.op_type == "Gather" else None
-        if matrix is not None and matrix.dims[1] >= LEAST_COLUMNS:
+        if matrix is not None and matrix.dims[1] >= LEAST_COLUMNS and matrix.dims[0] % BLOCK == 0:
             integers, scales, widen = _store(graph, matrix, *to_blocks(numpy_helper.to_array(matrix)))
             whole = helper.make_node("DequantizeLinear", [integers, scales], [matrix.name], axis=0, block_size=BLOCK)
             nodes += [widen, whole, node]
@@ -64,16 +65,5 @@ def to_blocks(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = weight.shape
     if rows % BLOCK:
         raise ValueError(f"a matrix has {rows} rows; a multiple of {BLOCK} is needed")
-    integers, scales = _round(weight.reshape(-1, BLOCK, columns))
+    integers, scales = to_rows(weight.reshape(-1, BLOCK, columns))
     return integers.reshape(rows, columns), scales[:, 0]
-
-
-def to_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, d) -> int8 (rows, d) and float16 scales (rows, 1)."""
-    return _round(table)
-
-
-def _round(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Integers and scales along the second axis; the integers are those of the scale as it is stored."""
-    scales = np.maximum((np.abs(values).max(1, keepdims=True) / 127).astype(np.float16), LEAST_SCALE)
-    return np.clip(np.rint(values / scales.astype(np.float32)), -127, 127).astype(np.int8), scales

@@ -1,7 +1,7 @@
 """A run on disk: `model.safetensors` (the weights to ship), `run.json` (how they came about), and, while training,
 `train.safetensors` (everything needed to go on). No pickle: these files are safe to open.
 
-    python -m models.checkpoint runs/s models/pretrained/antiphon-s      # what is shipped of a run, in half the size
+    python -m models.checkpoint runs/s models/pretrained/antiphon-s      # what is shipped of a run, a quarter as large
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.decoder import SIZES, Decoder, Size
+from models.rounding import to_rows
 from realtime import vocabulary
 from realtime.errors import UserError
 from realtime.io.midifile import write_bytes
+
+LEAST_ROWS = 16
+"""Matrices with fewer are shipped as they are: those of the decays and of the short convolutions, whose errors add up."""
+SCALE = ".scale"
+"""Ends the name of the scales of an 8-bit matrix."""
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -73,7 +79,7 @@ def load_weights(run: Path, decoder: Decoder) -> None:
             f"{run}: a run of size {info['size']}, which is not the one asked for; give --size {info['size']}, or another run"
         )
     try:
-        weights = load_file(run / "model.safetensors")
+        weights = widened(load_file(run / "model.safetensors"))
         if decoder.context is not None and not size_of(info).context:
             weights |= {name: x for name, x in decoder.state_dict().items() if name.startswith("context.")}
         decoder.load_state_dict(weights)
@@ -90,9 +96,27 @@ def load_decoder(run: Path) -> tuple[Decoder, dict[str, Any]]:
 
 
 def ship(run: Path, folder: Path) -> None:
-    """What is shipped of a run: its weights in bfloat16, in which they were trained to be multiplied, and its `run.json`."""
+    """What is shipped of a run: its weights in 8 bits, and its `run.json`."""
     decoder, info = load_decoder(run)
-    save_decoder(folder, {name: tensor.to(torch.bfloat16) for name, tensor in decoder.state_dict().items()}, info)
+    save_decoder(folder, narrowed(decoder.state_dict()), info)
+
+
+def narrowed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Float32 weights, their matrices as int8 with a float16 scale for each row (`models.rounding`), named NAME.scale."""
+    narrow = dict(weights)
+    for name, tensor in weights.items():
+        if tensor.ndim == 2 and len(tensor) >= LEAST_ROWS:
+            narrow[name], narrow[name + SCALE] = map(torch.from_numpy, to_rows(tensor.cpu().numpy()))
+    return narrow
+
+
+def widened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What `narrowed` gave, in float32 again; others as they are."""
+    return {
+        name: tensor.float() * weights[name + SCALE].float() if name + SCALE in weights else tensor
+        for name, tensor in weights.items()
+        if not name.endswith(SCALE)
+    }
 
 
 if __name__ == "__main__":

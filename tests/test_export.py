@@ -13,8 +13,9 @@ from export.__main__ import export, main, random_decoder
 from export.convert import contract_of, to_onnx
 from export.nats import MOST_NATS, nats_difference
 from export.parity import STEPS, check, legal_events
-from export.quantise import BLOCK, quantise, to_blocks, to_rows
+from export.quantise import BLOCK, quantise, to_blocks
 from models.decoder import Decoder, Size
+from models.rounding import to_rows
 from models.windows import CENSORED, EXACT
 from realtime.contract import LOGITS, METADATA_KEY, Contract
 from realtime.io.stepper import Stepper

@@ -1,0 +1,50 @@
+"""What is shipped of a run: 8 bits a weight, the same run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from export.__main__ import random_decoder
+from models.checkpoint import LEAST_ROWS, SCALE, load_decoder, save_decoder, ship
+
+
+@pytest.mark.parametrize("size", ["tiny", "LSTM"])
+def test_a_shipped_run_is_the_run_in_8_bits(size: str, tmp_path: Path) -> None:
+    decoder = random_decoder(size, 1)
+    save_decoder(tmp_path / "run", decoder.state_dict(), {"size": size, "data_hash": "abc"})
+    ship(tmp_path / "run", tmp_path / "shipped")
+    again, info = load_decoder(tmp_path / "shipped")
+    assert info["data_hash"] == "abc"
+    files = {name: tmp_path / name / "model.safetensors" for name in ("run", "shipped")}
+    assert files["shipped"].stat().st_size < 0.3 * files["run"].stat().st_size
+    stored, loaded = load_file(files["shipped"]), again.state_dict()
+    for name, tensor in decoder.state_dict().items():
+        assert loaded[name].dtype == torch.float32
+        if tensor.ndim == 2 and len(tensor) >= LEAST_ROWS:
+            assert stored[name].dtype == torch.int8 and stored[name + SCALE].dtype == torch.float16
+            step = stored[name + SCALE].float()
+            assert ((loaded[name] - tensor).abs() <= 0.57 * step).all(), name  # half a step, and float16's own rounding
+        else:
+            assert torch.equal(loaded[name], tensor), name
+
+
+def test_shipping_again_changes_nothing(tmp_path: Path) -> None:
+    save_decoder(tmp_path / "run", random_decoder("tiny", 2).state_dict(), {"size": "tiny"})
+    for before, after in (("run", "once"), ("once", "twice")):
+        ship(tmp_path / before, tmp_path / after)
+    once, twice = (load_decoder(tmp_path / name)[0].state_dict() for name in ("once", "twice"))
+    for name, tensor in once.items():
+        torch.testing.assert_close(twice[name], tensor, rtol=1e-3, atol=0)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(random_decoder("tiny", 2).held.weight, once["held.weight"], rtol=1e-3, atol=0)
+
+
+def test_weights_in_bfloat16_are_read_too(tmp_path: Path) -> None:
+    weights = random_decoder("tiny", 3).state_dict()
+    save_decoder(tmp_path, {name: tensor.bfloat16() for name, tensor in weights.items()}, {"size": "tiny"})
+    for name, tensor in load_decoder(tmp_path)[0].state_dict().items():
+        assert torch.equal(tensor, weights[name].bfloat16().float())
