@@ -23,8 +23,8 @@ import torch
 
 from models.bars import load_bars
 from models.checkpoint import save_json
+from models.contexts import style_of
 from models.data import Pack, Parser, Piece, exit_status, load_pack
-from models.planner import style_of
 from models.train import positive
 from realtime.attributes import ATTRIBUTES, MOST, SCALE, STYLES, attributes
 from realtime.bars import LATENT, cell_edges, rolls

@@ -12,13 +12,17 @@ cells are not known.
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from realtime.attributes import CONTROLS, STYLES
+from realtime.attributes import CONTROLS
 from realtime.bars import LATENT
+from realtime.errors import UserError
 
 PLACES, PREFIX, FUTURE = 20, 16, 4
 """The most cells in a window; live, so many of them are clean, and so many are planned."""
@@ -27,24 +31,6 @@ LEAD = 0.5
 WIDTH, CONDITION, BLOCKS, HEADS, WIDER = 192, 64, 5, 6, 2
 """Features of a cell, of its time and controls; heads of 32; features inside of a feed-forward layer, in widths."""
 FREQUENCIES = 32
-_STYLE_OF = {
-    "pop909": "pop",
-    "openscore_lieder": "song",
-    "openscore_quartets": "quartet",
-    "openewld": "standard",
-    "openhymnal": "hymn",
-    "cre_irish": "folk",
-    "nottingham": "folk",
-    "freedoom": "game",
-    "openmsx": "game",
-    "mutopia": "classical",
-}
-
-
-def style_of(source: str) -> int | None:
-    """The style of a source of the corpus, an index of `STYLES`; None where it has none. Mutopia's sources have a suffix."""
-    name = _STYLE_OF.get("mutopia" if source.startswith("mutopia") else source)
-    return None if name is None else STYLES.index(name)
 
 
 class CellAttention(nn.Module):
@@ -120,6 +106,19 @@ class Planner(nn.Module):
         scale, shift = self.modulate(condition).chunk(2, -1)
         out = self.leave(self.norm(x) * (1 + scale) + shift)
         return (2 * t - 1) / variance * latent + out.float() * variance.rsqrt()
+
+
+def load_planner(run: Path) -> Planner:
+    """The planner of a run (`models.train_planner`), frozen. Raises `UserError`."""
+    planner = Planner()
+    try:
+        planner.load_state_dict(load_file(run / "model.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{run}: no planner there ({reason}); give the folder that models.train_planner wrote"
+        ) from None
+    return planner.eval().requires_grad_(False)
 
 
 def cell_times(progress: Tensor, lead: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from models.bars import BarAutoencoder
+from models.contexts import style_of
 from models.data import Pack, Piece
 from models.losses import autocast
-from models.planner import FUTURE, PLACES, PREFIX, cell_times, style_of
+from models.planner import FUTURE, PLACES, PREFIX, cell_times
 from models.windows import SOURCE_WEIGHTS
 from realtime.attributes import ATTRIBUTES, CONTROLS, SCALE, attributes, controls
 from realtime.bars import KEYS, LATENT, LOWEST, MODEL, PLAYER, Split, cell_edges, paint, split

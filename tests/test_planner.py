@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 from models.bars import BarAutoencoder
 from models.checkpoint import save_tensors
+from models.contexts import style_of
 from models.data import Pack, exit_status
-from models.planner import FUTURE, PLACES, PREFIX, Planner, cell_times, sample, style_of
+from models.planner import FUTURE, PLACES, PREFIX, Planner, cell_times, sample
 from models.planner_data import CONTINUE, GAP, REST, WHOLE, EncodedCells, given_controls
 from models.train import lr_scale
 from models.train_planner import errors, figures_of
