@@ -1,4 +1,4 @@
-"""The command line: jam, demo, compose, ports, doctor, panic, bench. What a user got wrong ends with one line and status 2.
+"""The command line: jam, demo, compose, edit, ports, doctor, panic, bench. What a user got wrong ends with one line and status 2.
 
 Every option of `jam` has its twin in config.yaml; `TWINS` says which. Modules that a command needs are imported by it alone,
 so that each starts quickly.
@@ -69,6 +69,10 @@ Seed = Annotated[int | None, typer.Option(help="the same seed and input give the
 Provider = Annotated[str | None, typer.Option(help="auto, cpu or cuda")]
 ModelFile = Annotated[
     Path | None, typer.Option("--model", metavar="FILE", help="an ONNX model of models.train and export")
+]
+Picture = Annotated[
+    Path | None,
+    typer.Option("--png", metavar="FILE.png", help="a picture too: the notes, and under them what the bars are like"),
 ]
 OutPort = Annotated[str | None, typer.Option("--out", metavar="PORT", help="output port; else a virtual one")]
 Backend = Annotated[str | None, typer.Option(help="auto, alsa, jack, coremidi or winmm")]
@@ -185,6 +189,56 @@ def compose(
     from realtime.io.offline import compose as continue_file
 
     print(continue_file(configuration(config, given), source, target, bars, say))
+
+
+Level = Annotated[float, typer.Option(min=-3, max=3, help="amount, -3 to 3; 0: as it is")]
+Mix = Annotated[float, typer.Option(min=-3, max=3, help="the preset of that name, so many times")]
+
+
+@app.command()
+def edit(
+    source: Annotated[Path, typer.Argument(metavar="IN.mid")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.mid")],
+    density: Level = 0.0,
+    register: Level = 0.0,
+    brightness: Level = 0.0,
+    tension: Level = 0.0,
+    polyphony: Level = 0.0,
+    style: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG[=AMOUNT]", help="pop, song, quartet, standard, hymn, folk, game, classical"),
+    ] = None,
+    cheerful: Mix = 0.0,
+    calm: Mix = 0.0,
+    build_up: Mix = 0.0,
+    jazzier: Mix = 0.0,
+    preset: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[=AMOUNT]", help="a preset of config.yaml, yours too")
+    ] = None,
+    words: Annotated[
+        str | None, typer.Option(help='such as "gradually brighter, jazz chords"; see docs/edit.md')
+    ] = None,
+    part: Annotated[list[str] | None, typer.Option(help="only this part; may be given again; else all")] = None,
+    bars: Annotated[str | None, typer.Option(metavar="FIRST-LAST", help='such as "9-16"; else all')] = None,
+    png: Picture = None,
+    config: ConfigFile = None,
+    model: ModelFile = None,
+) -> None:
+    """Make bars of a MIDI file denser, higher, brighter ...; all that is not asked stays as it is.
+
+    Amounts add up. 1 is a clear change: of density half an octave (1.4 times the notes), of register six semitones, of brightness
+    one step on the line of fifths, of tension 0.15, of polyphony 0.7 notes at once.
+    """
+    from realtime.io import edit as editing
+    from realtime.io.settings import model_path
+
+    settings = configuration(config, {"model": model})
+    names = ("density", "register", "brightness", "tension", "polyphony")
+    levels = dict(zip(names, (density, register, brightness, tension, polyphony), strict=True))
+    mixes = {"cheerful": cheerful, "calm": calm, "build-up": build_up, "jazzier": jazzier}
+    wishes = editing.wishes_of(levels, style or [], mixes, preset or [], words, settings.presets.named())
+    tools = editing.tools(model_path(settings))
+    print(editing.edit_file(source, target, wishes, part or [], bars, png, tools))
 
 
 @app.command()
