@@ -85,9 +85,8 @@ def scenes(pack: Pack, splits: tuple[str, ...], pieces: int, seed: int = 1) -> l
         notes = np.zeros(len(packed), music.NOTE)
         for name in music.NOTE.names or ():
             notes[name] = packed[name]
-        begun = np.bincount(np.searchsorted(edges, notes["onset"], side="right") - 1, minlength=len(edges))[
-            : len(edges) - 1
-        ]
+        at = np.searchsorted(edges, notes["onset"], side="right") - 1
+        begun = np.bincount(at[(at >= 0) & (at < len(edges) - 1)], minlength=len(edges) - 1)
         full = np.flatnonzero(np.convolve(begun > 0, np.ones(CELLS), "valid") == CELLS) if len(begun) >= CELLS else []
         if not len(full):
             continue
