@@ -41,7 +41,7 @@ class StepGraph(nn.Module):
         self.operators = OPERATORS[operators]
         self.tables = nn.Parameter(_tables(decoder))
         self.register_buffer("starts", torch.tensor([0, *list(FIELDS.values())[:-1]]).cumsum(0))
-        self.held = _matrix(decoder.held)
+        self.held = matrix(decoder.held)
         self.layers = nn.ModuleList(_layer(block, self.operators) for block in decoder.blocks)
         self.stepwise = any(isinstance(layer, _LSTMLayer) for layer in self.layers)
         self.norm = decoder.norm.weight
@@ -82,9 +82,9 @@ class _Layer(nn.Module):
         self.norm1, self.norm2, self.head_norm = block.norm1.weight, block.norm2.weight, mixer.norm.weight
         self.enter = nn.Parameter(torch.cat([mixer.qkv.weight, mixer.gate.weight]).detach().t().contiguous())
         self.taps = mixer.conv.weight
-        self.decay, self.decay_bias = _matrix(mixer.decay), mixer.decay.bias
-        self.leave = _matrix(mixer.out)
-        self.up, self.down = _matrix(block.mlp.up), _matrix(block.mlp.down)
+        self.decay, self.decay_bias = matrix(mixer.decay), mixer.decay.bias
+        self.leave = matrix(mixer.out)
+        self.up, self.down = matrix(block.mlp.up), matrix(block.mlp.down)
 
     def forward(self, x: Tensor, y: Tensor, memory: Tensor, window: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x, y: (1, T, d)."""
@@ -136,10 +136,10 @@ class _Heads(nn.Module):
         super().__init__()
         self.operators = operators
         self.hidden = heads.hidden
-        self.enter = _matrix(heads.enter)
+        self.enter = matrix(heads.enter)
         self.known = nn.ParameterList(embedding.weight for embedding in heads.known.values())
         self.norms = nn.ParameterList(norm.weight for norm in heads.norm)
-        self.leave = nn.ParameterList(_matrix(linear) for linear in heads.leave.values())
+        self.leave = nn.ParameterList(matrix(linear) for linear in heads.leave.values())
         self.leave_bias = nn.ParameterList(linear.bias for linear in heads.leave.values())
         sizes = torch.tensor(SIZES).reshape(1, -1, 1)
         starts = torch.tensor([0, *SIZES[:-1]]).cumsum(0).reshape(1, -1, 1)
@@ -203,7 +203,7 @@ def _draw(z: Tensor, temperature: Tensor, last: Tensor, top_p: Tensor, noise: Te
     return ids.gather(-1, rank).squeeze(-1)
 
 
-def _matrix(linear: nn.Linear) -> nn.Parameter:
+def matrix(linear: nn.Linear) -> nn.Parameter:
     """The weight as the right factor of a product: (in, out)."""
     return nn.Parameter(linear.weight.detach().t().contiguous())
 
