@@ -1,4 +1,5 @@
-"""The command line: jam, demo, compose, edit, ports, doctor, panic, bench. What a user got wrong ends with one line and status 2.
+"""The command line: jam, demo, compose, infill, edit, ports, doctor, panic, bench. What a user got wrong ends with one line
+and status 2.
 
 Every option of `jam` has its twin in config.yaml; `TWINS` says which. Modules that a command needs are imported by it alone,
 so that each starts quickly.
@@ -171,6 +172,8 @@ def compose(
     source: Annotated[Path, typer.Argument(metavar="IN.mid")],
     target: Annotated[Path, typer.Argument(metavar="OUT.mid")],
     bars: Annotated[int, typer.Option(help="how many bars to add", min=1, max=1024)] = 8,
+    loop: Annotated[bool, typer.Option("--loop", help="the new bars lead back to the first of them")] = False,
+    png: Picture = None,
     config: ConfigFile = None,
     part: Part = None,
     key: Key = None,
@@ -184,11 +187,40 @@ def compose(
     provider: Provider = None,
     model: ModelFile = None,
 ) -> None:
-    """Continue a MIDI file: the same engine, offline."""
+    """Continue a MIDI file by up to 1024 bars, planned as a whole."""
     given = {name: value for name, value in locals().items() if name != "bars"}
     from realtime.io.offline import compose as continue_file
 
-    print(continue_file(configuration(config, given), source, target, bars, say))
+    print(continue_file(configuration(config, given), source, target, bars, loop, png, say))
+
+
+@app.command()
+def infill(
+    source: Annotated[Path, typer.Argument(metavar="IN.mid")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.mid")],
+    bars: Annotated[str, typer.Option(metavar="FIRST-LAST", help='the bars to make anew, such as "9-12" or "9"')],
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="only this part's notes; may be given again; else all that play there or near"),
+    ] = None,
+    png: Picture = None,
+    config: ConfigFile = None,
+    key: Key = None,
+    range_: Range = None,
+    max_notes: MaxNotes = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    preset: Preset = None,
+    seed: Seed = None,
+    provider: Provider = None,
+    model: ModelFile = None,
+) -> None:
+    """Make some bars of a MIDI file anew, such that they fit both sides; all else stays as it is."""
+    given = {name: value for name, value in locals().items() if name not in ("bars", "part")}
+    from realtime.io.offline import infill as fill_file
+
+    print(fill_file(configuration(config, given), source, target, bars, part or [], png, say))
 
 
 Level = Annotated[float, typer.Option(min=-3, max=3, help="amount, -3 to 3; 0: as it is")]

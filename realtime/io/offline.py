@@ -1,106 +1,108 @@
-"""`antiphon compose`: the engine of `jam` in simulated time, with a MIDI file as the player: it continues the file."""
+"""`antiphon compose` and `antiphon infill`: a MIDI file goes on, or some of its bars are made anew."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from realtime import midi
+import numpy as np
+
+from realtime import music
+from realtime.attributes import attributes
+from realtime.bars import notes_in
 from realtime.config import Config
-from realtime.engine import Engine
 from realtime.errors import UserError
-from realtime.io import midifile
+from realtime.io import midifile, pianoroll
+from realtime.io.edit import bars_of, voices_of
 from realtime.io.midifile import FileNote, MidiPiece
-from realtime.io.settings import engine_settings, worker_setup
-from realtime.io.take import Take
-from realtime.messages import Turn
+from realtime.io.rewrite import rewrite
+from realtime.io.studio import Plan, Studio
 from realtime.midi import DRUM_CHANNEL
-from realtime.modes import Fixed
-from realtime.parts import TrackInfo, parts_of
-from realtime.simulate import perform
-from realtime.tempo import PULSES_PER_TICK, TempoMap
+from realtime.tempo import PULSES_PER_TICK
 from realtime.vocabulary import DRUMS, PART_NAMES, BeatGrid, bar_segments
 
 OVERHANG_TICKS = 6
 """A last note that rings this little beyond a bar line does not push the continuation into the next bar."""
+NEAR_BARS = 4
+"""Bars on either side of a gap that say which parts play in it, and where."""
+AHEAD_BARS = 12
+"""Bars after a gap that its plan leads to."""
+MOST_BARS = 1024
 
 
-def part_of_tracks(piece: MidiPiece) -> list[int]:
-    """The part of each track of a file, 0..4."""
-    infos = []
-    for i, name in enumerate(piece.track_names):
-        notes = [note for note in piece.notes if note.track == i]
-        height = sum(note.pitch for note in notes) / len(notes) if notes else 0.0
-        infos.append(TrackInfo(name, notes[0].program if notes else 0, any(n.is_drum for n in notes), height))
-    return parts_of(infos)
+class Source:
+    """A file that is to be gone on from, or into: its notes with their parts, bars and tempo."""
+
+    def __init__(self, source: Path, target: Path, png: Path | None) -> None:
+        """Raises `UserError` where it cannot be read, has no notes, or something could not be written later."""
+        if png is not None and png.suffix.lower() != ".png":
+            raise UserError(f"--png {png}: a picture is written as .png; give such a name")
+        for path in [target, *([png] if png is not None else [])]:
+            midifile.check_writable(path)
+        if target.exists() and source.exists() and target.samefile(source):
+            raise UserError(f"{target}: is the file to be read; give another name for the result")
+        self.piece: MidiPiece = midifile.read(source)
+        if not self.piece.notes:
+            raise UserError(f"{source}: no notes in it; give a file with something to go on from")
+        self.voice, self.part = voices_of(self.piece)
+        signatures = [(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in self.piece.time_signatures]
+        self.bars = tuple(bar_segments(signatures))
+        self.grid = BeatGrid(self.bars)
+        self.notes = notes_of(self.piece.notes, self.part)
+        """`music.NOTE`, in the order of the file's."""
+
+    def bpm(self, tick: int) -> float:
+        """The tempo at a tick."""
+        return next(bpm for pulse, bpm in reversed(self.piece.tempos) if pulse <= max(tick, 0) * PULSES_PER_TICK)
+
+    def as_played(self, made: np.ndarray, near: Sequence[int]) -> list[FileNote]:
+        """New notes (`music.NOTE`), each as one of the voice of its part that lies nearest to it: of those with notes among
+        `near` (indices), or else of all. A part that the file does not have is on a channel of its own."""
+        added = []
+        for part in np.unique(made["part"]).tolist():
+            players: dict[int, list[FileNote]] = {}
+            everybody = [i for i, of in enumerate(self.part) if of == part]
+            for i in [i for i in near if self.part[i] == part] or everybody:
+                players.setdefault(self.voice[i], []).append(self.piece.notes[i])
+            alone = FileNote(0, 0, 0, 0, DRUM_CHANNEL if part == DRUMS else part)
+            heights = [(float(np.mean([note.pitch for note in own])), own[0]) for own in players.values()]
+            for onset, duration, pitch, velocity, _ in made[made["part"] == part].tolist():
+                like = min(heights, key=lambda player: abs(player[0] - pitch))[1] if heights else alone
+                start, length = onset * PULSES_PER_TICK, duration * PULSES_PER_TICK
+                added.append(replace(like, onset_pulse=start, duration_pulse=length, pitch=pitch, velocity=velocity))
+        return added
 
 
-def continuation(piece: MidiPiece, grid: BeatGrid, bars: int) -> Turn:
-    """The bars after the last note: from the first bar line at which the file is over."""
-    last = max(note.onset_pulse + note.duration_pulse for note in piece.notes) // PULSES_PER_TICK - OVERHANG_TICKS
-    start = grid.bar_start(max(last, max(note.onset_pulse for note in piece.notes) // PULSES_PER_TICK), 1)
-    return Turn(start, grid.bar_start(start, bars))
+def notes_of(notes: Sequence[FileNote], part: Sequence[int]) -> np.ndarray:
+    """Notes in pulses -> `music.NOTE` in ticks, in the same order."""
+    made = np.zeros(len(notes), music.NOTE)
+    half = PULSES_PER_TICK // 2
+    for row, (note, of) in enumerate(zip(notes, part, strict=True)):
+        onset = (note.onset_pulse + half) // PULSES_PER_TICK
+        end = (note.onset_pulse + note.duration_pulse + half) // PULSES_PER_TICK
+        made[row] = (onset, max(end - onset, 1), note.pitch, note.velocity, of)
+    return made
 
 
-def compose(config: Config, source: Path, target: Path, bars: int, say: Callable[[str], None]) -> str:
+def compose(
+    config: Config, source: Path, target: Path, bars: int, loop: bool, png: Path | None, say: Callable[[str], None]
+) -> str:
     """Continue `source` by `bars` bars into `target`: the file's own tracks, and one of Antiphon's for each part.
 
-    Without `play.part` Antiphon plays the parts the file has. Returns a line for the user; raises `UserError`, and then
-    nothing is written.
+    Without `play.part` Antiphon plays the parts the file has. `loop`: the new bars lead back to the first of them. Returns a line
+    for the user; raises `UserError`, and then nothing is written.
     """
-    midifile.check_writable(target)
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UserError(f"{target}: is the file to be continued; give another name for the result")
-    piece = midifile.read(source)
-    if not piece.notes:
-        raise UserError(f"{source}: no notes in it; give a file with something to go on from")
-    part_of = part_of_tracks(piece)
-    grid_bars = tuple(
-        bar_segments([(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in piece.time_signatures])
-    )
-    turn = continuation(piece, BeatGrid(grid_bars), bars)
-    assert turn.end is not None
-    tempo = TempoMap(piece.tempos[0][1])
-    for pulse, bpm in piece.tempos[1:]:
-        tempo.set_tempo(pulse, bpm)
+    music_of = Source(source, target, png)
+    piece, notes, grid = music_of.piece, music_of.notes, music_of.grid
+    last = int((notes["onset"] + notes["duration"]).max()) - OVERHANG_TICKS
+    start = grid.bar_start(max(last, int(notes["onset"].max())), 1)
+    end = grid.bar_start(start, bars)
+    studio = Studio(config, music_of.bars, music_of.bpm(start), say)
+    studio.parts = studio.parts or tuple(sorted({*music_of.part}))
+    plan = studio.plan(notes, start, end, loop)
+    made = (studio.looped if loop else studio.continued)(notes, start, end, plan)
 
-    setup = worker_setup(config)
-    parts = setup.constraints.parts or tuple(sorted({part_of[note.track] for note in piece.notes}))
-    bpm = tempo.bpm_at(turn.start * PULSES_PER_TICK)
-    composer, stepper = replace(
-        setup, bars=grid_bars, bpm=bpm, constraints=replace(setup.constraints, parts=parts)
-    ).composer()
-    if stepper.notice:
-        say(stepper.notice)
-    settings = replace(
-        engine_settings(config),
-        modes={"compose": Fixed(turn)},
-        mode="compose",
-        bpm=bpm,
-        bars=grid_bars,
-        # Inside, each part has the channel of its own number, the player's parts and Antiphon's alike.
-        player_parts=tuple(min(channel, len(PART_NAMES) - 1) for channel in range(16)),
-        channels=tuple(range(len(PART_NAMES))),
-        follow_clock=False,
-        trigger_key=None,
-    )
-    engine = Engine(settings, tempo)
-    engine.rolling = True  # the file's beginning is bar 1, whenever its first note comes
-    script = []
-    for note in piece.notes:
-        channel, end_pulse = part_of[note.track], note.onset_pulse + note.duration_pulse
-        script.append((tempo.ns_at(note.onset_pulse), midi.note_on(channel, note.pitch, note.velocity)))
-        script.append((tempo.ns_at(end_pulse), midi.note_off(channel, note.pitch)))
-    performance = perform(engine, composer, script, tempo.ns_at(turn.end * PULSES_PER_TICK))
-
-    take = Take()
-    for _, pulse, message in performance.sent:
-        take.write("antiphon", pulse, message)
-    made: dict[int, list[FileNote]] = {}
-    for note in take.notes("antiphon"):
-        channel = DRUM_CHANNEL if note.channel == DRUMS else note.channel
-        made.setdefault(note.channel, []).append(replace(note, channel=channel))
     names = piece.track_names
     tracks = {
         (name if name and names.count(name) == 1 else f"{name or 'track'} {i + 1}"): [
@@ -108,14 +110,108 @@ def compose(config: Config, source: Path, target: Path, bars: int, say: Callable
         ]
         for i, name in enumerate(names)
     }
-    tracks |= {f"antiphon {PART_NAMES[part]}": notes for part, notes in sorted(made.items())}
-    tracks = {name: notes for name, notes in tracks.items() if notes}
-    midifile.write(target, tracks, piece.tempos, piece.time_signatures)
-    count = sum(len(notes) for notes in made.values())
-    return f"{target}: {bars} bars and {count} notes after bar {bar_number(BeatGrid(grid_bars), turn.start)}"
+    near = np.flatnonzero(notes["onset"] >= studio.back(start, NEAR_BARS)).tolist()
+    added: list[FileNote] = []
+    for part in np.unique(made["part"]).tolist():
+        new = music_of.as_played(made[made["part"] == part], near)
+        tracks[f"antiphon {PART_NAMES[part]}"] = new
+        added += new
+    midifile.write(
+        target, {name: notes for name, notes in tracks.items() if notes}, piece.tempos, piece.time_signatures
+    )
+    first = _bar_number(grid, start)
+    if png is not None:
+        title = f"{source.name} and {bars} bars more"
+        voices: dict[str, Sequence[FileNote]] = {"player": piece.notes, "antiphon": added}
+        _draw(png, title, studio, voices, notes, made, plan, (studio.back(start, NEAR_BARS), start, end))
+    return f"{target}: {bars} bars and {len(made)} notes after bar {first}" + (
+        f"; bars {first + 1} to {first + bars} are a loop" if loop else ""
+    )
 
 
-def bar_number(grid: BeatGrid, tick: int) -> int:
+def infill(
+    config: Config,
+    source: Path,
+    target: Path,
+    asked: str,
+    parts: Sequence[str],
+    png: Path | None,
+    say: Callable[[str], None],
+) -> str:
+    """Write `source` into `target` with the notes of some parts in some bars made anew; everything else stays as it is.
+
+    asked: bars, as in "9-12"; parts: of `PART_NAMES`, none: all that play there or near. Returns a line for the user; raises
+    `UserError`, and then nothing is written.
+    """
+    music_of = Source(source, target, png)
+    piece, notes, grid = music_of.piece, music_of.notes, music_of.grid
+    chosen = bars_of(piece, asked, source)
+    if chosen.last - chosen.first >= MOST_BARS:
+        raise UserError(f"--bars {asked}: {chosen.last - chosen.first + 1} bars; allowed 1 to {MOST_BARS} at once")
+    start, end = int(chosen.starts[0]), int(chosen.starts[-1])
+    there = {PART_NAMES[part] for part in music_of.part}
+    for name in parts:
+        if name not in there:
+            given = ", ".join(name for name in PART_NAMES if name in there)
+            raise UserError(f"--part {name}: not in {source}; it has {given}")
+    studio = Studio(config, music_of.bars, music_of.bpm(start), say)
+    before, after = studio.back(start, NEAR_BARS), grid.bar_start(end, NEAR_BARS)
+    near = np.flatnonzero((notes["onset"] >= before) & (notes["onset"] < after)).tolist()
+    wanted = {PART_NAMES.index(name) for name in parts} or {music_of.part[i] for i in near} or {*music_of.part}
+    gone = np.isin(notes["part"], sorted(wanted)) & (notes["onset"] >= start) & (notes["onset"] < end)
+    kept = np.sort(notes[~gone], order=("onset", "pitch"))
+
+    studio.parts = tuple(sorted(wanted))
+    if (kept["onset"] >= end).any():
+        known = min(grid.bar_start(end, AHEAD_BARS), grid.bar_start(int(kept["onset"].max()), 1))
+        plan = studio.plan(kept, start, end, after=known)
+        made = studio.filled(kept, start, end, plan)
+    else:
+        plan = studio.plan(kept, start, end)
+        made = studio.continued(kept, start, end, plan)
+    removed = [note for note, is_gone in zip(piece.notes, gone, strict=True) if is_gone]
+    added = rewrite(source, target, removed, music_of.as_played(made, near))
+    if png is not None:
+        left = set(removed)
+        voices = {"kept": [note for note in piece.notes if note not in left], "removed": removed, "new": added}
+        name = f"{source.name}, bars {chosen.first}-{chosen.last} made anew"
+        _draw(png, name, studio, voices, kept, made, plan, (before, start, end))
+    return f"{target}: bars {chosen.first}-{chosen.last}, {len(removed)} notes taken out, {len(added)} put in"
+
+
+def _draw(
+    path: Path, title: str, studio: Studio, voices: Mapping[str, Sequence[FileNote]], others: np.ndarray,
+    made: np.ndarray, plan: Plan, span: tuple[int, int, int],
+) -> None:  # fmt: skip
+    """The new bars [start, end) and some around them, with the attributes of what there is now (`others` and `made`) and of what
+    was planned. span: the first tick shown, start, end."""
+    shown, start, end = span
+    lines = [shown]
+    while lines[-1] < studio.grid.bar_start(end, NEAR_BARS if "kept" in voices else 0):
+        lines.append(studio.grid.bar_start(lines[-1], 1))
+    edges = studio.edges(shown, lines[-1])
+    now = np.concatenate([others, made])
+    tonic = music.key_of(now).tonic
+    curves = {"after": attributes(now, edges, tonic)}
+    if studio.graphs is not None:
+        new = (edges[:-1] >= start) & (edges[:-1] < end)
+        rolls = studio.graphs.decode(np.stack([plan[tick] for tick in edges[:-1][new].tolist()]))
+        planned = studio.edges(start, end)
+        curves["planned"] = np.full_like(curves["after"], np.nan)
+        curves["planned"][new] = attributes(notes_in(rolls, planned), planned, tonic)
+    first, last = lines[0] * PULSES_PER_TICK, lines[-1] * PULSES_PER_TICK
+    here = {
+        who: [note for note in notes if not note.is_drum and first <= note.onset_pulse < last]
+        for who, notes in voices.items()
+    }
+    pianoroll.draw_bars(
+        path, here, [line * PULSES_PER_TICK for line in lines], title, "attributes of the bars as they are now",
+        _bar_number(studio.grid, shown) + 1,
+        curves=pianoroll.Curves([int(edge) * PULSES_PER_TICK for edge in edges], curves),
+    )  # fmt: skip
+
+
+def _bar_number(grid: BeatGrid, tick: int) -> int:
     """How many bars lie before `tick`, the pick-up counted as one."""
     count, at = 0, grid.bar_start(0)
     while at < tick:

@@ -1,0 +1,161 @@
+"""`compose` and `infill`: what is made anew lies in its bars, all else stays as it was, and what cannot be done says so."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import mido
+import pytest
+from toycorpus import Metre, midi_bytes, tune
+
+from realtime import cli
+from realtime.io import midifile
+from realtime.io.midifile import FileNote
+
+BAR = 4 * 480
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def antiphon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> int:
+        monkeypatch.setattr(sys, "argv", ["antiphon", *map(str, arguments), "--model", str(tiny_model)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    return run
+
+
+def two_hands(bars: int) -> dict[str, list[tuple[float, float, int, int]]]:
+    """A tune in quarters over held notes of a bar; the last of a bar's four rings half a beat into the next."""
+    tune = [(beat, 1.5 if beat % 4 == 3 else 0.9, 72 + beat % 5, 80) for beat in range(4 * bars)]
+    return {"MELODY": tune, "BASS": [(4 * bar, 4.0, 40 + bar % 3, 70) for bar in range(bars)]}
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.mid"
+    path.write_bytes(midi_bytes(two_hands(12), tempos=((0, 96.0), (20, 120.0))))
+    file = mido.MidiFile(path)
+    file.tracks[1].insert(1, mido.Message("control_change", control=64, value=127))
+    file.save(path)
+    return path
+
+
+def bare(notes: list[FileNote]) -> Counter[tuple[int, ...]]:
+    return Counter((n.onset_pulse, n.pitch, n.velocity, n.duration_pulse, n.channel, n.track) for n in notes)
+
+
+@pytest.mark.parametrize("part", [(), ("--part", "melody"), ("--part", "bass")], ids=str)
+@pytest.mark.parametrize(("bars", "first", "last"), [("5-8", 5, 8), ("3", 3, 3), ("2-11", 2, 11), ("9-12", 9, 12)])
+def test_only_the_gap_is_made_anew(
+    part: tuple[str, ...], bars: str, first: int, last: int, antiphon: Run, song: Path, tmp_path: Path
+) -> None:
+    assert antiphon("infill", "song.mid", "out.mid", "--bars", bars, *part) == 0
+    before, after = midifile.read(song), midifile.read(tmp_path / "out.mid")
+    start, end = (first - 1) * BAR, last * BAR
+    track = {"melody": "MELODY", "bass": "BASS"}.get(part[1] if part else "")
+    gone = [
+        n for n in before.notes
+        if start <= n.onset_pulse < end and (track is None or before.track_names[n.track] == track)
+    ]  # fmt: skip
+    made = bare(after.notes) - (bare(before.notes) - bare(gone))
+    assert not (bare(before.notes) - bare(gone)) - bare(after.notes), "something else was changed"
+    assert made and all(start <= onset and onset + duration <= end for onset, _, _, duration, *_ in made)
+    assert {before.track_names[row[5]] for row in made} <= ({track} if track else {"MELODY", "BASS"})
+    events = [midifile.read_events(path)[1] for path in (song, tmp_path / "out.mid")]
+    others = [Counter(event for event in those if event.status & 0xF0 not in (0x80, 0x90)) for those in events]
+    assert others[0] == others[1] and any(event.status & 0xF0 == 0xB0 for event in others[0])
+    assert (before.tempos, before.time_signatures, before.track_names) == (
+        after.tempos, after.time_signatures, after.track_names,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(3, 4), (6, 8), (5, 4)])
+def test_any_metre(top: int, bottom: int, antiphon: Run, tmp_path: Path) -> None:
+    bar = top * 4 / bottom
+    rows = [(beat * bar / 3, bar / 4, 60 + beat % 7, 80) for beat in range(30)]
+    (tmp_path / "song.mid").write_bytes(midi_bytes({"MELODY": rows}, [Metre(0, top, bottom)]))
+    assert antiphon("infill", "song.mid", "out.mid", "--bars", "4-5", "--seed", "2") == 0
+    assert antiphon("compose", "song.mid", "more.mid", "--bars", "5", "--loop") == 0
+    whole = midifile.read(tmp_path / "song.mid")
+    pulses = round(bar * 480)
+    for name, start, end in (("out.mid", 3, 5), ("more.mid", 10, 15)):
+        piece = midifile.read(tmp_path / name)
+        old = {(n.onset_pulse, n.pitch, n.duration_pulse) for n in whole.notes}
+        new = [n for n in piece.notes if (n.onset_pulse, n.pitch, n.duration_pulse) not in old]
+        assert new and all(
+            start * pulses <= n.onset_pulse < n.onset_pulse + n.duration_pulse <= end * pulses for n in new
+        )
+
+
+def test_the_same_seed_makes_the_same_bars_and_a_picture(antiphon: Run, song: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        for command, bars in (("infill", "5-6"), ("compose", "6")):
+            options = ("--bars", bars, "--seed", seed, "--png", f"{command}-{name}.png")
+            assert antiphon(command, "song.mid", f"{command}-{name}.mid", *options) == 0
+    for command in ("infill", "compose"):
+        for kind in ("mid", "png"):
+            first, second, other = ((tmp_path / f"{command}-{name}.{kind}").read_bytes() for name in "abc")
+            assert first == second != other
+        assert (tmp_path / f"{command}-a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("bars", [1, 2, 9])
+def test_a_loop_does_not_ring_beyond_its_end(bars: int, antiphon: Run, song: Path, tmp_path: Path, capfd) -> None:  # type: ignore[no-untyped-def]
+    assert antiphon("compose", "song.mid", "out.mid", "--bars", bars, "--loop") == 0
+    first = 14  # a note rings into bar 13
+    assert f"bars {first} to {first + bars - 1} are a loop" in capfd.readouterr().out
+    piece = midifile.read(tmp_path / "out.mid")
+    made = [n for n in piece.notes if piece.track_names[n.track].startswith("antiphon")]
+    start, end = (first - 1) * BAR, (first - 1 + bars) * BAR
+    assert all(start <= n.onset_pulse and n.onset_pulse + n.duration_pulse <= end for n in made)
+    assert any(n.onset_pulse >= end - BAR for n in made)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["infill", "song.mid", "out.mid", "--bars", "12-14"], "song.mid has bars 1 to 13"),
+        (["infill", "song.mid", "out.mid", "--bars", "8-5"], "--bars 8-5"),
+        (["infill", "song.mid", "out.mid", "--bars", "0-2"], "--bars 0-2"),
+        (["infill", "song.mid", "out.mid", "--bars", "some"], "--bars some"),
+        (["infill", "song.mid", "out.mid"], "--bars"),
+        (
+            ["infill", "song.mid", "out.mid", "--bars", "3", "--part", "drums"],
+            "--part drums: not in song.mid; it has melody, bass",
+        ),
+        (["infill", "song.mid", "song.mid", "--bars", "3"], "song.mid: is the file"),
+        (["infill", "song.mid", "nowhere/out.mid", "--bars", "3"], "nowhere/out.mid: cannot be written"),
+        (["infill", "song.mid", "out.mid", "--bars", "3", "--png", "out.jpg"], "--png out.jpg"),
+        (
+            ["infill", "song.mid", "out.mid", "--bars", "3", "--png", "nowhere/out.png"],
+            "nowhere/out.png: cannot be written",
+        ),
+        (["infill", "silent.mid", "out.mid", "--bars", "3"], "silent.mid: no notes in it"),
+        (["infill", "mixed.mid", "out.mid", "--bars", "2-4"], "the metre changes at bar 3 to 3/4"),
+        (["infill", "long.mid", "out.mid", "--bars", "1-1100"], "1100 bars; allowed 1 to 1024"),
+        (["compose", "song.mid", "out.mid", "--bars", "1025"], "1025"),
+        (["compose", "song.mid", "out.mid", "--png", "out.gif"], "--png out.gif"),
+    ],
+    ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_done(
+    arguments: list[str], words: str, antiphon: Run, song: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "silent.mid").write_bytes(midi_bytes({"MELODY": []}))
+    (tmp_path / "mixed.mid").write_bytes(midi_bytes(tune(1, 6), [Metre(0, 4, 4), Metre(8, 3, 4)]))
+    (tmp_path / "long.mid").write_bytes(midi_bytes({"MELODY": [(4 * bar, 1, 60, 80) for bar in range(1100)]}))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    status = antiphon(*arguments)
+    out, error = capfd.readouterr()
+    assert status == 2 and words in error, error
+    assert error.count("\n") == 1 and error.startswith("antiphon: ") and "Traceback" not in out + error
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
