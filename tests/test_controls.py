@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from performing import ANYTHING, Desk, tick_ns
 
 from realtime import midi
 from realtime.attributes import ATTRIBUTES, CONTROLS, STYLES
+from realtime.config import Style, load
 from realtime.constraints import Constraints
 from realtime.controls import AS_IT_IS, KNOBS, Controls
+from realtime.io.settings import engine_settings, worker_setup
 from realtime.masks import Masks, Moment
 from realtime.messages import PlayerNote, Steer, Turn
 from realtime.vocabulary import BEAT, Beat, Role
@@ -71,6 +75,16 @@ def test_without_controllers_and_beside_the_pedal_the_knobs_stay() -> None:
             desk.play(midi.control(0, 22, value), tick_ns(5))
         assert desk.engine.controls == AS_IT_IS
     assert pedal.engine.player.trigger_tick == 5
+
+
+def test_the_configuration_says_where_the_knobs_are_at_first() -> None:
+    config = load(None, {"controls.register": -0.5, "controls.style": "hymn", "controls.cc": 0})
+    expected = Controls(register=-0.5, style=STYLES.index("hymn"))
+    engine, setup = engine_settings(config), worker_setup(config)
+    assert engine.controls == setup.controls == expected
+    assert engine.controls_cc is None
+    assert engine_settings(load()).controls_cc == 20
+    assert get_args(Style) == STYLES
 
 
 # --- what Antiphon leans to ---
