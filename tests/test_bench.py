@@ -13,6 +13,7 @@ from realtime.config import load
 from realtime.errors import UserError
 from realtime.io import bench
 from realtime.io.bench_live import paired, rss_mb, waits
+from realtime.io.bench_plan import Times
 
 EFFORT = bench.Effort(steps=40, context_runs=2, rollbacks=5, pairs=6, seconds=6.0)
 SHAPE = {
@@ -61,6 +62,22 @@ def test_how_many_notes_stand_behind_a_figure_is_said(figures: dict[str, Any]) -
     answered, played = figures["counts"]["in_out"]
     assert 0 < answered <= played == EFFORT.pairs
     assert f"{answered} of {played}" in rendered(figures)
+
+
+def test_a_model_without_context_has_no_plans_to_measure(figures: dict[str, Any]) -> None:
+    assert "plan_ms" not in figures and "plan" not in rendered(figures)
+
+
+def test_notes_beside_plans_are_shown_beside_notes_alone(figures: dict[str, Any]) -> None:
+    times = Times([8_000_000] * 3, [1_000_000] * 24, {True: [2_000_000], False: [3_000_000]}, {True: [4], False: [5]})
+    planned = bench._plans(times)
+    assert planned["plan_ms"] == {"p50": 8.0, "p99": 8.0} and planned["plan_call_ms"]["max"] == 1.0
+    assert {when: part["p50"] for when, part in planned["step_beside_plans_ms"].items()} == {
+        "planning": 2.0,
+        "alone": 3.0,
+    }
+    lines = [line.split("  ")[0] for line in rendered({**figures, **planned}).splitlines()]
+    assert {"plan of the next bars", "model step, planning", "model step, alone"} <= {line.strip() for line in lines}
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
