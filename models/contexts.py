@@ -89,13 +89,16 @@ class Draw:
     plan: float = 0.5
     times: tuple[float, float] = (0.0, 0.9)
     """Between which a plan's time is drawn: it stays coarse."""
+    wrong: float = 0.4
+    """Of the windows with a plan: those whose plan is no true one, but as often bars of the window's past or of other music. A
+    plan is a guess, and who always may trust it never listens."""
     controls: float = 0.5
     """With controls, each of them given or not as by a coin."""
     style: float = 0.4
 
 
 TRAINING = Draw()
-HEARD = Draw(past=1, own=0, plan=0, controls=0, style=0)
+HEARD = Draw(past=1, own=0, plan=0, wrong=0, controls=0, style=0)
 """What is known of itself while it plays: all latents, and nothing else."""
 
 
@@ -127,6 +130,10 @@ def contexts(batch: dict[str, Tensor], bars: BarAutoencoder, draw: Draw, rng: to
     times[:, -1] *= chance(0.5)
     times = times[window] * there * chance(draw.plan)[window, None]
     noise = torch.randn(*ahead.shape, latent.shape[1], generator=rng, device=device)
+    back = torch.randint(1, PAST, (len(counts), 1), generator=rng, device=device)[window]
+    anywhere = (ahead + torch.randint(len(cell), (len(counts), 1), generator=rng, device=device)[window]) % len(cell)
+    other = torch.where(chance(0.5)[window, None], (ahead - back).clamp(min=first[:, None]), anywhere)
+    ahead = torch.where(chance(draw.wrong)[window, None], other, ahead)
     plan = (1 - times[..., None]) * noise + times[..., None] * latent[ahead]
     figures = batch["figures"].clone()
     figures[~(chance(0.5, len(ATTRIBUTES)) & chance(draw.controls, 1))[window]] = torch.nan

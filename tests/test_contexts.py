@@ -17,7 +17,7 @@ from models.perturb import NONE, Augment
 from models.windows import Windows, collate
 from realtime.vocabulary import Role
 
-PLANNED = Draw(past=1, own=0, plan=1, times=(0.0, 0.5), controls=0, style=0)
+PLANNED = Draw(past=1, own=0, plan=1, times=(0.0, 0.5), wrong=0, controls=0, style=0)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_what_is_told_ahead_of_a_gap_has_no_context(toy_pack: Pack) -> None:
 
 def test_shares_are_what_they_say(toy_pack: Pack, bars: BarAutoencoder) -> None:
     batch = batch_of(toy_pack, Role.COMPOSE)
-    nothing = told(batch, bars, Draw(0, 0, 0, (0, 0), 0, 0))
+    nothing = told(batch, bars, Draw(0, 0, 0, (0, 0), 0, 0, 0))
     assert not any(row.any() for row in (nothing.latent, nothing.known, nothing.plan_time, nothing.controls))
     everything = told(batch, bars, replace(TRAINING, past=1, own=0, plan=1, controls=1, style=1))
     assert bool(everything.known.any() and everything.plan_time.any() and everything.controls.any())
