@@ -30,6 +30,9 @@ PLAN_STEPS = 6
 """Euler steps from noise to a plan."""
 LEAD = 0.5
 """How much further along the nearest planned cell is than the last, of the time a cell takes: near cells are settled first."""
+PLAN_TRUST = 0.6
+"""The time (0 noise, 1 clean) of a plan as the decoder is told it, its own noise mixed in again: so it was trained, to go on
+listening."""
 KEPT = 8
 """Contexts that are kept: no event that is gone back to lies further behind."""
 _LONG_AGO = -(1 << 40)
@@ -137,12 +140,12 @@ class Latents:
             starts = [tick]
             while len(starts) < FUTURE:
                 starts.append(sum(cell_at(self._grid, starts[-1])))
-            cells = self._noise(starts)
+            cells = noise = self._noise(starts)
             for step in self._flow(latent, known, cells, controls):
                 cells = step
                 yield None
-            ahead = cells[sum(start < target for start in starts) :]
-            plan[0, : len(ahead)], plan_time[0, : len(ahead)] = ahead, 1
+            ahead = (PLAN_TRUST * cells + (1 - PLAN_TRUST) * noise)[sum(start < target for start in starts) :]
+            plan[0, : len(ahead)], plan_time[0, : len(ahead)] = ahead, PLAN_TRUST
         yield from self._context(latent, known, plan, plan_time, controls)
 
     def _flow(

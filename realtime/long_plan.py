@@ -16,7 +16,7 @@ import numpy as np
 
 from realtime.bars import LATENT, cell_at
 from realtime.controls import Controls
-from realtime.latents import FUTURE, Graphs, Latents
+from realtime.latents import FUTURE, PLAN_TRUST, Graphs, Latents
 from realtime.vocabulary import BeatGrid
 
 WINDOW, HOP = 16, 8
@@ -24,8 +24,6 @@ BATCH = 32
 """Windows in one call of the planner at most."""
 STEPS = 8
 """Euler steps."""
-PLAN_TRUST = 0.6
-"""The time (0 noise, 1 clean) of a plan as the decoder is shown it: coarse, so that it goes on listening."""
 
 Velocity = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """(latent (N, L, 128), time (N, L), known (N, L), controls (N, L, C)) -> velocity (N, L, 128), as of `latent_graphs`."""

@@ -23,7 +23,7 @@ from performing import (
 
 from realtime.bars import rolls
 from realtime.controls import AS_IT_IS, NOTHING, Controls
-from realtime.latents import FUTURE, LEAD, PLAN_STEPS, PREFIX, Latents
+from realtime.latents import FUTURE, LEAD, PLAN_STEPS, PLAN_TRUST, PREFIX, Latents
 from realtime.messages import Planned
 from realtime.music import array
 from realtime.vocabulary import BeatGrid
@@ -69,7 +69,7 @@ def test_a_context_sees_the_cells_up_to_two_before_its_own_and_the_plan_from_its
     encoded = [(roll_with(40 + cell).reshape(-1) @ PROJECT) for cell in range(4, 20)]
     assert np.allclose(latent[0], encoded, atol=1e-5)
     assert known.all() and not controls.any()
-    assert plan_time.tolist() == [[1, 1, 1, 0]] and not plan[0, 3].any() and plan[0, :3].any(1).all()
+    assert plan_time[0] == pytest.approx([PLAN_TRUST] * 3 + [0]) and not plan[0, 3].any() and plan[0, :3].any(1).all()
 
 
 def test_with_few_cells_the_window_is_filled_from_its_end() -> None:
@@ -100,7 +100,8 @@ def test_a_plan_is_the_flow_from_the_cells_own_noise() -> None:
     for (latent, _, known, controls), dt in zip(graphs.velocities[:PLAN_STEPS], np.diff(times, axis=0), strict=True):
         velocity = FakeGraphs().velocity(latent, np.zeros((1, 20), np.float32), known, controls)[0, PREFIX:]
         cells = cells + dt[:, None] * velocity
-    assert np.allclose(graphs.contexts[1][2][0, :3], cells[1:], atol=1e-5)
+    told = PLAN_TRUST * cells + (1 - PLAN_TRUST) * first
+    assert np.allclose(graphs.contexts[1][2][0, :3], told[1:], atol=1e-5)
 
 
 @pytest.mark.parametrize("guidance", [0.0, 0.5, 1.0, 2.0])
