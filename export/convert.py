@@ -25,8 +25,8 @@ OPSET = 23
 def contract_of(decoder: Decoder, name: str, operators: str, weights: str, data_hash: str) -> Contract:
     """What a file made of `decoder` says of itself."""
     size = decoder.size
-    heads, context = size.d_model // HEAD_SIZE, size.d_model if decoder.context is not None else 0
-    return Contract(name, size.d_model, size.layers, heads, operators, weights, data_hash, context)
+    context = decoder.context.width if decoder.context is not None else 0
+    return Contract(name, size.d_model, size.layers, size.d_model // HEAD_SIZE, operators, weights, data_hash, context)
 
 
 def to_onnx(decoder: Decoder, contract: Contract) -> onnx.ModelProto:

@@ -62,13 +62,14 @@ class StepGraph(nn.Module):
         x = F.embedding(event + self.starts, self.tables).sum(2)  # (1, T, d)
         y = held @ self.held
         if context is not None:
-            y = y + context
+            y = y + context[..., : y.shape[-1]]
         after: list[Tensor] = []
         for i, layer in enumerate(self.layers):
             x, y, *state = layer(x, y, states[2 * i], states[2 * i + 1])
             after += state
         _, h = self.operators.add_norm(x[:, -1:], y[:, -1:], self.norm)  # (1, 1, d)
-        return (*self.heads(h, release, bias, sampling, noise), *after)
+        lean = None if context is None else context[:, -1:, y.shape[-1] :]
+        return (*self.heads(h, release, bias, sampling, noise, lean), *after)
 
 
 class _Layer(nn.Module):
@@ -151,9 +152,10 @@ class _Heads(nn.Module):
         self.register_buffer("beat", torch.tensor([[BEAT, 0, 0, 0, 0]]))
 
     def forward(
-        self, h: Tensor, release: Tensor, bias: Tensor, sampling: Tensor, noise: Tensor
+        self, h: Tensor, release: Tensor, bias: Tensor, sampling: Tensor, noise: Tensor, lean: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """h: (1, 1, d), the others as in the contract. Returns choice, log_prob and logits."""
+        """h: (1, 1, d); lean: (1, 1, 228), a part of the logits; the others as in the contract. Returns choice, log_prob and
+        logits."""
         temperature, top_k, top_p = sampling.split(1, -1)  # (1, 5, 1)
         last = torch.where(top_k < 1, self.sizes, torch.minimum(top_k, self.sizes)) - 1
         parameters = zip(
@@ -164,6 +166,7 @@ class _Heads(nn.Module):
             strict=True,
         )
         biases = list(bias.unsqueeze(1).split(SIZES, -1))
+        leanings = [None] * len(SIZES) if lean is None else lean.split(SIZES, -1)
         rest = h @ self.enter  # (1, 1, 5 * hidden): what each head gets, the heads still to come
         logits: list[Tensor] = []
         biased: list[Tensor] = []
@@ -174,7 +177,8 @@ class _Heads(nn.Module):
                 biases[i] = torch.where(sounding, MASKED, biases[i])
             z = rest[..., : self.hidden]
             z = self.operators.silu(F.rms_norm(z, (self.hidden,), self.norms[i], EPSILON))
-            logits.append(z @ self.leave[i] + self.leave_bias[i])  # (1, 1, choices)
+            z = z @ self.leave[i] + self.leave_bias[i]  # (1, 1, choices)
+            logits.append(z if leanings[i] is None else z + leanings[i])
             biased.append(logits[i] + biases[i])
             choices.append(_draw(biased[i], *how))
             if i + 1 < len(SIZES):

@@ -159,7 +159,7 @@ class Decoder(nn.Module):
         h, state = self.trunk(events, held, state, chunk, context)
         return self.lean(self.heads(h, targets), context), state
 
-    def lean(self, logits: list[Tensor], context: Tensor | None) -> list[Tensor]:
+    def lean(self, logits: list[Tensor], context: Tensor | None = None) -> list[Tensor]:
         """The heads' logits [(B, T, choices) x 5] with what a context (B, T, d + 228) adds to them."""
         if context is None:
             return logits

@@ -9,8 +9,9 @@ the last. With B = 1, d_k = d_v = 64 and T free:
              bias      float32 (1, 228)      added to the logits of the five heads, in order; -1e9 masks a choice
              sampling  float32 (1, 5, 3)     per head: temperature, top-k (0: off), top-p
              noise     float32 (1, 5)        uniform in [0, 1), one number per head: all the randomness there is
-             context   float32 (1, T, d)     added to the embeddings of each event: what `latent_graphs` makes of the bars so far
-                                             and of the plan; 0 is none. Only in a file whose `Contract.context` is not 0
+             context   float32 (1, T, d + 228)  what `latent_graphs` makes of the bars so far and of the plan: d numbers that are
+                                             added to the embeddings of each event, 228 that are part of the logits; 0 is
+                                             none. Only in a file whose `Contract.context` is not 0
              s{i}_in   float32    the state of layer i: of linear attention its memory (1, heads, 64, 64), of an LSTM
                                   its hidden state (1, 1, d)
              c{i}_in   float32    the last three inputs of its short convolution (1, 3, 3 d); of an LSTM its cell (1, 1, d)

@@ -87,11 +87,12 @@ def test_a_context_is_added_to_the_embeddings(operators: str, decoder: Decoder, 
     """Every event has its own; zeros and none are the same, and the same as a graph that takes none."""
     contract = contract_of(decoder, "tiny", operators, "fp32", "none")
     path = tmp_path / "context.onnx"
-    path.write_bytes(to_onnx(decoder, replace(contract, context=contract.d_model)).SerializeToString())
+    width = contract.d_model + LOGITS
+    path.write_bytes(to_onnx(decoder, replace(contract, context=width)).SerializeToString())
     assert check(decoder, path).problems("fp32") == []
     stepper, plain = (Stepper.load(model, "cpu", slots=4) for model in (path, file))
     streams = legal_events(np.random.default_rng(11), 5)
-    zeros, ones = np.zeros(contract.d_model), np.ones(contract.d_model)
+    zeros, ones = np.zeros(width), np.ones(width)
     logits = []
     for player, context in ((plain, None), (stepper, None), (stepper, zeros), (stepper, ones)):
         player.reset()
@@ -100,7 +101,7 @@ def test_a_context_is_added_to_the_embeddings(operators: str, decoder: Decoder, 
         logits.append(player.last_logits)
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-4)
     assert logits[1].tolist() == logits[2].tolist()
-    assert np.abs(logits[3] - logits[1]).max() > 1e-2
+    assert np.abs(logits[3] - logits[1] - 1).max() > 1e-2, "more than what is added to the logits themselves"
     with pytest.raises(KeyError):
         plain.step(streams[0][0], streams[1][0], FREE, OPEN_BIAS, GREEDY, HALF, ones)
 
