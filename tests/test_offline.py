@@ -97,15 +97,12 @@ def test_any_metre(top: int, bottom: int, antiphon: Run, tmp_path: Path) -> None
 
 
 def test_the_same_seed_makes_the_same_bars_and_a_picture(antiphon: Run, song: Path, tmp_path: Path) -> None:
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        for command, bars in (("infill", "5-6"), ("compose", "6")):
-            options = ("--bars", bars, "--seed", seed, "--png", f"{command}-{name}.png")
-            assert antiphon(command, "song.mid", f"{command}-{name}.mid", *options) == 0
-    for command in ("infill", "compose"):
-        for kind in ("mid", "png"):
-            first, second, other = ((tmp_path / f"{command}-{name}.{kind}").read_bytes() for name in "abc")
-            assert first == second != other
-        assert (tmp_path / f"{command}-a.png").read_bytes().startswith(b"\x89PNG")
+    for command, bars in (("infill", "5-6"), ("compose", "2")):
+        for name, seed, more in (("a", 1, ("--png", f"{command}.png")), ("b", 1, ()), ("c", 2, ())):
+            assert antiphon(command, "song.mid", f"{name}.mid", "--bars", bars, "--seed", seed, *more) == 0
+        first, second, other = ((tmp_path / f"{name}.mid").read_bytes() for name in "abc")
+        assert first == second != other
+        assert (tmp_path / f"{command}.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("bars", [1, 2, 9])
@@ -142,7 +139,7 @@ def test_a_loop_does_not_ring_beyond_its_end(bars: int, antiphon: Run, song: Pat
         (["infill", "silent.mid", "out.mid", "--bars", "3"], "silent.mid: no notes in it"),
         (["infill", "mixed.mid", "out.mid", "--bars", "2-4"], "the metre changes at bar 3 to 3/4"),
         (["infill", "long.mid", "out.mid", "--bars", "1-1100"], "1100 bars; allowed 1 to 1024"),
-        (["compose", "song.mid", "out.mid", "--bars", "1025"], "1025"),
+        (["compose", "song.mid", "out.mid", "--bars", "1025"], "1024"),
         (["compose", "song.mid", "out.mid", "--png", "out.gif"], "--png out.gif"),
     ],
     ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",

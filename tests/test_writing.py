@@ -11,7 +11,8 @@ from realtime import music
 from realtime.bars import LATENT
 from realtime.constraints import Constraints
 from realtime.controls import AS_IT_IS
-from realtime.long_plan import PLAN_TRUST, Foreseen
+from realtime.latents import PLAN_TRUST
+from realtime.long_plan import Foreseen
 from realtime.messages import Turn
 from realtime.vocabulary import BEAT, MODEL_PART, TICKS, BeatGrid, Role
 from realtime.writing import Writer
