@@ -63,14 +63,22 @@ class Remembering:
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Rank correlation; ties have their mean rank. 0 where one does not change."""
+    """Rank correlation where both are numbers; ties have their mean rank. 0 where one does not change."""
 
     def ranks(values: np.ndarray) -> np.ndarray:
         _, inverse, counts = np.unique(np.round(values, 6), return_inverse=True, return_counts=True)
         return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
-    x, y = ranks(a), ranks(b)
-    return float(np.corrcoef(x, y)[0, 1]) if x.std() and y.std() else 0.0
+    both = np.isfinite(a) & np.isfinite(b)
+    x, y = ranks(a[both]), ranks(b[both])
+    return float(np.corrcoef(x, y)[0, 1]) if len(x) > 1 and x.std() and y.std() else 0.0
+
+
+def levels(notes: np.ndarray, scene: Scene) -> np.ndarray:
+    """The attributes (5,) of a scene's cells with these notes, on average, in control units; nan where nothing sounds."""
+    figures = attributes(notes, scene.edges, scene.key.tonic) / SCALE
+    there = np.isfinite(figures).sum(0)
+    return np.where(there, np.nansum(figures, 0) / np.maximum(there, 1), np.nan)
 
 
 def scenes(pack: Pack, splits: tuple[str, ...], pieces: int, seed: int = 1) -> list[Scene]:
@@ -120,15 +128,14 @@ def controls(all_scenes: list[Scene], directions: dict[str, np.ndarray], codec: 
     for s, scene in enumerate(all_scenes):
         once = Remembering(codec)
         z = once.encode(rolls(scene.notes, np.zeros(len(scene.notes), bool), scene.edges))
-        tonic = scene.key.tonic
         for k, name in enumerate(ATTRIBUTES):
             for a, amount in enumerate(AMOUNTS):
                 result = edit(scene, {name: np.full(CELLS, amount)}, directions, once)
                 after = edited(scene, result)
-                units[s, k, a] = np.nanmean(attributes(after, scene.edges, tonic), 0) / SCALE
+                units[s, k, a] = levels(after, scene)
                 kept[s, k, a] = 1 - (len(result.removed) + len(result.moved)) / max(int(scene.free.sum()), 1)
                 decoded = notes_in(once.decode((z + amount * directions[name]).astype(np.float32)), scene.edges)
-                alone[s, k, a] = np.nanmean(attributes(decoded, scene.edges, tonic), 0) / SCALE
+                alone[s, k, a] = levels(decoded, scene)
     report: dict[str, Any] = {}
     rng = np.random.default_rng(1)
     centred = AMOUNTS / (AMOUNTS**2).sum()

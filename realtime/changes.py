@@ -25,6 +25,8 @@ SHORTEST = 3
 """Steps a new note lasts at least."""
 NEAR, REPEAT = 5, 2.0
 """In a line a new note lies within so many semitones of the longer one whose end it takes; log odds against the same pitch."""
+AROUND = 7
+"""Semitones a new note may lie below or above all that the cell's notes do."""
 OUT_OF_REACH = -4.0
 """Log odds of what is not on the keyboard."""
 
@@ -127,6 +129,9 @@ class Proposals:
         odds[
             [step not in known or place >= self._steps for place, step in enumerate(np.arange(STEPS) % beat)]
         ] = -np.inf
+        keys = self._pitch[self._note] + self._evidence.shift - LOWEST
+        odds[:, : max(int(keys.min()) - AROUND, 0)] = -np.inf
+        odds[:, max(int(keys.max()) + AROUND + 1, 0) :] = -np.inf
         if not self._scope.colour:
             classes = (np.arange(KEYS) + LOWEST - self._evidence.shift) % 12
             odds[:, ~np.isin(classes, list(self._scene.key.pitch_classes))] = -np.inf
