@@ -26,6 +26,7 @@ from export.graph import matrix
 from export.quantise import BLOCK, quantise
 from models.bars import BarAutoencoder, load_bars
 from models.checkpoint import load_decoder
+from models.context import ContextNet
 from models.data import Parser, load_pack
 from models.planner import PLACES, load_planner
 from models.train_bars import Cells, score
@@ -68,6 +69,21 @@ class Decode(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         """See the class."""
         return self.decoder(latent * self.std + self.mean).sigmoid()
+
+
+class Context(nn.Module):
+    """The context net, what is drawn of its plan being an input."""
+
+    def __init__(self, net: ContextNet) -> None:
+        super().__init__()
+        self.net = copy.deepcopy(net)
+        self.net.decoder = nn.Identity()
+
+    def forward(
+        self, latent: Tensor, known: Tensor, plan: Tensor, plan_time: Tensor, drawn: Tensor, controls: Tensor
+    ) -> Tensor:
+        """See the class."""
+        return self.net.make(latent, known, plan, plan_time, drawn, controls)
 
 
 class _Product(nn.Module):
@@ -232,7 +248,8 @@ def write(args: argparse.Namespace) -> list[str]:
     if args.planner:
         asked.append(("planner", args.planner, load_planner(args.planner)))
     if args.decoder:
-        asked.append(("context", args.decoder, load_decoder(args.decoder)[0].context))
+        net = load_decoder(args.decoder)[0].context
+        asked.append(("context", args.decoder, None if net is None else Context(net)))
     graphs: list[tuple[nn.Module | None, Label, Path]] = []
     for kind, folder, module in asked:
         info, name = info_of(folder), folder.resolve().name

@@ -93,19 +93,30 @@ class ContextNet(nn.Module):
 
     def forward(self, latent: Tensor, known: Tensor, plan: Tensor, plan_time: Tensor, controls: Tensor) -> Tensor:
         """See the class. Returns (B, 4, d_model + 228), a row a beat of the cell."""
+        return self.make(latent, known, plan, plan_time, self.draw(plan, plan_time), controls)
+
+    @torch.no_grad()
+    def draw(self, plan: Tensor, plan_time: Tensor) -> Tensor:
+        """The rolls of this cell and the next as far as the plan says, probabilities (B, DRAWN, 4, 48, 88)."""
+        guess = best_guess(plan, plan_time)[:, :DRAWN]
+        drawn = self.decoder(guess.flatten(0, 1) * self.std + self.mean).sigmoid()
+        return drawn.unflatten(0, (-1, DRAWN)).float()
+
+    def make(
+        self, latent: Tensor, known: Tensor, plan: Tensor, plan_time: Tensor, drawn: Tensor, controls: Tensor
+    ) -> Tensor:
+        """`forward`, of what `draw` gave. This is what is exported: live, another graph draws."""
         past = self.past(latent) * known.unsqueeze(-1)  # (B, 16, NARROW)
-        t = plan_time.unsqueeze(-1)
-        guess = plan * t / ((1 - t).square() + t.square())  # the best linear one from a noisy latent; nothing at t = 0
-        h = self.join(past.flatten(1)) + self.plan(torch.cat([guess, t], -1).flatten(1)) + self.controls(controls)
-        seen = self.read(guess[:, :DRAWN], plan_time[:, :DRAWN])
+        guess = torch.cat([best_guess(plan, plan_time), plan_time.unsqueeze(-1)], -1)  # (B, 4, 129)
+        h = self.join(past.flatten(1)) + self.plan(guess.flatten(1)) + self.controls(controls)
+        seen = self.read(drawn, plan_time[:, :DRAWN])
         lean = self.lean(torch.cat([seen, controls.unsqueeze(1).expand(-1, BEATS, -1)], -1))
         return torch.cat([self.leave(F.silu(h.unsqueeze(1) + self.drawn(seen))), lean], -1)
 
-    @torch.no_grad()
-    def read(self, guess: Tensor, time: Tensor) -> Tensor:
-        """What a plan says of this cell, beat by beat: (B, 4, SEEN). guess: (B, DRAWN, 128); time: (B, DRAWN)."""
-        drawn = self.decoder(guess.flatten(0, 1) * self.std + self.mean).sigmoid()  # (B * DRAWN, 4, 48, 88)
-        onsets = drawn[:, ::2].reshape(-1, DRAWN, SOURCES, BEATS, STEPS // BEATS, KEYS).float()
+    @staticmethod
+    def read(drawn: Tensor, time: Tensor) -> Tensor:
+        """What rolls (B, DRAWN, 4, 48, 88) say of this cell, beat by beat: (B, 4, SEEN). time: (B, DRAWN)."""
+        onsets = drawn[:, :, ::2].reshape(-1, DRAWN, SOURCES, BEATS, STEPS // BEATS, KEYS)
         onsets = onsets * time.reshape(-1, DRAWN, 1, 1, 1, 1)
         keys = onsets.sum(4).clamp(max=1)  # (B, DRAWN, sources, beats, keys)
         following = torch.cat([keys[:, 0, :, 1:], keys[:, 1, :, :1]], 2)
@@ -116,3 +127,9 @@ class ContextNet(nn.Module):
     def tell(self, told: Told) -> Tensor:
         """The context of each event: (B, T, width)."""
         return self(*told[:5])[told.cell, told.beat]
+
+
+def best_guess(plan: Tensor, plan_time: Tensor) -> Tensor:
+    """The best linear one of latents (..., 128) from their noisy forms at times (...): nothing at 0."""
+    t = plan_time.unsqueeze(-1)
+    return plan * t / ((1 - t).square() + t.square())

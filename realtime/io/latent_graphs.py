@@ -24,6 +24,8 @@ from realtime.io.stepper import open_session, read_contract
 from realtime.latents import FUTURE, PREFIX
 
 LATENTS_VERSION = 1
+DRAWN = 2
+"""Cells of a plan that a context net reads as rolls."""
 Lengths = tuple[int | str, ...]
 
 
@@ -47,6 +49,7 @@ GRAPHS = {
             "known": (1, PREFIX),
             "plan": (1, FUTURE, LATENT),
             "plan_time": (1, FUTURE),
+            "drawn": (1, DRAWN, *ROLL),
             "controls": (1, CONTROLS),
         },
         ("context", (1, BEATS, "d")),
@@ -166,7 +169,12 @@ class LatentGraphs:
     ) -> np.ndarray:
         """latent (1, 16, 128), oldest first; known (1, 16); plan (1, 4, 128) at `plan_time` (1, 4), 0 for no plan; controls
         (1, 18) -> the contexts (4, d) of the events in the cell that the plan begins with, a row a beat."""
-        made: np.ndarray = self._context(latent, known, plan, plan_time, controls)[0]
+        drawn = np.zeros((1, DRAWN, *ROLL), np.float32)
+        if plan_time.any():
+            time = plan_time[0, :DRAWN, None]
+            # The best linear guess of latents from their noisy forms: see `models.context`.
+            drawn[0] = self.decode(plan[0, :DRAWN] * time / ((1 - time) ** 2 + time**2))
+        made: np.ndarray = self._context(latent, known, plan, plan_time, drawn, controls)[0]
         return made
 
 
