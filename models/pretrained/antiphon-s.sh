@@ -1,10 +1,11 @@
 #!/bin/sh
-# How antiphon-s and the LSTM beside it were trained and exported: sh models/pretrained/antiphon-s.sh CORPUS OUT
-# About three hours on two CPU cores. Started again after a kill, it goes on from the last checkpoints.
+# How antiphon-s, its latents, its planner and the LSTM beside it were trained and exported:
+#   sh models/pretrained/antiphon-s.sh CORPUS OUT
+# About five hours on two CPU cores. Started again after a kill, it goes on from the last checkpoints.
 set -eu
 corpus=$1 out=$2
 export OMP_WAIT_POLICY=passive
-train() { # NAME SIZE STEPS LR SEED [--init RUN]
+train() { # NAME SIZE STEPS LR SEED [--init RUN] [--bars RUN]
     name=$1 size=$2 steps=$3 lr=$4 seed=$5
     shift 5
     python -m models.train --corpus "$corpus" --cache "$out/cache" --out "$out/$name" --size "$size" --steps "$steps" --lr "$lr" \
@@ -12,7 +13,13 @@ train() { # NAME SIZE STEPS LR SEED [--init RUN]
 }
 train s1 S 3400 2e-3 1
 train s2 S 800 1.2e-3 2 --init "$out/s1"
-train antiphon-s S 440 8e-4 3 --init "$out/s2"
+train s3 S 440 8e-4 3 --init "$out/s2"
 train lstm-s LSTM 1700 2e-3 1
+python -m models.train_bars --corpus "$corpus" --cache "$out/cache" --out "$out/bars" --steps 10000
+python -m models.train_planner --corpus "$corpus" --cache "$out/cache" --bars "$out/bars" --out "$out/planner" --steps 4000
+train antiphon-s S 720 1e-3 4 --init "$out/s3" --bars "$out/bars"
 python -m export "$out/antiphon-s" -o "$out/antiphon-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
 python -m export "$out/lstm-s" -o "$out/lstm-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
+python -m export.latents --bars "$out/bars" --planner "$out/planner" --decoder "$out/antiphon-s" -o "$out"
+python -m models.directions --corpus "$corpus" --cache "$out/cache" --bars "$out/bars" -o "$out/directions.json"
+python -m models.checkpoint "$out/antiphon-s" "$out/shipped/antiphon-s"
