@@ -196,7 +196,7 @@ def styles(all_scenes: list[Scene], directions: dict[str, np.ndarray], codec: Co
 
 
 def _round(value: Any) -> Any:
-    return np.round(value, 3).tolist()
+    return np.round(np.asarray(value, float), 3).tolist()
 
 
 def main() -> None:

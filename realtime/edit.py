@@ -22,7 +22,7 @@ from realtime.vocabulary import TICKS
 
 PROBE = 2.0
 """How far along a direction the decoder is asked, in units: what goes or comes first hardly depends on it."""
-STYLE_STEP = 3.0
+STYLE_STEP = 4.0
 """How far along a style's direction an amount of 1 goes."""
 CERTAIN = 4.0
 """Log odds that count as certainty."""
@@ -30,8 +30,8 @@ ERROR, LEAK = 20.0, 0.2
 """What a cell costs that misses its aim by one unit; the share of it where an attribute was not asked to change."""
 TOUCH, TRUST, LEAST = 1.5, 1.5, 0.05
 """What a change costs; how much less, at most, where the latents are for it; and the least it costs."""
-STYLE_TRUST = 3.5
-"""The same towards a style, where the latents alone decide."""
+STYLE_LEAK, STYLE_TRUST = 0.02, 3.5
+"""The same towards a style, where the latents decide: a style has a density, a register ... of its own."""
 NOVEL = 2.0
 """How much more the first change of a kind costs: the next one of it, to the same pitch class or in the neighbouring cell, does
 not, so that bars are changed alike."""
@@ -169,7 +169,7 @@ class _Edit:
         """What a change does to its cell's sums, (6 + 48,)."""
         rows = [row for note in change.touched for row in self.rows_of[note] if self.rows.cell[row] == change.cell]
         out = Split(*(column[rows] for column in self.rows))
-        total = -self.features(out, self.pitch[out.note]).sum(0)
+        total: np.ndarray = -self.features(out, self.pitch[out.note]).sum(0)
         if change.moved:
             total += self.features(out, np.array([pitch for _, pitch in change.moved])).sum(0)
         for new in change.added:
@@ -190,7 +190,7 @@ class _Edit:
             return Result(removed, moved, added, before, before)
         units = np.stack([self.amounts.get(name, np.zeros(self.cells)) for name in ATTRIBUTES], 1)
         target = before + units * SCALE
-        weight = np.where(units.any(0), 1.0, LEAK)
+        weight = np.where(units.any(0), 1.0, STYLE_LEAK if self.styled else LEAK)
         cell = np.array([change.cell for change in changes])
         delta = np.stack([self.delta(change) for change in changes])
         trust = np.clip([change.trust / CERTAIN for change in changes], -1, 1)
