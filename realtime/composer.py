@@ -212,6 +212,7 @@ class Composer:
         goes_on = plan.turn is not None and plan.turn == self._turn and not plan.turn.voices
         self._generation, self._role, self._turn, self._floor = plan.generation, plan.role, plan.turn, plan.boundary
         self._heard.take_back(plan.boundary, plan.silence)
+        self._masks.figures.take_back(plan.boundary)
         if not self._past:
             self._begin()
         # The event that is gone back to may have to be fed again, so the ring must still know the state before it.
@@ -266,6 +267,7 @@ class Composer:
         self._answers.clear()
         self._past.clear()
         self._start = tick
+        self._masks.figures.clear()
         self._heard.clear()
         if self._latents is not None:
             self._latents.relocate()
@@ -302,6 +304,7 @@ class Composer:
             release[choice.pitch] = onset + ticks
             note = ModelNote(onset, choice.pitch, velocity_of(choice.velocity), ticks, choice.part - MODEL_PART)
             self._heard.proposed(note)
+            self._masks.figures.proposed(note)
             yield Proposed(self._generation, note)
             if self._answered is not None and turn.voices:
                 self._answers.setdefault(self._answered, []).append(choice.pitch)

@@ -13,16 +13,27 @@ import numpy as np
 from realtime.constraints import SLICES, Constraints
 from realtime.contract import MASKED
 from realtime.controls import AS_IT_IS
+from realtime.figures import Figures
 from realtime.messages import Turn
 from realtime.music import Key
 from realtime.portrait import Portrait
-from realtime.vocabulary import ACCOMPANIMENT, BEAT, DRUMS, DURATION_TICKS, HEADS, MELODY, OPEN, TICKS, Beat, Role
+from realtime.vocabulary import (
+    ACCOMPANIMENT,
+    ALONG,
+    BEAT,
+    DRUMS,
+    DURATION_TICKS,
+    HEADS,
+    MELODY,
+    OPEN,
+    TICKS,
+    Beat,
+    Role,
+)
 
 MOST_NOTES = 4
 """How many notes sound together where nobody says, and there is no playing to go by."""
 MAJOR_THIRD = 4
-ALONG = (Role.ACCOMPANY, Role.HARMONISE)
-"""The roles in which Antiphon plays while the player does."""
 FULL, THIN_NATS = 3, -1.0
 """For letting a beat pass, by each note that an accompaniment sounds less than these: a chord makes a harmony, a note may not."""
 OVER_THE_BAR_NATS = -2.0
@@ -63,11 +74,12 @@ class Moment(NamedTuple):
 
 
 class Masks:
-    """The biases of every step. `portrait` is to be told what the player plays, and `controls` are where the knobs are: they
-    move what is leaned to, so that the leanings do not work against them."""
+    """The biases of every step. `portrait` is to be told what the player plays, `figures` what Antiphon does. `controls` are
+    where the knobs are: they move what is leaned to, so that the leanings do not work against them."""
 
     def __init__(self, constraints: Constraints) -> None:
         self.portrait = Portrait()
+        self.figures = Figures()
         self.controls = AS_IT_IS
         self._constraints = constraints
         self._always = {role: constraints.bias(role) for role in Role}
@@ -107,6 +119,8 @@ class Masks:
         if constraints.follow and (self._pitched if role in ALONG else self._tune):
             pitch += self.portrait.leanings(role, now.keys_down, constraints.tonic is None, self.controls.semitones)
             bias[SLICES["velocity"]] += self.portrait.loudness(role in ALONG)
+        if constraints.follow and self._pitched:
+            pitch += self.figures.leanings(beat, role)
         if constraints.follow and role == Role.ACCOMPANY:
             bar_end = beat.start + beat.bar_ticks - beat.in_bar * TICKS
             duration = bias[SLICES["duration"]][:OPEN]

@@ -72,6 +72,10 @@ class Role(IntEnum):
     INFILL = 5
 
 
+ALONG = (Role.ACCOMPANY, Role.HARMONISE)
+"""The roles in which Antiphon plays while the player does."""
+
+
 class Event(NamedTuple):
     """The five predicted fields of one event; see the module's docstring for the codes."""
 
