@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from realtime.attributes import ATTRIBUTES, CONTROLS, SCALE, STYLES, controls
+from realtime.attributes import ATTRIBUTES, CONTROLS, FIFTHS, SCALE, STYLES, controls
 
 UNITS = 2.0
 """Control units at the end of a knob's way."""
+BRIGHT_NATS, TENSE_NATS = 0.35, 1.5
+"""At the end of a knob's way: for each step on the line of fifths; for a pitch class a quarter of the circle away."""
+MIDDLE = 2
+"""Steps on the line of fifths from a tonic to the middle of its major scale."""
 CENTRE, HIGHEST = 64, 127
 KNOBS = (*ATTRIBUTES, "style", "guidance")
 """What the controllers turn, in order from the first number on."""
@@ -66,6 +70,19 @@ class Controls:
     def more_voices(self) -> int:
         """How many more notes at once."""
         return round(self.polyphony * UNITS * float(SCALE[ATTRIBUTES.index("polyphony")]))
+
+    @property
+    def modal(self) -> bool:
+        """Whether it is asked for other pitch classes than there would be."""
+        return bool(self.brightness or self.tension)
+
+    def colour(self, tonic: int) -> np.ndarray:
+        """(128,) nats for each pitch: bright ones lie up the line of fifths from the tonic, tense ones far from the middle of
+        its scale on the circle."""
+        line = FIFTHS[(np.arange(128) - tonic) % 12]
+        away = 1 - np.cos(2 * np.pi * (line - MIDDLE) / 12)
+        nats: np.ndarray = (self.brightness * BRIGHT_NATS * line + self.tension * TENSE_NATS * away).astype(np.float32)
+        return nats
 
 
 NOTHING = np.zeros(CONTROLS, np.float32)

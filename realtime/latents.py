@@ -30,7 +30,7 @@ PLAN_STEPS = 6
 """Euler steps from noise to a plan."""
 LEAD = 0.5
 """How much further along the nearest planned cell is than the last, of the time a cell takes: near cells are settled first."""
-PLAN_TRUST = 0.6
+PLAN_TRUST = 0.5
 """The time (0 noise, 1 clean) of a plan as the decoder is told it, its own noise mixed in again: so it was trained, to go on
 listening."""
 KEPT = 8

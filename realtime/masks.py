@@ -117,10 +117,13 @@ class Masks:
         if role in ALONG:
             pitch[now.keys_down] = MASKED
         if constraints.follow and (self._pitched if role in ALONG else self._tune):
-            pitch += self.portrait.leanings(role, now.keys_down, constraints.tonic is None, self.controls.semitones)
+            by_key = constraints.tonic is None and not self.controls.modal
+            pitch += self.portrait.leanings(role, now.keys_down, by_key, self.controls.semitones)
             bias[SLICES["velocity"]] += self.portrait.loudness(role in ALONG)
         if constraints.follow and self._pitched:
             pitch += self.figures.leanings(beat, role)
+        if self.controls.modal and self._pitched and (key := self._key or self.portrait.key) is not None:
+            pitch += self.controls.colour(key.tonic)
         if constraints.follow and role == Role.ACCOMPANY:
             bar_end = beat.start + beat.bar_ticks - beat.in_bar * TICKS
             duration = bias[SLICES["duration"]][:OPEN]

@@ -131,3 +131,12 @@ def test_polyphony_moves_the_number_of_voices_but_not_a_limit_that_is_set() -> N
 
     assert [may_sound(Controls(polyphony=polyphony)) for polyphony in (-1.0, 0.0, 1.0)] == [1, 1, 2]
     assert may_sound(Controls(polyphony=1.0), Constraints(max_notes=3)) == 3
+
+
+def test_bright_and_tense_pitch_classes_are_where_the_fifths_say() -> None:
+    bright, tense = Controls(brightness=1).colour(0), Controls(tension=1).colour(0)
+    assert bright[64] > bright[60] > bright[63] > bright[61], "E, C, E flat, D flat"
+    assert tense[68] > tense[65] > tense[62], "A flat, F, D"
+    assert np.allclose(Controls(brightness=-0.5).colour(0), -0.5 * bright)
+    assert np.allclose(Controls(tension=1).colour(7)[7:], tense[:-7])
+    assert not Controls(density=1).modal and not Controls(density=1).colour(3).any()
