@@ -57,7 +57,8 @@ def lr_scale(step: int, steps: int, warmup: int = 100) -> float:
 def make_optimisers(decoder: Decoder, lr: float, name: str) -> list[torch.optim.Optimizer]:
     """AdamW for all, or Muon (orthogonalised momentum) for the matrices of the blocks and AdamW for the rest."""
     matrices = [p for n, p in decoder.blocks.named_parameters() if p.ndim == 2 and "conv" not in n and "decay" not in n]
-    told = [p for p in decoder.context.parameters() if p.requires_grad] if decoder.context is not None else []
+    net = getattr(decoder, "context", None)
+    told = [p for p in net.parameters() if p.requires_grad] if net is not None else []
     chosen = {id(p) for p in [*matrices, *told]}
     rest: list[Any] = [{"params": [p for p in decoder.parameters() if p.requires_grad and id(p) not in chosen]}]
     rest += [{"params": told, "faster": CONTEXT_FASTER}] if told else []
