@@ -65,7 +65,7 @@ MaxNotes = Annotated[int | None, typer.Option(help="notes sounding together, 1 t
 Temperature = Annotated[float | None, typer.Option(help="0.05 (sure) to 3 (wild)")]
 TopK = Annotated[int | None, typer.Option(help="draw from the k likeliest; 0: off")]
 TopP = Annotated[float | None, typer.Option(help="draw from the likeliest that make up this share")]
-Preset = Annotated[str | None, typer.Option(help="strict or free")]
+Preset = Annotated[str | None, typer.Option(help="how to draw: usual, strict or free")]
 Seed = Annotated[int | None, typer.Option(help="the same seed and input give the same notes")]
 Provider = Annotated[str | None, typer.Option(help="auto, cpu or cuda")]
 ModelFile = Annotated[
@@ -238,7 +238,10 @@ def edit(
     polyphony: Level = 0.0,
     style: Annotated[
         list[str] | None,
-        typer.Option(metavar="TAG[=AMOUNT]", help="pop, song, quartet, standard, hymn, folk, game, classical"),
+        typer.Option(
+            metavar="TAG[=AMOUNT]",
+            help="like pop, song, quartet, standard, hymn, folk, game or classical; 1 where no amount is given",
+        ),
     ] = None,
     cheerful: Mix = 0.0,
     calm: Mix = 0.0,

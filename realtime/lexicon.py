@@ -79,7 +79,10 @@ def understood(text: str, presets: Mapping[str, Wishes]) -> dict[str, Amount]:
     if unknown:
         near = [difflib.get_close_matches(word, sorted(known - FILLERS), n=1, cutoff=0.6) for word in unknown]
         said = [f"{word} ({match[0]}?)" if match else word for word, match in zip(unknown, near, strict=True)]
-        raise UserError(f"--words: not known: {', '.join(dict.fromkeys(said))}; docs/edit.md lists the words there are")
+        some = ", ".join(words.split()[0] for words, _ in (*_AMOUNTS, *_RISING))
+        raise UserError(
+            f"--words: not known: {', '.join(dict.fromkeys(said))}; words there are: {some} ...; docs/edit.md lists all"
+        )
     if not total:
         raise UserError(f"--words {text!r}: asks for nothing; docs/edit.md lists the words there are")
     return total

@@ -146,9 +146,9 @@ def wishes_of(
 
 def _named(option: str, given: Sequence[str], known: Sequence[str]) -> Iterator[tuple[str, float]]:
     for text in given:
-        name, _, amount = text.partition("=")
+        name, equals, amount = text.partition("=")
         try:
-            value = float(amount or 1)
+            value = float(amount if equals else 1)
         except ValueError:
             value = np.nan
         if name not in known:
