@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mido
@@ -103,6 +104,18 @@ def test_the_same_seed_makes_the_same_bars_and_a_picture(antiphon: Run, song: Pa
         first, second, other = ((tmp_path / f"{name}.mid").read_bytes() for name in "abc")
         assert first == second != other
         assert (tmp_path / f"{command}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_track_of_the_file_makes_way_for_another_of_its_name(antiphon: Run, tmp_path: Path) -> None:
+    tune = [FileNote(beat * 480, 72 + beat % 5, 80, 400) for beat in range(16)]
+    bass = [FileNote(bar * 1920, 40, 80, 1900, 1) for bar in range(4)]
+    midifile.write(tmp_path / "song.mid", {"track 3": tune, "": bass})
+    source = "song.mid"
+    for target in ("once.mid", "twice.mid"):
+        assert antiphon("compose", source, target, "--bars", "2") == 0
+        before, after = (midifile.read(tmp_path / name).notes for name in (source, target))
+        assert not Counter(replace(n, track=0) for n in before) - Counter(replace(n, track=0) for n in after)
+        source = target
 
 
 @pytest.mark.parametrize("bars", [1, 2, 9])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -56,14 +58,17 @@ class Source:
         """The tempo at a tick."""
         return next(bpm for pulse, bpm in reversed(self.piece.tempos) if pulse <= max(tick, 0) * PULSES_PER_TICK)
 
-    def as_played(self, made: np.ndarray, near: Sequence[int]) -> list[FileNote]:
-        """New notes (`music.NOTE`), each as one of the voice of its part that lies nearest to it: of those with notes among
-        `near` (indices), or else of all. A part that the file does not have is on a channel of its own."""
+    def as_played(self, made: np.ndarray, near: Sequence[int], gone: Sequence[int] = ()) -> list[FileNote]:
+        """New notes (`music.NOTE`), each as one of the voice of its part that lies nearest to it: of the track that most of the
+        part's notes among `gone` (indices) were taken out of, else of the voices with notes among `near`, or else of all. A
+        part that the file does not have is on a channel of its own."""
         added = []
         for part in np.unique(made["part"]).tolist():
             players: dict[int, list[FileNote]] = {}
             everybody = [i for i, of in enumerate(self.part) if of == part]
-            for i in [i for i in near if self.part[i] == part] or everybody:
+            tracks = Counter(self.piece.notes[i].track for i in gone if self.part[i] == part)
+            heirs = [i for i in gone if self.part[i] == part and self.piece.notes[i].track == max(tracks, key=tracks.get)]
+            for i in heirs or [i for i in near if self.part[i] == part] or everybody:
                 players.setdefault(self.voice[i], []).append(self.piece.notes[i])
             alone = FileNote(0, 0, 0, 0, DRUM_CHANNEL if part == DRUMS else part)
             heights = [(float(np.mean([note.pitch for note in own])), own[0]) for own in players.values()]
@@ -103,30 +108,27 @@ def compose(
     plan = studio.plan(notes, start, end, loop)
     made = (studio.looped if loop else studio.continued)(notes, start, end, plan)
 
-    names = piece.track_names
-    tracks = {
-        (name if name and names.count(name) == 1 else f"{name or 'track'} {i + 1}"): [
-            note for note in piece.notes if note.track == i
-        ]
-        for i, name in enumerate(names)
-    }
     near = np.flatnonzero(notes["onset"] >= studio.back(start, NEAR_BARS)).tolist()
-    added: list[FileNote] = []
+    new: list[FileNote] = []
+    names: list[str] = []
     for part in np.unique(made["part"]).tolist():
-        new = music_of.as_played(made[made["part"] == part], near)
-        tracks[f"antiphon {PART_NAMES[part]}"] = new
-        added += new
-    midifile.write(
-        target, {name: notes for name, notes in tracks.items() if notes}, piece.tempos, piece.time_signatures
-    )
+        track = len(piece.track_names) + len(names)
+        names.append(_unused(f"antiphon {PART_NAMES[part]}", piece.track_names))
+        new += [replace(note, track=track) for note in music_of.as_played(made[made["part"] == part], near)]
+    added = rewrite(source, target, (), new, names)
     first = _bar_number(grid, start)
     if png is not None:
         title = f"{source.name} and {bars} bars more"
         voices: dict[str, Sequence[FileNote]] = {"player": piece.notes, "antiphon": added}
         _draw(png, title, studio, voices, notes, made, plan, (studio.back(start, NEAR_BARS), start, end))
-    return f"{target}: {bars} bars and {len(made)} notes after bar {first}" + (
+    return f"{target}: {bars} bars and {len(added)} notes after bar {first}" + (
         f"; bars {first + 1} to {first + bars} are a loop" if loop else ""
     )
+
+
+def _unused(name: str, taken: Container[str]) -> str:
+    """`name`, numbered where it is taken: a track of that name, Antiphon's of an earlier run say, stays beside the new one."""
+    return next(each for each in chain((name,), (f"{name} {n}" for n in count(2))) if each not in taken)
 
 
 def infill(
@@ -170,7 +172,7 @@ def infill(
         plan = studio.plan(kept, start, end)
         made = studio.continued(kept, start, end, plan)
     removed = [note for note, is_gone in zip(piece.notes, gone, strict=True) if is_gone]
-    added = rewrite(source, target, removed, music_of.as_played(made, near))
+    added = rewrite(source, target, removed, music_of.as_played(made, near, np.flatnonzero(gone).tolist()))
     if png is not None:
         left = set(removed)
         voices = {"kept": [note for note in piece.notes if note not in left], "removed": removed, "new": added}
