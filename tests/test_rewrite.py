@@ -87,6 +87,15 @@ def test_a_note_that_stays_has_its_key_to_itself(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_tracks_on_one_channel_may_meet_on_a_key(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.mid", tmp_path / "b.mid"
+    midifile.write(source, {"soprano": [FileNote(0, 72, 80, 960)], "alto": [FileNote(0, 60, 80, 480)]})
+    alto, soprano = midifile.read(source).notes
+    moved = replace(alto, pitch=72)
+    assert rewrite(source, target, [alto], [moved]) == [moved]
+    assert sorted(map(bare, midifile.read(target).notes)) == sorted(map(bare, [soprano, moved]))
+
+
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     busy_file(tmp_path / "a.mid")
     with pytest.raises(UserError, match="cannot be written"):

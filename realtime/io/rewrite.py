@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from realtime.io.midifile import END, META, FileNote, notes_of, read_events, write_bytes
+from realtime.io.midifile import END, META, NAME, FileNote, notes_of, read_events, write_bytes
 from realtime.tempo import PPQN
 
 _LONGEST_DELTA = (1 << 28) - 1
@@ -15,9 +15,13 @@ _NOTHING = bytes((META, 0x01, 0))
 """An empty text, to count on from where a delta time can get no longer."""
 
 
-def rewrite(source: Path, target: Path, removed: Iterable[FileNote], added: Iterable[FileNote]) -> list[FileNote]:
+def rewrite(
+    source: Path, target: Path, removed: Iterable[FileNote], added: Iterable[FileNote], names: Sequence[str] = ()
+) -> list[FileNote]:
     """Write `source` without the notes `removed`, as `midifile.read` gave them, and with `added`, each in its `track` and on its
     `channel`. Returns what was added in the end: on one key the notes that stay come first (see `make_room`).
+
+    names: of new tracks after the file's own. A note in one of them sets its program.
 
     The whole file or nothing. Raises `UserError` where one cannot be read or the other cannot be written.
     """
@@ -39,33 +43,39 @@ def rewrite(source: Path, target: Path, removed: Iterable[FileNote], added: Iter
     tracks: list[list[tuple[int, int, bytes]]] = [
         [] for _ in lengths
     ]  # (tick, note-off 0, what was 1, note-on 2; message)
+    tracks += [[(0, 1, bytes((META, NAME)) + _sized(name.encode()))] for name in names]
     for at, event in enumerate(events):
         if at not in gone:
             tracks[event.track].append((event.tick, 1, _bytes(event.status, event.kind, event.data)))
+    programs: dict[int, int] = {}
     for note in put_in:
         start = ticks(note.onset_pulse)
+        if note.track >= len(lengths) and programs.get(note.channel) != note.program:
+            programs[note.channel] = note.program
+            tracks[note.track].append((start, 1, bytes((0xC0 | note.channel, note.program))))
         end = max(ticks(note.onset_pulse + note.duration_pulse), start + 1)
         tracks[note.track].append((start, 2, bytes((0x90 | note.channel, note.pitch, note.velocity))))
         tracks[note.track].append((end, 0, bytes((0x80 | note.channel, note.pitch, 0))))
     header = b"".join(n.to_bytes(2, "big") for n in (int(len(tracks) > 1), len(tracks), division))
     chunks = [_chunk(b"MThd", header)]
-    for track, length in zip(tracks, lengths, strict=True):
+    for track, length in zip(tracks, [*lengths, *(0 for _ in names)], strict=True):
         chunks.append(_chunk(b"MTrk", _timed(sorted(track, key=lambda event: event[:2]), length)))
     write_bytes(target, b"".join(chunks))
     return put_in
 
 
 def make_room(staying: Sequence[FileNote], added: Iterable[FileNote]) -> list[FileNote]:
-    """The notes of `added` as one MIDI channel can have them: on a key on which another note sounds already a note that stays
-    forbids the new one; else the earlier note ends where the later begins."""
-    lines: defaultdict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    """The notes of `added` as a channel of one track can have them: on a key on which another note sounds already a note that
+    stays forbids the new one; else the earlier note ends where the later begins. Tracks may meet, as voices do in unison."""
+    lines: defaultdict[tuple[int, int, int], list[tuple[int, int]]] = defaultdict(list)
     for note in staying:
-        lines[note.channel, note.pitch].append((note.onset_pulse, note.onset_pulse + note.duration_pulse))
-    kept: dict[tuple[int, int], list[FileNote]] = defaultdict(list)
+        key = (note.track, note.channel, note.pitch)
+        lines[key].append((note.onset_pulse, note.onset_pulse + note.duration_pulse))
+    kept: dict[tuple[int, int, int], list[FileNote]] = defaultdict(list)
     for note in sorted(added):
-        line = kept[note.channel, note.pitch]
+        key = (note.track, note.channel, note.pitch)
+        line, others = kept[key], lines[key]
         start, end = note.onset_pulse, note.onset_pulse + note.duration_pulse
-        others = lines[note.channel, note.pitch]
         if any(begin <= start < stop for begin, stop in others) or (line and line[-1].onset_pulse == start):
             continue
         end = min([end, *(begin for begin, _ in others if begin > start)])
@@ -79,7 +89,7 @@ def _bytes(status: int, kind: int, data: bytes) -> bytes:
     """A message as it stands in a file."""
     if status < 0xF0:
         return bytes((status, kind)) + data
-    return bytes((status, kind) if status == META else (status,)) + _number(len(data)) + data
+    return bytes((status, kind) if status == META else (status,)) + _sized(data)
 
 
 def _timed(events: Sequence[tuple[int, int, bytes]], length: int) -> bytes:
@@ -93,6 +103,11 @@ def _timed(events: Sequence[tuple[int, int, bytes]], length: int) -> bytes:
         out += _number(delta) + message
         before = tick
     return bytes(out)
+
+
+def _sized(data: bytes) -> bytes:
+    """Data after their length."""
+    return _number(len(data)) + data
 
 
 def _number(value: int) -> bytes:
