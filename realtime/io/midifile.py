@@ -68,9 +68,9 @@ class Event(NamedTuple):
 
 
 META = 0xFF
-END = 0x2F
+NAME, END = 0x03, 0x2F
 Parsed = TypeVar("Parsed")
-_NAME, _TEMPO, _METRE = 0x03, 0x51, 0x58
+_TEMPO, _METRE = 0x51, 0x58
 
 
 def read(path: Path) -> MidiPiece:
@@ -108,7 +108,7 @@ def _piece(data: bytes) -> MidiPiece:
     for event in events:
         if event.status != META:
             continue
-        if event.kind == _NAME:
+        if event.kind == NAME:
             names[event.track] = names[event.track] or _text(event.data)
         elif event.kind == _TEMPO and len(event.data) == 3 and any(event.data):
             bpm = 60e6 / int.from_bytes(event.data, "big")
@@ -216,7 +216,7 @@ def _track(data: bytes, at: int, end: int, track: int, events: list[Event], max_
                 raise _Damaged("the file is damaged: an event is cut short")
             if status == META and kind == END:
                 return tick
-            if everything or (status == META and kind in (_NAME, _TEMPO, _METRE)):
+            if everything or (status == META and kind in (NAME, _TEMPO, _METRE)):
                 events.append(Event(tick, track, status, kind, body))
         else:
             running = status
