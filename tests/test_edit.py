@@ -186,11 +186,14 @@ def test_files_that_are_refused(tmp_path: Path, song: Path) -> None:
     for data, problem in (
         (midi_bytes({"MELODY": []}), "no notes"),
         (midi_bytes({"DRUMS": tune(1, 4)["DRUMS"]}), "only drums"),
+        (midi_bytes({"MELODY": [(0, 1.0, 12, 80)]}), "on a piano's keys"),
         (midi_bytes(SONG, SONG_METRES, SONG_TEMPOS), "metre changes at bar 5 to 3/4"),
     ):
         source.write_bytes(data)
         with pytest.raises(UserError, match=problem):
             run(source, density=1.0)
+    with pytest.raises(UserError, match="folk: directions"):
+        edit_file(song, source, {"folk": Amount(1.0)}, (), None, None, Tools(Echo(), {"density": np.zeros(LATENT)}))
     with pytest.raises(UserError, match="another name"):
         edit_file(song, song, {"density": Amount(1.0)}, (), None, None, TOOLS)
     with pytest.raises(UserError, match="a picture is written"):

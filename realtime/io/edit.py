@@ -15,7 +15,7 @@ import numpy as np
 
 from realtime import edit
 from realtime.attributes import ATTRIBUTES, MOST, SCALE, STYLES
-from realtime.bars import LATENT, cell_edges
+from realtime.bars import KEYS, LATENT, LOWEST, cell_edges
 from realtime.changes import Scene
 from realtime.edit import Amount, Codec, Result, Wishes
 from realtime.errors import UserError
@@ -186,6 +186,10 @@ def edit_file(
         midifile.check_writable(path)
     if target.exists() and source.exists() and target.samefile(source):
         raise UserError(f"{target}: is the file to be edited; give another name for the result")
+    if missing := sorted(wishes.keys() - with_.directions.keys()):
+        raise UserError(
+            f"{', '.join(missing)}: {DIRECTIONS} beside the model has no such direction; ask for another control"
+        )
     piece = midifile.read(source)
     if not piece.notes:
         raise UserError(f"{source}: no notes in it; give a file with something to change")
@@ -230,8 +234,10 @@ def change(
     notes = [piece.notes[pitched[i]] for i in here]
     of_choice = chosen[np.array(pitched)[here]]
     free = of_choice & np.array([start <= note.onset_pulse < end for note in notes], bool)
-    if not free.any():
-        raise UserError(f"bars {bars.first}-{bars.last}: no notes of these parts in them; give other bars or parts")
+    if not any(note.pitch in range(LOWEST, LOWEST + KEYS) for note, may in zip(notes, free, strict=True) if may):
+        raise UserError(
+            f"bars {bars.first}-{bars.last}: no notes of these parts on a piano's keys in them; give other bars or parts"
+        )
     scene = Scene(whole[here], np.array(voice)[np.array(pitched)[here]], of_choice, free, edges, key_of(whole))
     amounts = {name: amount.over(len(edges) - 1) for name, amount in wishes.items()}
     result = edit.edit(scene, amounts, with_.directions, with_.codec)
