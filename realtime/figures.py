@@ -11,7 +11,7 @@ from collections import defaultdict
 import numpy as np
 
 from realtime.messages import ModelNote
-from realtime.vocabulary import ALONG, TICKS, Beat, Role
+from realtime.vocabulary import ALONG, Beat, Role
 
 BARS = 8
 """Bars that are looked back on."""
@@ -53,7 +53,7 @@ class Figures:
         """(128,) nats for the pitches of this beat: 0, and less for what came in this beat of most bars of late."""
         times = np.zeros(128, np.float32)
         for start in range(beat.start - BARS * beat.bar_ticks, beat.start, beat.bar_ticks):
-            came = [self._pitches[tick] for tick in range(start, start + TICKS) if tick in self._pitches]
+            came = [self._pitches[tick] for tick in range(start, start + beat.length) if tick in self._pitches]
             times[list(frozenset[int]().union(*came))] += 1
         patience = PATIENT_ALONG if role in ALONG else PATIENT
         leanings: np.ndarray = np.maximum(times - patience, 0) * np.float32(WORN_NATS)

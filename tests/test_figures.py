@@ -47,5 +47,10 @@ def test_its_memory_is_bounded_and_the_newest_stays() -> None:
     assert figures.leanings(beat(3 * KEPT, 1), Role.TRADE)[60] < 0
 
 
+def test_a_beat_that_a_bar_cuts_short_does_not_reach_into_the_next() -> None:
+    figures = played(5, bar=60, offset=0)  # 5/8, on each downbeat
+    assert not figures.leanings(Beat(5 * 60 - 12, 12, 2, 60), Role.TRADE).any()
+
+
 def test_a_waltz_has_bars_of_three_beats() -> None:
     assert played(5, bar=72).leanings(beat(5, 1, bar=72), Role.TRADE)[60] < 0
