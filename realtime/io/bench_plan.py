@@ -5,7 +5,6 @@ A worker process like `jam`'s is asked for notes one after another, first while 
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import time
 from collections.abc import Iterator
@@ -72,9 +71,7 @@ def _ask(worker: Worker, replies: queue.SimpleQueue[Reply | None], plan: Plan, t
     worker.send(plan)
     reply: Reply | None = None
     while not isinstance(reply, Reached):
-        reply = replies.get()
-        if reply is None:
-            raise UserError("the model's worker process died while it was measured; see `antiphon doctor`")
+        reply = _next(replies)
         if isinstance(reply, Planned):
             _took(reply, times)
         elif not answered:
@@ -84,9 +81,16 @@ def _ask(worker: Worker, replies: queue.SimpleQueue[Reply | None], plan: Plan, t
     assert plan.played is not None
     worker.send(KeyUp(plan.boundary, plan.played.pitch))
     time.sleep(GAP_S)
-    with contextlib.suppress(queue.Empty):
-        while isinstance(reply := replies.get_nowait(), Planned):
+    while not replies.empty():
+        if isinstance(reply := _next(replies), Planned):
             _took(reply, times)
+
+
+def _next(replies: queue.SimpleQueue[Reply | None]) -> Reply:
+    reply = replies.get()
+    if reply is None:
+        raise UserError("the model's worker process died while it was measured; see `antiphon doctor`")
+    return reply
 
 
 def _took(planned: Planned, times: Times) -> None:
