@@ -39,7 +39,8 @@ _LONG_AGO = -(1 << 40)
 
 
 class Graphs(Protocol):
-    """The networks behind it, each call one run of one graph; see `io.latent_graphs` for shapes."""
+    """The networks behind it, each call one run of one graph, but that a plan is drawn before the context is made of it; see
+    `io.latent_graphs` for shapes."""
 
     def encode(self, rolls: np.ndarray) -> np.ndarray: ...
 
