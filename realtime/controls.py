@@ -1,9 +1,9 @@
 """What a musician can steer Antiphon by while it plays: seven knobs, and the MIDI controllers that turn them. Pure.
 
 Density, register, brightness, tension and polyphony (`realtime.attributes`) are -1 to 1, where 0 leaves it to the music; a
-style is one of `attributes.STYLES`, or none. They reach the model through its context (`realtime.latents`). Besides, whatever the
-guidance: where Antiphon leans towards the player's own register, density or number of voices (`realtime.masks`), they move what it
-leans to, and brightness and tension lean on the pitches themselves.
+style is one of `attributes.STYLES`, or none. They reach the model through its context (`realtime.latents`). Besides, whatever
+the guidance, they move what Antiphon leans to where that is the player's own register, density or number of voices
+(`realtime.masks`), and brightness and tension lean on the pitches themselves.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ KNOBS = (*ATTRIBUTES, "style", "guidance")
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Where the knobs are. `style`: an index of `STYLES`. `guidance`: how much plan and controls count in the context, 0 (not at all) to 2,
-    1 being what the model was trained for."""
+    """Where the knobs are. `style`: an index of `STYLES`. `guidance`: how much plan and controls count in the context, 0 (not
+    at all) to 2, 1 being what the model was trained for."""
 
     density: float = 0.0
     register: float = 0.0
