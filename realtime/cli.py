@@ -201,7 +201,7 @@ def infill(
     bars: Annotated[str, typer.Option(metavar="FIRST-LAST", help='the bars to make anew, such as "9-12" or "9"')],
     part: Annotated[
         list[str] | None,
-        typer.Option(help="only this part's notes; may be given again; else all that play there or near"),
+        typer.Option(help="only this part's notes; may be given again; else all that play there, or else near"),
     ] = None,
     png: Picture = None,
     config: ConfigFile = None,

@@ -96,6 +96,7 @@ class Constraints:
     polyphony; None: as many as the player plays at once. `parts`, each 0..4; none: the tune, or the accompaniment where the
     role is to go along with the player's. `follow`: lean towards what the player plays like
     (`portrait.Portrait`) and towards an end of the phrase with the turn (`masks.Masks`); `closes`: towards the latter too.
+    `rate`: how many notes a quarter are looked for, where the music around a gap says so.
     """
 
     parts: tuple[int, ...] = ()
@@ -109,6 +110,7 @@ class Constraints:
     max_duration: int = 384
     follow: bool = True
     closes: bool = True
+    rate: float | None = None
 
     def bias(self, role: Role) -> np.ndarray:
         """(228,) float32, what stays the same from step to step."""

@@ -42,6 +42,8 @@ ROOM_NATS = 2.0
 """For resting where the player plays into Antiphon's turn."""
 SURPLUS_NATS, MOST_SURPLUS_NATS = 0.4, 1.5
 """For resting, by each note that an answer has more than the player would have played by now; less for fewer."""
+MOST_KNOWN_NATS = 3.0
+"""The same where the music on both sides of a gap says how many there are to be."""
 ALONG_NOTES = 2.6
 """How many notes an accompaniment plays to one of the tune's: the mean of thirty held-out pieces. Resting leans on that too."""
 REPEATS, REPEATED_NATS = 2, -0.7
@@ -111,7 +113,7 @@ class Masks:
         time[:BEAT][~allowed] = MASKED
         if now.made == 0 and role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
             time[BEAT] = MASKED  # an answer comes in with its turn; later it may rest as it likes
-        if role == Role.ACCOMPANY and now.tick == beat.start:
+        if role == Role.ACCOMPANY and now.tick == beat.start and constraints.rate is None:
             full = self._full + self.controls.more_voices
             time[BEAT] += THIN_NATS * max(full - int((now.release > now.tick).sum()), 0)
         if role in ALONG:
@@ -124,15 +126,19 @@ class Masks:
             pitch += self.figures.leanings(beat, role)
         if self.controls.modal and self._pitched and (key := self._key or self.portrait.key) is not None:
             pitch += self.controls.colour(key.tonic)
+        if constraints.rate is not None:
+            time[BEAT] += self._surplus(turn, now, constraints.rate, MOST_KNOWN_NATS)
         if constraints.follow and role == Role.ACCOMPANY:
             bar_end = beat.start + beat.bar_ticks - beat.in_bar * TICKS
             duration = bias[SLICES["duration"]][:OPEN]
             duration[bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
-            time[BEAT] += max(self._surplus(turn, now, ALONG_NOTES), 0.0)
+            if constraints.rate is None and self.portrait.rate is not None:
+                time[BEAT] += max(self._surplus(turn, now, self.portrait.rate * ALONG_NOTES), 0.0)
         elif constraints.follow and role not in ALONG and self._alone:
             if now.keys_down.any():
                 time[BEAT] += ROOM_NATS
-            time[BEAT] += self._surplus(turn, now, 1.0)
+            if constraints.rate is None and self.portrait.rate is not None:
+                time[BEAT] += self._surplus(turn, now, self.portrait.rate)
             last, times = now.line
             if constraints.closes and turn.end is not None and turn.end - beat.start <= CLOSING_TICKS:
                 self._close(turn.end - beat.start, time, pitch, bias[SLICES["duration"]])
@@ -140,14 +146,11 @@ class Masks:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
         return bias
 
-    def _surplus(self, turn: Turn, now: Moment, notes: float) -> float:
-        """Nats for resting, by the notes made beyond `notes` for each of the player's at the pace of late; negative for fewer."""
-        if self.portrait.rate is None:
-            return 0.0
+    def _surplus(self, turn: Turn, now: Moment, rate: float, most: float = MOST_SURPLUS_NATS) -> float:
+        """Nats for resting, by the notes made beyond `rate` a quarter; negative for fewer."""
         beats = (now.beat.start - turn.start) / TICKS + 0.5
-        rate = self.portrait.rate * self.controls.times_denser
-        surplus = (now.made - notes * rate * beats) * SURPLUS_NATS
-        return min(max(surplus, -MOST_SURPLUS_NATS), MOST_SURPLUS_NATS)
+        surplus = (now.made - rate * self.controls.times_denser * beats) * SURPLUS_NATS
+        return min(max(surplus, -most), most)
 
     def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray) -> None:
         """Lean towards the end of a phrase, `left` ticks before the turn's: a long note of the tonic triad, and nothing after."""

@@ -15,17 +15,21 @@ from toycorpus import Metre, midi_bytes, tune
 from realtime import cli
 from realtime.io import midifile
 from realtime.io.midifile import FileNote
+from realtime.io.offline import Source
+from realtime.vocabulary import MELODY
 
 BAR = 4 * 480
 Run = Callable[..., int]
+SHIPPED = Path(__file__).parents[1] / "models" / "pretrained" / "antiphon-s.onnx"
+"""It has a planner."""
 
 
 @pytest.fixture
 def antiphon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Run:
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str | Path) -> int:
-        monkeypatch.setattr(sys, "argv", ["antiphon", *map(str, arguments), "--model", str(tiny_model)])
+    def run(*arguments: str | Path, model: Path | None = None) -> int:
+        monkeypatch.setattr(sys, "argv", ["antiphon", *map(str, arguments), "--model", str(model or tiny_model)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert isinstance(ended.value.code, int)
@@ -97,6 +101,27 @@ def test_any_metre(top: int, bottom: int, antiphon: Run, tmp_path: Path) -> None
         )
 
 
+def test_from_a_pick_up_on(antiphon: Run, tmp_path: Path) -> None:
+    quarters = [(beat, 1.0, 60 + beat % 5, 80) for beat in range(17)]
+    metres = [Metre(0, 1, 4), Metre(1, 4, 4), Metre(9, 3, 4)]
+    (tmp_path / "song.mid").write_bytes(midi_bytes({"MELODY": quarters}, metres))
+    for model in (None, SHIPPED):
+        assert antiphon("infill", "song.mid", "out.mid", "--bars", "1-2", "--png", "out.png", model=model) == 0
+        before, after = (bare(midifile.read(tmp_path / name).notes) for name in ("song.mid", "out.mid"))
+        assert {row[0] // 480 for row in before - after} <= {*range(5)} >= {row[0] // 480 for row in after - before}
+        assert sum((after - before).values())
+    assert antiphon("infill", "song.mid", "out.mid", "--bars", "1-4") == 2, "the metre changes"
+
+
+def test_a_part_may_be_made_anew_throughout(antiphon: Run, song: Path, tmp_path: Path) -> None:
+    chosen = ("--bars", "1-13", "--part", "melody", "--png", "out.png")
+    assert antiphon("infill", "song.mid", "out.mid", *chosen, model=SHIPPED) == 0
+    before, after = (midifile.read(path) for path in (song, tmp_path / "out.mid"))
+    bass, melody = (before.track_names.index(name) for name in ("BASS", "MELODY"))
+    assert [n for n in before.notes if n.track == bass] == [n for n in after.notes if n.track == bass]
+    assert any(n.track == melody for n in after.notes)
+
+
 def test_the_same_seed_makes_the_same_bars_and_a_picture(antiphon: Run, song: Path, tmp_path: Path) -> None:
     for command, bars in (("infill", "5-6"), ("compose", "2")):
         for name, seed, more in (("a", 1, ("--png", f"{command}.png")), ("b", 1, ()), ("c", 2, ())):
@@ -118,6 +143,51 @@ def test_no_track_of_the_file_makes_way_for_another_of_its_name(antiphon: Run, t
         source = target
 
 
+def test_a_file_that_goes_on_keeps_its_events_and_its_programs(antiphon: Run, song: Path, tmp_path: Path) -> None:
+    file = mido.MidiFile(song)
+    for track, program in zip(file.tracks[1:], (40, 43), strict=True):
+        channel = next(message.channel for message in track if message.type == "note_on")
+        track.insert(1, mido.Message("program_change", channel=channel, program=program))
+    file.save(song)
+    assert antiphon("compose", "song.mid", "out.mid", "--bars", "4") == 0
+    (_, old, lengths), (_, new, longer) = (midifile.read_events(path) for path in (song, tmp_path / "out.mid"))
+    assert Counter(old) == Counter(event for event in new if event.track < len(lengths))
+    assert longer[: len(lengths)] == lengths and mido.MidiFile(tmp_path / "out.mid").type == 1
+    before, after = midifile.read(song), midifile.read(tmp_path / "out.mid")
+    own = len(before.track_names)
+    assert after.track_names[:own] == before.track_names
+    assert {name.split()[0] for name in after.track_names[own:]} == {"antiphon"}
+    programs = {after.track_names[note.track]: note.program for note in after.notes}
+    assert {programs.get("antiphon melody", 40), programs.get("antiphon bass", 43)} == {40, 43}
+    assert all(event.status & 0xF0 in (0x80, 0x90, 0xC0, 0xF0) for event in new if event.track >= own)
+    assert any(event.status & 0xF0 == 0xC0 for event in new if event.track >= own)
+
+
+def test_new_notes_come_where_the_old_ones_were_taken_out(antiphon: Run, tmp_path: Path) -> None:
+    """Two who take turns of two bars: nobody comes in where he rested, whether they play one part or two."""
+    for name, lower in (("two parts", "hers"), ("one part", "Bass two")):
+        first, second = ("his", lower) if name == "two parts" else ("Bass one", lower)
+        turns: dict[str, list[FileNote]] = {first: [], second: []}
+        for beat in range(48):
+            who = second if beat // 8 % 2 else first
+            turns[who].append(FileNote(beat * 480, 60 + beat % 5, 80, 400, int(who == second)))
+        midifile.write(tmp_path / "song.mid", turns)
+        assert antiphon("infill", "song.mid", "out.mid", "--bars", "7-8") == 0
+        before, after = midifile.read(tmp_path / "song.mid"), midifile.read(tmp_path / "out.mid")
+        inside = [note for note in after.notes if 6 * BAR <= note.onset_pulse < 8 * BAR]
+        assert inside and {after.track_names[note.track] for note in inside} == {second}
+        assert len(before.track_names) == len(after.track_names)
+
+
+def test_a_gap_is_as_dense_as_the_bars_around_it(song: Path, tmp_path: Path) -> None:
+    source = Source(song, tmp_path / "out.mid", None)
+    bar = source.grid.bar_start(0, 1)
+    tune = source.notes[source.notes["part"] == MELODY]
+    assert source.rate(tune, 4 * bar, 6 * bar, 0) == pytest.approx(40 / 40)  # its last note makes no bar of its own
+    assert source.rate(source.notes, 4 * bar, 6 * bar, 2 * bar) == pytest.approx((10 + 30) / 32)
+    assert source.rate(tune[:0], 4 * bar, 6 * bar, 0) is None
+
+
 @pytest.mark.parametrize("bars", [1, 2, 9])
 def test_a_loop_does_not_ring_beyond_its_end(bars: int, antiphon: Run, song: Path, tmp_path: Path, capfd) -> None:  # type: ignore[no-untyped-def]
     assert antiphon("compose", "song.mid", "out.mid", "--bars", bars, "--loop") == 0
@@ -134,7 +204,11 @@ def test_a_loop_does_not_ring_beyond_its_end(bars: int, antiphon: Run, song: Pat
     ("arguments", "words"),
     [
         (["infill", "song.mid", "out.mid", "--bars", "12-14"], "song.mid has bars 1 to 13"),
-        (["infill", "song.mid", "out.mid", "--bars", "8-5"], "--bars 8-5"),
+        (["infill", "song.mid", "out.mid", "--bars", "8-5"], "--bars 8-5: the range is reversed"),
+        (
+            ["infill", "song.mid", "out.mid", "--bars", "1-13"],
+            "bars 1-13 are the whole file; leave something to go by",
+        ),
         (["infill", "song.mid", "out.mid", "--bars", "0-2"], "--bars 0-2"),
         (["infill", "song.mid", "out.mid", "--bars", "some"], "--bars some"),
         (["infill", "song.mid", "out.mid"], "--bars"),

@@ -11,6 +11,7 @@ from realtime.masks import (
     FULL,
     LAST_BEAT_NATS,
     LASTING_NATS,
+    MOST_KNOWN_NATS,
     MOST_SURPLUS_NATS,
     OVER_THE_BAR_NATS,
     REPEATED_NATS,
@@ -24,7 +25,7 @@ from realtime.masks import (
 from realtime.messages import PlayerNote, Turn
 from realtime.music import Key
 from realtime.portrait import DISSONANT_NATS, DOUBLED_NATS, HEARD_NATS, OUT_OF_KEY_NATS, UNDER, Portrait
-from realtime.vocabulary import ACCOMPANIMENT, BASS, BEAT, DRUMS, DURATION_TICKS, TICKS, Beat, Role
+from realtime.vocabulary import ACCOMPANIMENT, BASS, BEAT, DRUMS, DURATION_TICKS, MELODY, TICKS, Beat, Role
 
 TUNE = [60, 64, 62, 65, 64, 67, 65, 62, 59, 60, 62, 64, 65, 67, 69, 67, 65, 64, 62, 60]
 NO_KEYS = np.zeros(128, bool)
@@ -216,6 +217,14 @@ def test_an_accompanists_notes_rather_end_with_the_bar() -> None:
     duration = bias_of(masks(), Role.ACCOMPANY, 1920 + 48)["duration"][:-1]
     assert (duration[DURATION_TICKS <= 48] == 0).all()
     assert (duration[DURATION_TICKS > 48] == OVER_THE_BAR_NATS).all()
+
+
+@pytest.mark.parametrize("role", [Role.CONTINUE, Role.ACCOMPANY])
+def test_a_gap_has_as_many_notes_as_the_music_around_it(role: Role) -> None:
+    made, tick = masks(rate=0.5, parts=(MELODY,)), TURN.start + 4 * TICKS
+    few, enough, many = (float(bias_of(made, role, tick, notes)["time"][BEAT]) for notes in (0, 2, 40))
+    assert few < enough < many == pytest.approx(MOST_KNOWN_NATS)
+    assert enough == pytest.approx(-0.1), "what the player plays is another matter"
 
 
 def test_left_to_itself_it_follows_nobody() -> None:

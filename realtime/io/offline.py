@@ -22,12 +22,14 @@ from realtime.io.rewrite import rewrite
 from realtime.io.studio import Plan, Studio
 from realtime.midi import DRUM_CHANNEL
 from realtime.tempo import PULSES_PER_TICK
-from realtime.vocabulary import DRUMS, PART_NAMES, BeatGrid, bar_segments
+from realtime.vocabulary import DRUMS, PART_NAMES, TICKS, BeatGrid, bar_segments
 
 OVERHANG_TICKS = 6
 """A last note that rings this little beyond a bar line does not push the continuation into the next bar."""
 NEAR_BARS = 4
 """Bars on either side of a gap that say which parts play in it, and where."""
+DENSITY_BARS = 8
+"""Bars on either side of a gap that say how dense it is to be."""
 AHEAD_BARS = 12
 """Bars after a gap that its plan leads to."""
 MOST_BARS = 1024
@@ -58,6 +60,12 @@ class Source:
         """The tempo at a tick."""
         return next(bpm for pulse, bpm in reversed(self.piece.tempos) if pulse <= max(tick, 0) * PULSES_PER_TICK)
 
+    def rate(self, notes: np.ndarray, start: int, end: int, first: int) -> float | None:
+        """Notes a quarter around [start, end), from tick `first` to as many bars after it; None where there are none."""
+        last = min(self.grid.bar_start(end, DENSITY_BARS), self.grid.bar_start(int(self.notes["onset"].max()), 1))
+        around = len(music.between(notes, first, start)) + len(music.between(notes, end, last))
+        return around * TICKS / (start - first + max(last - end, 0)) if around else None
+
     def as_played(self, made: np.ndarray, near: Sequence[int], gone: Sequence[int] = ()) -> list[FileNote]:
         """New notes (`music.NOTE`), each as one of the voice of its part that lies nearest to it: of the track that most of the
         part's notes among `gone` (indices) were taken out of, else of the voices with notes among `near`, or else of all. A
@@ -66,9 +74,9 @@ class Source:
         for part in np.unique(made["part"]).tolist():
             players: dict[int, list[FileNote]] = {}
             everybody = [i for i, of in enumerate(self.part) if of == part]
-            tracks = Counter(self.piece.notes[i].track for i in gone if self.part[i] == part)
-            heirs = [i for i in gone if self.part[i] == part and self.piece.notes[i].track == max(tracks, key=tracks.get)]
-            for i in heirs or [i for i in near if self.part[i] == part] or everybody:
+            tracks = Counter(self.piece.notes[i].track for i in gone if self.part[i] == part).most_common(1)
+            left = [i for i in gone if self.part[i] == part and self.piece.notes[i].track == tracks[0][0]]
+            for i in left or [i for i in near if self.part[i] == part] or everybody:
                 players.setdefault(self.voice[i], []).append(self.piece.notes[i])
             alone = FileNote(0, 0, 0, 0, DRUM_CHANNEL if part == DRUMS else part)
             heights = [(float(np.mean([note.pitch for note in own])), own[0]) for own in players.values()]
@@ -142,8 +150,8 @@ def infill(
 ) -> str:
     """Write `source` into `target` with the notes of some parts in some bars made anew; everything else stays as it is.
 
-    asked: bars, as in "9-12"; parts: of `PART_NAMES`, none: all that play there or near. Returns a line for the user; raises
-    `UserError`, and then nothing is written.
+    asked: bars, as in "9-12"; parts: of `PART_NAMES`, none: all that play there, or else near. Returns a line for the user;
+    raises `UserError`, and then nothing is written.
     """
     music_of = Source(source, target, png)
     piece, notes, grid = music_of.piece, music_of.notes, music_of.grid
@@ -159,11 +167,17 @@ def infill(
     studio = Studio(config, music_of.bars, music_of.bpm(start), say)
     before, after = studio.back(start, NEAR_BARS), grid.bar_start(end, NEAR_BARS)
     near = np.flatnonzero((notes["onset"] >= before) & (notes["onset"] < after)).tolist()
-    wanted = {PART_NAMES.index(name) for name in parts} or {music_of.part[i] for i in near} or {*music_of.part}
-    gone = np.isin(notes["part"], sorted(wanted)) & (notes["onset"] >= start) & (notes["onset"] < end)
+    inside = (notes["onset"] >= start) & (notes["onset"] < end)
+    playing = {*notes["part"][inside].tolist()} or {music_of.part[i] for i in near} or {*music_of.part}
+    wanted = {PART_NAMES.index(name) for name in parts} or playing
+    theirs = np.isin(notes["part"], sorted(wanted))
+    gone = theirs & inside
     kept = np.sort(notes[~gone], order=("onset", "pitch"))
+    if not (len(kept) or start):
+        raise UserError(f"bars {chosen.first}-{chosen.last} are the whole file; leave something to go by")
 
     studio.parts = tuple(sorted(wanted))
+    studio.rate = music_of.rate(notes[theirs], start, end, studio.back(start, DENSITY_BARS))
     if (kept["onset"] >= end).any():
         known = min(grid.bar_start(end, AHEAD_BARS), grid.bar_start(int(kept["onset"].max()), 1))
         plan = studio.plan(kept, start, end, after=known)
@@ -196,9 +210,9 @@ def _draw(
     tonic = music.key_of(now).tonic
     curves = {"after": attributes(now, edges, tonic)}
     if studio.graphs is not None:
-        new = (edges[:-1] >= start) & (edges[:-1] < end)
+        new = (edges[1:] > start) & (edges[:-1] < end)
         rolls = studio.graphs.decode(np.stack([plan[tick] for tick in edges[:-1][new].tolist()]))
-        planned = studio.edges(start, end)
+        planned = np.append(edges[:-1][new], end)
         curves["planned"] = np.full_like(curves["after"], np.nan)
         curves["planned"][new] = attributes(notes_in(rolls, planned), planned, tonic)
     first, last = lines[0] * PULSES_PER_TICK, lines[-1] * PULSES_PER_TICK

@@ -44,6 +44,8 @@ class Studio:
         self.grid = BeatGrid(bars)
         self.parts = setup.constraints.parts
         """What is to be written, 0..4; at first what the configuration says, if anything."""
+        self.rate: float | None = None
+        """How many notes a quarter are looked for, if it is known."""
         self._setup = replace(setup, bpm=bpm)
         self._stepper = Stepper.load(setup.model, setup.provider, setup.threads)
         self.graphs: LatentGraphs | None = None
@@ -62,9 +64,10 @@ class Studio:
         first = self.back(start, long_plan.WINDOW)
         edges = self.edges(first, end if after is None else after)
         starts = edges[:-1]
-        clean = (starts < start) | (starts >= end)
+        clean = (edges[1:] <= start) | (starts >= end)
         latents = np.zeros((len(starts), LATENT), np.float32)
-        latents[clean] = self.graphs.encode(rolls(notes, np.ones(len(notes), bool), edges)[clean])
+        if clean.any():
+            latents[clean] = self.graphs.encode(rolls(notes, np.ones(len(notes), bool), edges)[clean])
         controls = np.zeros((len(starts), CONTROLS), np.float32)
         controls[~clean] = self._setup.controls.vector()
         planned = long_plan.plan(self.graphs.velocity, latents, clean, controls, self._setup.seed, loop=loop)
@@ -115,7 +118,7 @@ class Studio:
         self._stepper.reset()
         if self.graphs is not None:
             latents = Foreseen(self.graphs, self.grid, setup.seed, now_ns, setup.controls, plan)
-        constraints = replace(setup.constraints, parts=self.parts, closes=closes)
+        constraints = replace(setup.constraints, parts=self.parts, closes=closes, rate=self.rate)
         composer = Composer(
             self._stepper,
             constraints,
