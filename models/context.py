@@ -19,12 +19,11 @@ from realtime.attributes import CONTROLS
 from realtime.bars import BEATS, KEYS, LATENT, LOWEST, STEP_TICKS, STEPS
 from realtime.constraints import SLICES
 from realtime.contract import LOGITS
+from realtime.latents import DRAWN, FUTURE, PREFIX
 from realtime.vocabulary import BEAT
 
-PAST, AHEAD = 16, 4
+PAST, AHEAD = PREFIX, FUTURE
 """Cells before and cells ahead. See `models.contexts` for which."""
-DRAWN = 2
-"""Cells ahead that are read as rolls."""
 NARROW = 48
 SOURCES = 2
 OF_SOURCE = 3 * KEYS + STEPS // BEATS

@@ -23,11 +23,10 @@ from torch.nn import functional as F
 from realtime.attributes import CONTROLS
 from realtime.bars import LATENT
 from realtime.errors import UserError
+from realtime.latents import FUTURE, LEAD, PREFIX
 
-PLACES, PREFIX, FUTURE = 20, 16, 4
+PLACES = PREFIX + FUTURE
 """The most cells in a window; live, so many of them are clean, and so many are planned."""
-LEAD = 0.5
-"""How much further the nearest planned cell is along than the last, of the time a cell takes."""
 WIDTH, CONDITION, BLOCKS, HEADS, WIDER = 192, 64, 5, 6, 2
 """Features of a cell, of its time and controls; heads of 32; features inside of a feed-forward layer, in widths."""
 FREQUENCIES = 32
@@ -123,7 +122,7 @@ def load_planner(run: Path) -> Planner:
 
 def cell_times(progress: Tensor, lead: Tensor) -> Tensor:
     """Times (..., FUTURE) of the planned cells, the nearest first. progress: (...) 0 = all noise .. 1 = all clean; lead: (...)
-    >= 0, see `LEAD`."""
+    >= 0, see `realtime.latents.LEAD`."""
     behind = torch.linspace(0, 1, FUTURE)
     return ((1 + lead[..., None]) * progress[..., None] - lead[..., None] * behind).clamp(0, 1)
 

@@ -27,7 +27,7 @@ CONTINUE, WHOLE, REST, GAP = PATTERNS = range(4)
 1 to 8 cells between clean ones (infill, closing a loop)."""
 SHARES = (0.55, 0.15, 0.12, 0.18)
 MOST_LEAD = 1.5
-"""The lead (`planner.LEAD`) is drawn from 0 to this, so that any schedule can be used afterwards."""
+"""The lead (`realtime.latents.LEAD`) is drawn from 0 to this, so that any schedule can be used afterwards."""
 NO_CONTROLS = 0.15
 """Share of windows without any; in the others each is there as often as a share drawn for the window says."""
 

@@ -26,6 +26,8 @@ from realtime.vocabulary import TICKS, BeatGrid
 
 PREFIX, FUTURE = 16, 4
 """Cells that a plan goes on from, and cells planned."""
+DRAWN = 2
+"""Cells of a plan that a context is told of as rolls."""
 PLAN_STEPS = 6
 """Euler steps from noise to a plan."""
 LEAD = 0.5

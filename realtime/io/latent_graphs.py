@@ -21,11 +21,9 @@ from realtime.bars import BEATS, LATENT, ROLL
 from realtime.contract import METADATA_KEY
 from realtime.errors import UserError
 from realtime.io.stepper import open_session, read_contract
-from realtime.latents import FUTURE, PREFIX
+from realtime.latents import DRAWN, FUTURE, PREFIX
 
 LATENTS_VERSION = 1
-DRAWN = 2
-"""Cells of a plan that a context net reads as rolls."""
 Lengths = tuple[int | str, ...]
 
 
