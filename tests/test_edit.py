@@ -1,5 +1,6 @@
 """Edits: the asked attribute changes, nothing else does, and what cannot be done is said in one line."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toycorpus import SONG, SONG_METRES, SONG_TEMPOS, Metre, midi_bytes, tune
 
+from realtime import lexicon
 from realtime.attributes import ATTRIBUTES, STYLES
 from realtime.bars import KEYS, LATENT, MODEL
 from realtime.config import load
@@ -168,7 +170,7 @@ def test_a_picture(song: Path) -> None:
     [
         ("20-21", (), "has bars 1 to 12"),
         ("0-3", (), "has bars 1 to 12"),
-        ("5-4", (), "has bars 1 to 12"),
+        ("5-4", (), "the range is reversed; give the first bar first, as in 4-5"),
         ("x", (), "not bars"),
         ("", (), "not bars"),
         ("2-3", ("other",), "allowed melody, accompaniment, bass"),
@@ -203,8 +205,22 @@ def test_files_that_are_refused(tmp_path: Path, song: Path) -> None:
 def test_a_pick_up_counts_as_a_bar(tmp_path: Path) -> None:
     source = tmp_path / "in.mid"
     source.write_bytes(midi_bytes(SONG, SONG_METRES, SONG_TEMPOS))
-    assert bars_of(midifile.read(source), "1-4", source).starts.tolist() == [-72, 24, 120, 216, 312]
+    assert bars_of(midifile.read(source), "1-4", source).starts.tolist() == [0, 24, 120, 216, 312]
     assert bars_of(midifile.read(source), "5", source).starts.tolist() == [312, 384]
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(1, 4), (1, 8), (3, 4)])
+def test_nothing_comes_before_a_pick_up(tmp_path: Path, top: int, bottom: int) -> None:
+    up = 4 * top / bottom
+    source = tmp_path / "in.mid"
+    lines = {"MELODY": [(0.0, up, 67, 80), *((up + i, 1.0, 60 + i % 5, 80) for i in range(16))]}
+    source.write_bytes(midi_bytes(lines, [Metre(0, top, bottom), Metre(up, 4, 4)]))
+    assert reached(run(source, "1-4", density=1.0), "density") > 0.2
+    before, after = midifile.read(source), midifile.read(source.with_name("out.mid"))
+    end = (up + 12) * 480
+    assert [n for n in before.notes if n.onset_pulse >= end] == [n for n in after.notes if n.onset_pulse >= end]
+    with pytest.raises(UserError, match="has bars 1 to 5"):
+        run(source, "1-6", density=1.0)
 
 
 @pytest.mark.parametrize("tonic", range(12))
@@ -245,6 +261,12 @@ def test_words() -> None:
     assert understood("slightly less dense", PRESETS)["density"].level == pytest.approx(-0.35)
     assert understood("gradually darker and higher; bright", PRESETS)["brightness"] == Amount(1.0, rise=-1.0)
     assert understood("cheerful", PRESETS) == PRESETS["cheerful"]
+
+
+def test_every_word_is_documented() -> None:
+    page = Path(__file__).parents[1].joinpath("docs", "edit.md").read_text()
+    written = {*re.findall(r"[a-z-]+", page.split("## Words")[1].lower())}
+    assert {*lexicon.WORDS, *lexicon.RISING, *lexicon.FACTORS, *lexicon.GROWING, *lexicon.FILLERS} <= written
 
 
 def test_unknown_words_are_named_all_of_them() -> None:

@@ -96,6 +96,13 @@ def test_tracks_on_one_channel_may_meet_on_a_key(tmp_path: Path) -> None:
     assert sorted(map(bare, midifile.read(target).notes)) == sorted(map(bare, [soprano, moved]))
 
 
+def test_a_note_before_the_beginning_is_refused(tmp_path: Path) -> None:
+    busy_file(tmp_path / "a.mid")
+    with pytest.raises(ValueError, match="a file begins at 0"):
+        rewrite(tmp_path / "a.mid", tmp_path / "b.mid", [], [FileNote(-1440, 60, 80, 480)])
+    assert not (tmp_path / "b.mid").exists()
+
+
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     busy_file(tmp_path / "a.mid")
     with pytest.raises(UserError, match="cannot be written"):

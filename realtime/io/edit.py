@@ -61,7 +61,8 @@ def tools(model: Path) -> Tools:
 
 
 class Bars(NamedTuple):
-    """Bars first..last of a file, numbered from 1, a pick-up counted as one; `starts` in ticks, the end of the last included."""
+    """Bars first..last of a file, numbered from 1, a pick-up counted as one; `starts` in ticks, the end of the last included.
+    A pick-up starts at 0, though its whole bar would have before."""
 
     first: int
     last: int
@@ -74,7 +75,7 @@ def bars_of(piece: MidiPiece, asked: str | None, source: Path) -> Bars:
     segments = bar_segments(signatures)
     grid = BeatGrid(segments)
     end = max(note.onset_pulse + note.duration_pulse for note in piece.notes) / PULSES_PER_TICK
-    starts = [grid.bar_start(0)]
+    starts = [0]
     while starts[-1] < end:
         starts.append(grid.bar_start(starts[-1], 1))
     count = len(starts) - 1
@@ -82,6 +83,8 @@ def bars_of(piece: MidiPiece, asked: str | None, source: Path) -> Bars:
     if asked is not None and match is None:
         raise UserError(f"--bars {asked}: not bars; give the first and the last, as in 9-16, or one, as in 9")
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, count)
+    if first > last:
+        raise UserError(f"--bars {asked}: the range is reversed; give the first bar first, as in {last}-{first}")
     if not 1 <= first <= last <= count:
         raise UserError(
             f"--bars {asked}: {source} has bars 1 to {count}; give the first and the last of those to change"

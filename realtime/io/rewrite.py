@@ -23,7 +23,8 @@ def rewrite(
 
     names: of new tracks after the file's own. A note in one of them sets its program.
 
-    The whole file or nothing. Raises `UserError` where one cannot be read or the other cannot be written.
+    The whole file or nothing. Raises `UserError` where one cannot be read or the other cannot be written, ValueError for a note
+    before the beginning.
     """
     division, events, lengths = read_events(source)
     leaving = Counter(removed)
@@ -50,6 +51,8 @@ def rewrite(
     programs: dict[int, int] = {}
     for note in put_in:
         start = ticks(note.onset_pulse)
+        if start < 0:
+            raise ValueError(f"a note at pulse {note.onset_pulse}: a file begins at 0")
         if note.track >= len(lengths) and programs.get(note.channel) != note.program:
             programs[note.channel] = note.program
             tracks[note.track].append((start, 1, bytes((0xC0 | note.channel, note.program))))
