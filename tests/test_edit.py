@@ -269,12 +269,6 @@ def test_every_word_is_documented() -> None:
     assert {*lexicon.WORDS, *lexicon.RISING, *lexicon.FACTORS, *lexicon.GROWING, *lexicon.FILLERS} <= written
 
 
-def test_every_word_is_documented() -> None:
-    page = Path(__file__).parents[1].joinpath("docs", "edit.md").read_text()
-    written = {*re.findall(r"[a-z-]+", page.split("## Words")[1].lower())}
-    assert {*lexicon.WORDS, *lexicon.RISING, *lexicon.FACTORS, *lexicon.GROWING, *lexicon.FILLERS} <= written
-
-
 def test_unknown_words_are_named_all_of_them() -> None:
     with pytest.raises(UserError, match=r"not known: brigther \(brighter\?\), qqqq;"):
         understood("brigther qqqq chords, qqqq", PRESETS)
