@@ -67,8 +67,8 @@ def nats_table(results: Figures, group: str, split: str, role: str | None) -> di
         rows |= {kind: np.array(found[split])[:, of] for kind, found in results["untold"].items()}
     found = {title: figures(row, rows[BASE], notes, songs) for title, row in rows.items()}
     for title, strange in CLAIMED.items():
-        against = figures(rows[title], rows[strange], notes, songs)
-        found[title]["less another song's"] = {name: against[name] for name in ("difference", "interval", "seeds")}
+        others = {"another song's plan": strange} | {kind: kind for kind in ("rival", "reference") if kind in rows}
+        found[title]["less"] = {name: figures(rows[title], rows[other], notes, songs) for name, other in others.items()}
     return found
 
 
@@ -94,19 +94,18 @@ def form_table(forms: list[dict[str, list[list[float]]]]) -> Figures:
 
 
 def verdicts(group: str, found: dict[str, Figures], forms: Figures) -> list[str]:
-    """What may be said by the rule, in sentences."""
-    said, form = [], forms["planner"]
+    """What may be said by the rule, in sentences. Where there is a rival, its parameters count as no plan's too."""
+    said, form, lower = [], forms["planner"], False
     for title in CLAIMED:
-        content = found[title]["less another song's"]
-        for base, row in ((BASE, found[title]), ("another song's", content)):
+        others = {BASE: found[title], **found[title]["less"]}
+        lower |= all(others[name]["interval"][1] < 0 for name in (BASE, "rival") if name in others)
+        for name, row in others.items():
             low, high = row["interval"]
             does = "fewer nats than" if high < 0 else "more nats than" if low > 0 else "as many nats as"
-            said.append(f"{group}: {title}: {does} with {base} ({row['difference']:+.4f}, {low:+.4f} to {high:+.4f})")
+            said.append(f"{group}: {title}: {does} {name} ({row['difference']:+.4f}, {low:+.4f} to {high:+.4f})")
     low, high = form["interval"]
-    said.append(
-        f"{group}: drawn plans bring the form {form['nearer']:+.0%} nearer ({low:+.0%} to {high:+.0%}) to the real one"
-    )
-    lower = any(found[title]["interval"][1] < 0 for title in CLAIMED)
+    brought = f"{form['nearer']:+.0%} nearer ({low:+.0%} to {high:+.0%})"
+    said.append(f"{group}: drawn plans bring the form {brought} to the real one")
     nearer = form["nearer"] >= NEARER and low > 0 and found["planner, mixture"]["interval"][0] <= 0
     said.append(f"{group}: by the rule the plan {'helps' if lower or nearer else 'does not help'}")
     return said

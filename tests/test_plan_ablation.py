@@ -214,18 +214,18 @@ def test_figures_of_a_difference_that_is_known() -> None:
 
 
 def test_verdicts_keep_to_the_rule() -> None:
-    def helps(mixture: tuple[float, float], mean: tuple[float, float], nearer: float, low: float) -> bool:
-        rows = {"planner, mixture": mixture, "planner's mean": mean}
-        less = {"difference": 0.0, "interval": (-1.0, 1.0)}
-        test = {
-            title: {"difference": sum(span) / 2, "interval": span, "less another song's": less}
-            for title, span in rows.items()
-        }
-        form = {"planner": {"nearer": nearer, "interval": (low, 0.9)}}
-        return "does not help" not in verdicts("told", test, form)[-1]
-
+    Span = tuple[float, float]
     below, around, above = (-0.02, -0.01), (-0.02, 0.01), (0.01, 0.02)
+
+    def helps(mixture: Span, mean: Span, nearer: float, low: float, rival: Span = below) -> bool:
+        less = {"rival": {"difference": sum(rival) / 2, "interval": rival}}
+        rows = {"planner, mixture": mixture, "planner's mean": mean}
+        found = {t: {"difference": sum(span) / 2, "interval": span, "less": less} for t, span in rows.items()}
+        form = {"planner": {"nearer": nearer, "interval": (low, 0.9)}}
+        return "does not help" not in verdicts("told", found, form)[-1]
+
     assert helps(below, above, -0.5, -0.9) and helps(above, below, -0.5, -0.9)
+    assert not helps(below, below, -0.5, -0.9, rival=above) and not helps(below, below, -0.5, -0.9, rival=around)
     assert helps(around, around, 0.2, 0.05)
     assert not helps(around, around, 0.2, -0.05)
     assert not helps(around, around, 0.05, 0.01)
