@@ -32,11 +32,12 @@ from models.planner import load_planner
 from models.train import positive
 from models.windows import Windows
 from realtime.errors import UserError
+from realtime.latents import PLAN_TRUST
 
 NOTHING = Draw(past=0, plan=0, controls=0, style=0)
 TIMES = (0.3, 0.5, 0.7, 0.9)
 """How clean a plan is told."""
-TRUST = 0.7
+TRUST = PLAN_TRUST
 TOLD = {
     "nothing": NOTHING,
     "latents": HEARD,

@@ -290,3 +290,8 @@ def test_presets_that_are_none(tmp_path: Path, preset: str) -> None:
     path.write_text(f"presets:\n  mine: {preset}\n")
     with pytest.raises(UserError, match="mine"):
         load(path)
+
+
+def test_a_picture_does_not_overwrite_the_result(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is the name of the result"):
+        edit_file(tmp_path / "in.mid", tmp_path / "x.png", {}, [], None, tmp_path / "x.png", None)  # type: ignore[arg-type]

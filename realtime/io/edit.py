@@ -185,6 +185,8 @@ def edit_file(
     `UserError`, and then nothing is written."""
     if png is not None and png.suffix.lower() != ".png":
         raise UserError(f"--png {png}: a picture is written as .png; give such a name")
+    if png is not None and png.resolve() == target.resolve():
+        raise UserError(f"--png {png}: is the name of the result; give another")
     for path in [target, *([png] if png is not None else [])]:
         midifile.check_writable(path)
     if target.exists() and source.exists() and target.samefile(source):

@@ -42,6 +42,8 @@ class Source:
         """Raises `UserError` where it cannot be read, has no notes, or something could not be written later."""
         if png is not None and png.suffix.lower() != ".png":
             raise UserError(f"--png {png}: a picture is written as .png; give such a name")
+        if png is not None and png.resolve() == target.resolve():
+            raise UserError(f"--png {png}: is the name of the result; give another")
         for path in [target, *([png] if png is not None else [])]:
             midifile.check_writable(path)
         if target.exists() and source.exists() and target.samefile(source):
