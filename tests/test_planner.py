@@ -22,6 +22,7 @@ from models.train_planner import errors, figures_of
 from models.train_planner import main as train_main
 from realtime.attributes import CONTROLS, STYLES, attributes
 from realtime.bars import KEYS, LATENT, LOWEST, rolls
+from realtime.latents import LEAD, _cell_times
 from realtime.music import array
 from realtime.vocabulary import DRUMS
 
@@ -255,3 +256,10 @@ def test_it_learns_what_follows_what(cells: EncodedCells) -> None:
         optimiser.zero_grad()
         found.append(float(loss.detach()))
     assert np.mean(found[-10:]) < 0.7 * np.mean(found[:3])
+
+
+def test_bars_are_settled_live_as_they_are_sampled_in_torch() -> None:
+    """The same schedule in numpy and torch."""
+    progress = torch.linspace(0, 1, 7)
+    trained = cell_times(progress, torch.full((7,), LEAD))
+    np.testing.assert_allclose(_cell_times(progress.numpy()), trained.numpy(), atol=1e-6)
