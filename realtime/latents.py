@@ -13,7 +13,7 @@ none is late. Pure; times in ticks.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Protocol
 
@@ -138,18 +138,32 @@ class Latents:
     def _make(self, tick: int, target: int, controls: Controls) -> Iterator[np.ndarray | None]:
         """None after each graph call but the last, which makes the context."""
         latent, known = self._window()
-        plan, plan_time = _no_plan()
+        plan: dict[int, np.ndarray] = {}
         if controls.guidance:
-            starts = [tick]
-            while len(starts) < FUTURE:
-                starts.append(sum(cell_at(self._grid, starts[-1])))
-            cells = noise = self._noise(starts)
+            starts = self._starts(tick)
+            cells = self._noise(starts)
             for step in self._flow(latent, known, cells, controls):
                 cells = step
                 yield None
-            ahead = (PLAN_TRUST * cells + (1 - PLAN_TRUST) * noise)[sum(start < target for start in starts) :]
-            plan[0, : len(ahead)], plan_time[0, : len(ahead)] = ahead, PLAN_TRUST
-        yield from self._context(latent, known, plan, plan_time, controls)
+            plan = dict(zip(starts, cells, strict=True))
+        yield from self._context(latent, known, *self._as_told(plan, target), controls)
+
+    def _starts(self, tick: int) -> list[int]:
+        """Where `FUTURE` cells start, from the one at `tick` on."""
+        starts = [tick]
+        while len(starts) < FUTURE:
+            starts.append(sum(cell_at(self._grid, starts[-1])))
+        return starts
+
+    def _as_told(self, plan: Mapping[int, np.ndarray], target: int) -> tuple[np.ndarray, np.ndarray]:
+        """A plan, latents (128,) by where cells start, as the events of the cell at `target` are told it: (1, 4, 128) and its
+        times (1, 4)."""
+        rows, times = _no_plan()
+        for row, start in enumerate(self._starts(target)):
+            if start in plan:
+                rows[0, row] = PLAN_TRUST * plan[start] + (1 - PLAN_TRUST) * self._noise([start])[0]
+                times[0, row] = PLAN_TRUST
+        return rows, times
 
     def _flow(
         self, latent: np.ndarray, known: np.ndarray, cells: np.ndarray, controls: Controls

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from realtime.bars import LATENT, cell_at
 from realtime.controls import Controls
-from realtime.latents import FUTURE, PLAN_TRUST, Graphs, Latents
+from realtime.latents import Graphs, Latents
 from realtime.vocabulary import BeatGrid
 
 WINDOW, HOP = 16, 8
@@ -96,11 +95,4 @@ class Foreseen(Latents):
         self._foreseen = plan
 
     def _make(self, tick: int, target: int, controls: Controls) -> Iterator[np.ndarray | None]:
-        rows, times = np.zeros((1, FUTURE, LATENT), np.float32), np.zeros((1, FUTURE), np.float32)
-        start = target
-        for row in range(FUTURE):
-            if start in self._foreseen:
-                rows[0, row] = (1 - PLAN_TRUST) * self._noise([start])[0] + PLAN_TRUST * self._foreseen[start]
-                times[0, row] = PLAN_TRUST
-            start = sum(cell_at(self._grid, start))
-        yield from self._context(*self._window(), rows, times, controls)
+        yield from self._context(*self._window(), *self._as_told(self._foreseen, target), controls)
