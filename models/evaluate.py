@@ -125,7 +125,9 @@ _players: list[tuple[Stepper, LatentGraphs | None]] = []
 
 
 def _open(models: Sequence[Path]) -> None:
-    _players[:] = [(Stepper.load(model, "cpu", slots=2), LatentGraphs.load(model)) for model in models]
+    steppers = [Stepper.load(model, "cpu", slots=2) for model in models]
+    graphs = [LatentGraphs.load(model, contract=s.contract) for model, s in zip(models, steppers, strict=True)]
+    _players[:] = zip(steppers, graphs, strict=True)
 
 
 def _played(piece: Piece) -> list[np.ndarray]:

@@ -184,7 +184,8 @@ def made_of(model: Path, gap: Gap, seed: int) -> dict[str, np.ndarray]:
 
 def first_table(model: Path, found: list[Gap]) -> Table:
     """Nats per note."""
-    stepper, graphs = Stepper.load(model, "cpu", slots=2), LatentGraphs.load(model)
+    stepper = Stepper.load(model, "cpu", slots=2)
+    graphs = LatentGraphs.load(model, contract=stepper.contract)
     table = Table(*("the true bars, nats per note", "not told", "told", "less, 95 %", "notes"), box=None)
     for name, (alone, role) in CASES.items():
         those = [gap for gap in found if not alone or len(gap.parts) > 1]

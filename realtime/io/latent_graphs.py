@@ -18,7 +18,7 @@ import numpy as np
 
 from realtime.attributes import CONTROLS
 from realtime.bars import BEATS, LATENT, ROLL
-from realtime.contract import METADATA_KEY
+from realtime.contract import METADATA_KEY, Contract
 from realtime.errors import UserError
 from realtime.io.stepper import open_session, read_contract
 from realtime.latents import DRAWN, FUTURE, PREFIX
@@ -133,10 +133,10 @@ class LatentGraphs:
         self._bars, self._planner, self._context = bars, planner, context
 
     @classmethod
-    def load(cls, model: Path, threads: int = 1) -> LatentGraphs | None:
-        """The graphs that lie beside a step graph; None where it takes no context. Raises `UserError` where one is missing,
-        or made for something else."""
-        contract = read_contract(model)
+    def load(cls, model: Path, threads: int = 1, contract: Contract | None = None) -> LatentGraphs | None:
+        """The graphs that lie beside a step graph; None where it takes no context. `contract`: the step graph's, where it is
+        open already. Raises `UserError` where one is missing, or made for something else."""
+        contract = contract or read_contract(model)
         if not contract.context:
             return None
         context = _Graph(model.with_suffix(".context.onnx"), "context", threads)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,15 +14,13 @@ from realtime.bars import LATENT, cell_edges, rolls
 from realtime.clock import now_ns
 from realtime.composer import Composer
 from realtime.config import Config
+from realtime.io.latent_graphs import LatentGraphs
 from realtime.io.settings import worker_setup
 from realtime.io.stepper import Stepper
 from realtime.long_plan import Foreseen
 from realtime.messages import Turn
 from realtime.vocabulary import TICKS, BeatGrid, Role
 from realtime.writing import Writer
-
-if TYPE_CHECKING:
-    from realtime.io.latent_graphs import LatentGraphs
 
 HEARD_BARS = 64
 """So many bars before a stretch are heard again before it is written; a model of this size holds no more."""
@@ -48,11 +45,7 @@ class Studio:
         """How many notes a quarter are looked for, if it is known."""
         self._setup = replace(setup, bpm=bpm)
         self._stepper = Stepper.load(setup.model, setup.provider, setup.threads)
-        self.graphs: LatentGraphs | None = None
-        if self._stepper.contract.context:
-            from realtime.io.latent_graphs import LatentGraphs
-
-            self.graphs = LatentGraphs.load(Path(setup.model), setup.threads)
+        self.graphs = LatentGraphs.load(Path(setup.model), setup.threads, self._stepper.contract)
         if self._stepper.notice:
             say(self._stepper.notice)
 

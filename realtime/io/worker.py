@@ -63,7 +63,7 @@ class Setup:
 
         stepper = Stepper.load(self.model, self.provider, self.threads)
         grid = BeatGrid(self.bars)
-        graphs = LatentGraphs.load(Path(self.model), self.threads) if stepper.contract.context else None
+        graphs = LatentGraphs.load(Path(self.model), self.threads, stepper.contract)
         latents = Latents(graphs, grid, self.seed, now_ns, self.controls) if graphs is not None else None
         composer = Composer(
             stepper, self.constraints, self.sampling, grid, self.bpm, self.seed, now_ns, latents, self.controls
