@@ -21,7 +21,7 @@ from realtime.edit import Amount, Codec, Result, Wishes
 from realtime.errors import UserError
 from realtime.io import midifile, pianoroll
 from realtime.io.midifile import FileNote, MidiPiece
-from realtime.io.rewrite import rewrite
+from realtime.io.rewrite import check_outputs, rewrite
 from realtime.lexicon import understood
 from realtime.music import NOTE, key_of
 from realtime.parts import TrackInfo, parts_of
@@ -183,14 +183,7 @@ def edit_file(
 ) -> str:
     """Write `source` with the bars changed into `target`, and a picture of both. Returns a line for the user; raises
     `UserError`, and then nothing is written."""
-    if png is not None and png.suffix.lower() != ".png":
-        raise UserError(f"--png {png}: a picture is written as .png; give such a name")
-    if png is not None and png.resolve() == target.resolve():
-        raise UserError(f"--png {png}: is the name of the result; give another")
-    for path in [target, *([png] if png is not None else [])]:
-        midifile.check_writable(path)
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UserError(f"{target}: is the file to be edited; give another name for the result")
+    check_outputs(source, target, png, "edited")
     if missing := sorted(wishes.keys() - with_.directions.keys()):
         raise UserError(
             f"{', '.join(missing)}: {DIRECTIONS} beside the model has no such direction; ask for another control"

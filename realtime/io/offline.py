@@ -18,7 +18,7 @@ from realtime.errors import UserError
 from realtime.io import midifile, pianoroll
 from realtime.io.edit import bars_of, voices_of
 from realtime.io.midifile import FileNote, MidiPiece
-from realtime.io.rewrite import rewrite
+from realtime.io.rewrite import check_outputs, rewrite
 from realtime.io.studio import Plan, Studio
 from realtime.midi import DRUM_CHANNEL
 from realtime.tempo import PULSES_PER_TICK
@@ -40,14 +40,7 @@ class Source:
 
     def __init__(self, source: Path, target: Path, png: Path | None) -> None:
         """Raises `UserError` where it cannot be read, has no notes, or something could not be written later."""
-        if png is not None and png.suffix.lower() != ".png":
-            raise UserError(f"--png {png}: a picture is written as .png; give such a name")
-        if png is not None and png.resolve() == target.resolve():
-            raise UserError(f"--png {png}: is the name of the result; give another")
-        for path in [target, *([png] if png is not None else [])]:
-            midifile.check_writable(path)
-        if target.exists() and source.exists() and target.samefile(source):
-            raise UserError(f"{target}: is the file to be read; give another name for the result")
+        check_outputs(source, target, png, "read")
         self.piece: MidiPiece = midifile.read(source)
         if not self.piece.notes:
             raise UserError(f"{source}: no notes in it; give a file with something to go on from")

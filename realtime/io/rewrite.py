@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from realtime.io.midifile import END, META, NAME, FileNote, notes_of, read_events, write_bytes
+from realtime.errors import UserError
+from realtime.io.midifile import END, META, NAME, FileNote, check_writable, notes_of, read_events, write_bytes
 from realtime.tempo import PPQN
 
 _LONGEST_DELTA = (1 << 28) - 1
@@ -65,6 +66,19 @@ def rewrite(
         chunks.append(_chunk(b"MTrk", _timed(sorted(track, key=lambda event: event[:2]), length)))
     write_bytes(target, b"".join(chunks))
     return put_in
+
+
+def check_outputs(source: Path, target: Path, png: Path | None, use: str) -> None:
+    """Before anything is done: whether the result and its picture could be written. use: what `source` is there for. Raises
+    `UserError`."""
+    if png is not None and png.suffix.lower() != ".png":
+        raise UserError(f"--png {png}: a picture is written as .png; give such a name")
+    if png is not None and png.resolve() == target.resolve():
+        raise UserError(f"--png {png}: is the name of the result; give another")
+    for path in [target, *([png] if png is not None else [])]:
+        check_writable(path)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UserError(f"{target}: is the file to be {use}; give another name for the result")
 
 
 def make_room(staying: Sequence[FileNote], added: Iterable[FileNote]) -> list[FileNote]:
