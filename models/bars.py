@@ -9,6 +9,7 @@ weighted onsets and free bits (Kingma et al. 2016, section 3.2: a unit's first `
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -87,6 +88,14 @@ class BarDecoder(nn.Module):
         return self.step(x).reshape(-1, STEPS, PLANES, KEYS).permute(0, 2, 1, 3)
 
 
+def digest(tensors: Iterable[Tensor]) -> str:
+    """Identifies weights."""
+    summed = hashlib.sha256()
+    for tensor in tensors:
+        summed.update(tensor.cpu().contiguous().numpy().tobytes())
+    return summed.hexdigest()[:16]
+
+
 class BarAutoencoder(nn.Module):
     """Both, and what makes the latents standard: `mean` and `std` (128,) of the training cells' means."""
 
@@ -103,10 +112,7 @@ class BarAutoencoder(nn.Module):
     @property
     def name(self) -> str:
         """Identifies its latents, the encoder's weights that is: what was trained on them says so."""
-        digest = hashlib.sha256()
-        for tensor in (*self.encoder.state_dict().values(), self.mean, self.std):
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return digest((*self.encoder.state_dict().values(), self.mean, self.std))
 
     def forward(self, roll: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(logits of the roll, mean, log variance); the latent is drawn in training, and the mean otherwise."""

@@ -49,6 +49,12 @@ def style_of(source: str) -> int | None:
     return STYLES.index(SOURCE_STYLES[source]) if source in SOURCE_STYLES else None
 
 
+def mean_of(values: np.ndarray) -> np.ndarray:
+    """Mean (5,) of attributes (C, 5) that may be nan; 0 where all are."""
+    there = ~np.isnan(values)
+    return np.where(there, values, 0).sum(0) / np.maximum(there.sum(0), 1)
+
+
 def of_window(piece: Piece, start: int, notes: np.ndarray, player: np.ndarray) -> dict[str, np.ndarray]:
     """The cells of a window that begins at tick `start` of a piece, and up to `REACH` bars before it.
 
@@ -66,13 +72,11 @@ def of_window(piece: Piece, start: int, notes: np.ndarray, player: np.ndarray) -
     tonic = music.key_of(notes).tonic if len(notes) else 0
     figures = attributes(own, edges, tonic)
     figures[np.isnan(figures[:, 1])] = np.nan  # a density of nothing is not a wish
-    with np.errstate(all="ignore"):
-        mean = np.nansum(figures, 0) / np.maximum((~np.isnan(figures)).sum(0), 1)
     style = style_of(piece.source)
     return {
         "edges": edges[:-1],
         "rolls": np.packbits(rolls(notes, player, edges).astype(bool), -1),
-        "figures": ((figures - mean) / SCALE).astype(np.float32),
+        "figures": ((figures - mean_of(figures)) / SCALE).astype(np.float32),
         "cells": np.array([len(edges) - 1]),
         "style": np.array([-1 if style is None else style]),
     }

@@ -16,7 +16,6 @@ plans.png.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -35,7 +34,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from models.ablate import ABLATION_SIZES, Variant, equalise
-from models.bars import BarAutoencoder, load_bars
+from models.bars import BarAutoencoder, digest, load_bars
 from models.checkpoint import load_decoder, save_json, save_tensors
 from models.contexts import TRAINING, contexts
 from models.data import Pack, Parser, exit_status, load_pack
@@ -209,7 +208,7 @@ def ablate(args: argparse.Namespace) -> None:
         return
     planner = load_planner(args.planner)
     scoring = {name: getattr(args, name) for name in ("songs", "draws", "pieces")}
-    experiment.same("scoring.json", {"planner": digest(planner), **scoring})
+    experiment.same("scoring.json", {"planner": digest(planner.state_dict().values()), **scoring})
     found = {split: excerpts(experiment.pack, split, args.songs, experiment.bars) for split in SPLITS}
     plans = {split: experiment.plans(split, found[split], planner) for split in SPLITS}
     groups = {"told": trained["told"]}
@@ -217,7 +216,7 @@ def ablate(args: argparse.Namespace) -> None:
         decoder, info = load_decoder(args.decoder)
         if info.get("bars") != experiment.bars.name:
             raise UserError(f"{args.decoder}: was not told of {args.bars}; give the --bars that it was trained with")
-        groups["trained"] = {f"trained-{digest(decoder)}": decoder}
+        groups["trained"] = {f"trained-{digest(decoder.state_dict().values())}": decoder}
 
     results: dict[str, Any] = {
         "setting": {**experiment.setting, **scoring, "seeds": args.seeds},
@@ -268,14 +267,6 @@ def ablate(args: argparse.Namespace) -> None:
             for split in args.splits
         }
     Console().print(report(args.out, results))
-
-
-def digest(module: nn.Module) -> str:
-    """Identifies its weights."""
-    summed = hashlib.sha256()
-    for tensor in module.state_dict().values():
-        summed.update(tensor.contiguous().numpy().tobytes())
-    return summed.hexdigest()[:16]
 
 
 def main() -> None:

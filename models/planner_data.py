@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.bars import BarAutoencoder
-from models.contexts import style_of
+from models.contexts import mean_of, style_of
 from models.data import Pack, Piece
 from models.losses import autocast
 from models.planner import FUTURE, PLACES, PREFIX, cell_times
@@ -54,12 +54,6 @@ def piece_rolls(piece: Piece, edges: np.ndarray, shift: int, player: np.ndarray)
     inside = (key >= 0) & (key < KEYS)
     rows, key = Split(*(column[inside] for column in rows)), key[inside]
     return paint(rows, np.where(player[piece.notes["part"][rows.note]], PLAYER, MODEL), key, len(edges) - 1)
-
-
-def mean_of(values: np.ndarray) -> np.ndarray:
-    """Mean (5,) of attributes (C, 5) that may be nan; 0 where all are."""
-    there = ~np.isnan(values)
-    return np.where(there, values, 0).sum(0) / np.maximum(there.sum(0), 1)
 
 
 class EncodedCells:

@@ -25,10 +25,11 @@ from torch.nn import functional as F
 
 from models.bars import BarAutoencoder, load_bars
 from models.checkpoint import save_json, save_tensors
+from models.contexts import mean_of
 from models.data import Parser, exit_status, load_pack
 from models.losses import autocast
 from models.planner import FUTURE, PREFIX, Planner, sample
-from models.planner_data import PATTERNS, Batch, EncodedCells, mean_of
+from models.planner_data import PATTERNS, Batch, EncodedCells
 from models.train import (
     descend,
     holding,
