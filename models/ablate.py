@@ -286,8 +286,7 @@ def main() -> None:
     p = Parser(
         prog="python -m models.ablate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--corpus", type=Path, required=True, help="a corpus: see models/README.md")
-    p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+    p.add_corpus(required=True)
     p.add_argument("--out", type=Path, required=True, help="folder of the results")
     p.add_argument("--size", choices=ABLATION_SIZES, default="small", help="of the base; small: 128 x 3")
     p.add_argument("--steps", type=positive, default=300)

@@ -281,6 +281,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see {self.prog} --help")
 
+    def add_corpus(self, name: str = "--corpus", **options: Any) -> None:
+        """The corpus, under this name, and `--cache`."""
+        self.add_argument(name, type=Path, help="folder of MIDI files; see models/README.md", **options)
+        self.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+
 
 def exit_status(command: Callable[[], None]) -> int:
     """Run a command: 0, or 2 after one line on standard error about what the user got wrong."""
@@ -295,8 +300,7 @@ def exit_status(command: Callable[[], None]) -> int:
 def main() -> None:
     """Pack a corpus (or find its pack), and print what is in it."""
     parser = Parser(prog="python -m models.data", description=main.__doc__)
-    parser.add_argument("corpus", type=Path, metavar="CORPUS", help="folder of MIDI files; see models/README.md")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+    parser.add_corpus("corpus", metavar="CORPUS")
     show = parser.add_mutually_exclusive_group()
     show.add_argument("--list", action="store_true", help="a line a piece")
     show.add_argument("--stats", action="store_true", help="each source and split in figures")

@@ -114,8 +114,7 @@ def fit(data: Samples) -> dict[str, np.ndarray]:
 def main() -> None:
     """Fit and write them."""
     parser = Parser(prog="python -m models.directions", description=main.__doc__)
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_corpus(required=True)
     parser.add_argument("--bars", type=Path, required=True, metavar="RUN", help="a run of models.train_bars")
     parser.add_argument("--pieces", type=positive, default=1000, help="how many to fit on")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.json")

@@ -273,8 +273,7 @@ def main() -> None:
     p = Parser(
         prog="python -m models.distil", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--corpus", type=Path, required=True, help="folder of MIDI files; see models/README.md")
-    p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+    p.add_corpus(required=True)
     p.add_argument("--init", type=Path, required=True, help="the run whose weights both start from")
     p.add_argument("--out", type=Path, required=True, help="folder of the student's run")
     p.add_argument("--teacher-steps", type=positive, default=150)

@@ -202,8 +202,7 @@ def _round(value: Any) -> Any:
 def main() -> None:
     """Measure, print and write."""
     parser = Parser(prog="python -m models.edits", description=main.__doc__)
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_corpus(required=True)
     parser.add_argument("--bars", type=Path, required=True, metavar="RUN", help="a run of models.train_bars")
     parser.add_argument("--directions", type=Path, required=True, metavar="FILE", help="what models.directions wrote")
     parser.add_argument(

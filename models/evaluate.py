@@ -281,8 +281,7 @@ def run() -> None:
     p = Parser(
         prog="python -m models.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--data", type=Path, required=True, help="folder of MIDI files; see models/README.md")
-    p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+    p.add_corpus("--data", required=True)
     p.add_argument("--split", help="one of the corpus's; all but train where it is not given")
     p.add_argument(
         "--tiers", nargs="+", default=["main"], metavar="TIER", help="which tiers of a manifest (default: main)"

@@ -222,8 +222,7 @@ def run() -> None:
     p = Parser(
         prog="python -m models.infill", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--data", type=Path, required=True, help="folder with manifest.csv and its zips")
-    p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+    p.add_corpus("--data", required=True)
     p.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="an exported model")
     p.add_argument("--split", default="valid", choices=("valid", "test"), help="where the gaps are from")
     p.add_argument("--pieces", type=int, default=32, help="how many gaps")

@@ -275,8 +275,7 @@ def main() -> None:
     p = Parser(
         prog="python -m models.plan_ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--corpus", type=Path, required=True, help="a corpus: see models/README.md")
-    p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+    p.add_corpus(required=True)
     p.add_argument("--bars", type=Path, required=True, help="a run of models.train_bars")
     p.add_argument("--planner", type=Path, help="a run of models.train_planner")
     p.add_argument("--decoder", type=Path, help="a run of models.train with the same --bars")

@@ -105,8 +105,7 @@ def main() -> None:
     """Command line; see the module's docstring."""
     p = Parser(prog="python -m models.told", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("run", type=Path, metavar="RUN", help="a run of models.train --bars")
-    p.add_argument("--corpus", type=Path, required=True, help="folder of MIDI files; see models/README.md")
-    p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+    p.add_corpus(required=True)
     p.add_argument("--bars", type=Path, required=True, help="the run of models.train_bars that it was trained with")
     p.add_argument("--planner", type=Path, help="a run of models.train_planner; without, no second table")
     p.add_argument("--windows", type=positive, default=32, help="windows a role")

@@ -284,8 +284,7 @@ def main() -> None:
     """Command line; see the module's docstring."""
     warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # autocast's norms: known and harmless
     p = Parser(prog="python -m models.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--corpus", type=Path, required=True, help="folder of MIDI files; see models/README.md")
-    p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+    p.add_corpus(required=True)
     p.add_argument("--out", type=Path, required=True, help="folder of this run")
     p.add_argument(
         "--init", type=Path, help="a run whose weights to start from, as a new training with its own schedule"

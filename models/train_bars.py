@@ -208,8 +208,7 @@ def main() -> None:
     p = Parser(
         prog="python -m models.train_bars", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--corpus", type=Path, required=True, help="folder of MIDI files; see models/README.md")
-    p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+    p.add_corpus(required=True)
     p.add_argument("--out", type=Path, required=True, help="folder of this run")
     p.add_argument("--init", type=Path, help="a run whose weights to start from")
     p.add_argument(

@@ -262,8 +262,7 @@ def main() -> None:
     p = Parser(
         prog="python -m models.train_planner", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--corpus", type=Path, required=True, help="folder of MIDI files; see models/README.md")
-    p.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+    p.add_corpus(required=True)
     p.add_argument("--bars", type=Path, required=True, help="a run of models.train_bars")
     p.add_argument("--out", type=Path, required=True, help="folder of this run")
     p.add_argument("--steps", type=positive, default=6000)
