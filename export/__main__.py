@@ -19,10 +19,10 @@ from export.convert import contract_of, to_onnx
 from export.operators import OPERATORS
 from export.parity import check
 from export.quantise import quantise
-from models.checkpoint import load_decoder
-from models.data import Parser
-from models.decoder import SIZES, Decoder
-from realtime.contract import Contract
+from models.corpus.pack import Parser
+from models.nets.checkpoint import load_decoder
+from models.nets.decoder import SIZES, Decoder
+from realtime.composing.contract import Contract
 from realtime.errors import UserError
 
 WEIGHTS = ("fp32", "int8")

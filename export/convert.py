@@ -1,4 +1,5 @@
-"""`Decoder` -> the ONNX model of `realtime.contract`: `StepGraph` through torch's exporter, the contract in its metadata."""
+"""`Decoder` -> the ONNX model of `realtime.composing.contract`: `StepGraph` through torch's exporter, the contract in
+its metadata."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ import torch
 from torch import nn
 
 from export.graph import StepGraph
-from models.decoder import Decoder
-from models.layers import HEAD_SIZE
-from realtime.contract import METADATA_KEY, Contract
-from realtime.io.stepper import INPUTS, OUTPUTS, inputs_of
-from realtime.vocabulary import FIELDS, HELD
+from models.nets.decoder import Decoder
+from models.nets.layers import HEAD_SIZE
+from realtime.composing.contract import METADATA_KEY, Contract
+from realtime.io.graphs.stepper import INPUTS, OUTPUTS, inputs_of
+from realtime.music.vocabulary import FIELDS, HELD
 
 OPSET = 23
 """The first opset with RMS normalisation."""

@@ -1,4 +1,4 @@
-"""`Decoder` as the step graph of `realtime.contract`: trunk, chained heads and sampling in one call.
+"""`Decoder` as the step graph of `realtime.composing.contract`: trunk, chained heads and sampling in one call.
 
 What never changes is worked out once, at export: the embedding tables become one (pitch classes and octaves added to the
 pitches), and projections that read the same input become one matrix. Products stay (1, T, d) x (d, n): what quantises.
@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from export.operators import EPSILON, OPERATORS, Operators
-from models.decoder import ChainedHeads, Decoder
-from models.layers import Block
-from models.recurrent import LSTMBlock
-from realtime.contract import MASKED
-from realtime.vocabulary import BEAT, FIELDS, HEADS
+from models.nets.decoder import ChainedHeads, Decoder
+from models.nets.layers import Block
+from models.nets.recurrent import LSTMBlock
+from realtime.composing.contract import MASKED
+from realtime.music.vocabulary import BEAT, FIELDS, HEADS
 
 SIZES = list(HEADS.values())
 PITCH = list(HEADS).index("pitch")

@@ -3,7 +3,8 @@
     python -m export.latents --bars runs/bars --planner runs/planner --decoder runs/antiphon-s -o models/pretrained
 
 What is not named is not written. Weights are 8-bit where they can be (`export.quantise`). A file is checked against torch
-before it gets its name: as float32 it must be the same function, as 8-bit one within `BOUNDS`. See `realtime.io.latent_graphs`.
+before it gets its name: as float32 it must be the same function, as 8-bit one within `BOUNDS`. See
+`realtime.io.graphs.latent_graphs`.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from torch import Tensor, nn
 from export.convert import convert
 from export.graph import matrix
 from export.quantise import BLOCK, quantise
-from models.bars import BarAutoencoder, load_bars
-from models.checkpoint import load_decoder
-from models.context import ContextNet
-from models.data import Parser, load_pack
-from models.planner import PLACES, load_planner
-from models.train_bars import Cells, score
+from models.corpus.pack import Parser, load_pack
+from models.nets.autoencoder import BarAutoencoder, load_bars
+from models.nets.checkpoint import load_decoder
+from models.nets.context import ContextNet
+from models.nets.planner import PLACES, load_planner
+from models.training.autoencoder import Cells, score
 from realtime.errors import UserError
-from realtime.io.latent_graphs import GRAPHS, BarGraphs, Label
-from realtime.io.midifile import write_bytes
+from realtime.io.files.midifile import write_bytes
+from realtime.io.graphs.latent_graphs import GRAPHS, BarGraphs, Label
 
 CHECKED = 64
 """Cells that a graph is checked on; a context net takes one."""
@@ -221,8 +222,8 @@ def main(arguments: list[str] | None = None) -> int:
     p = Parser(
         prog="python -m export.latents", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--bars", type=Path, metavar="RUN", help="the folder that models.train_bars wrote")
-    p.add_argument("--planner", type=Path, metavar="RUN", help="the folder that models.train_planner wrote")
+    p.add_argument("--bars", type=Path, metavar="RUN", help="the folder that models.training.autoencoder wrote")
+    p.add_argument("--planner", type=Path, metavar="RUN", help="the folder that models.training.planner wrote")
     p.add_argument("--decoder", type=Path, metavar="RUN", help="the folder that models.train wrote, with --bars")
     p.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER")
     p.add_argument("--data", type=Path, metavar="CORPUS", help="with --bars: measure F1 on its validation split")

@@ -8,30 +8,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.data import load_pack
-from models.decoder import Decoder
-from models.evaluate import forced_logits
-from models.losses import VALIDATION_ROLES, head_losses
-from models.perturb import NONE
-from models.windows import Windows, collate
-from realtime.io.stepper import Stepper
-from realtime.vocabulary import HEADS
+from models.corpus.pack import load_pack
+from models.corpus.perturb import NONE
+from models.corpus.windows import Windows, collate
+from models.evaluation.evaluate import forced_logits
+from models.nets.decoder import Decoder
+from models.training.losses import VALIDATION_ROLES, head_losses
+from realtime.io.graphs.stepper import Stepper
+from realtime.music.vocabulary import HEADS
 
 MOST_NATS = 0.02
 """How much worse than torch a file may be, per note."""
 
 
 def validation_windows(corpus: Path, cache: Path, each: int = 8, length: int = 256) -> dict[str, Tensor]:
-    """A batch of validation windows, `each` of every role that is scored; see `models.windows.window`."""
+    """A batch of validation windows, `each` of every role that is scored; see `models.corpus.windows.window`."""
     pack = load_pack(corpus, cache)
     sets = [Windows(pack, "valid", length, 1, NONE, each, role) for role in VALIDATION_ROLES]
     return collate([windows[i] for windows in sets for i in range(each)])
 
 
 def nats_difference(decoder: Decoder, path: Path, windows: dict[str, Tensor]) -> tuple[float, float]:
-    """(nats per note in torch, how many more through the file) on a batch as `models.windows.collate` makes it.
+    """(nats per note in torch, how many more through the file) on a batch as `models.corpus.windows.collate` makes it.
 
-    Both sides are weighed by `models.losses.head_losses`; the file's logits are `models.evaluate.forced_logits`.
+    Both sides are weighed by `models.training.losses.head_losses`; the file's logits are
+    `models.evaluation.evaluate.forced_logits`.
     """
     notes = float(windows["note"].sum())
     ours = 0.0

@@ -1,6 +1,6 @@
 """The few operations of the step graph that onnxruntime has as one fused operator, and the same in plain operators.
 
-Both classes are the recurrence of `models.layers` for T events at once (one quadratic chunk), states in and out,
+Both classes are the recurrence of `models.nets.layers` for T events at once (one quadratic chunk), states in and out,
 activations (1, T, channels) throughout. `Fused` needs onnxruntime's own operators (com.microsoft, CPU and CUDA); it only
 exports, it does not run in torch. `Native` runs anywhere, torch included.
 """
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.layers import CONV_WIDTH, HEAD_SIZE
+from models.nets.layers import CONV_WIDTH, HEAD_SIZE
 
 EPSILON = 1e-6
 

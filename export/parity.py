@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.decoder import Decoder
-from realtime.constraints import SLICES
-from realtime.contract import LOGITS, MASKED
-from realtime.io.stepper import Stepper
-from realtime.vocabulary import BEAT, BEAT_EVENT, FIELDS, HEADS, HELD, MODEL_PART, OPEN
+from models.nets.decoder import Decoder
+from realtime.composing.constraints import SLICES
+from realtime.composing.contract import LOGITS, MASKED
+from realtime.io.graphs.stepper import Stepper
+from realtime.music.vocabulary import BEAT, BEAT_EVENT, FIELDS, HEADS, HELD, MODEL_PART, OPEN
 
 STEPS = 512
 TOLERANCE = 1e-4

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.rounding import to_rows
+from models.nets.rounding import to_rows
 
 BLOCK = 32
 """Rows of a matrix that share a scale."""

@@ -69,7 +69,7 @@ Preset = Annotated[str | None, typer.Option(help="how to draw: usual, strict or 
 Seed = Annotated[int | None, typer.Option(help="the same seed and input give the same notes")]
 Provider = Annotated[str | None, typer.Option(help="auto, cpu or cuda")]
 ModelFile = Annotated[
-    Path | None, typer.Option("--model", metavar="FILE", help="an ONNX model of models.train and export")
+    Path | None, typer.Option("--model", metavar="FILE", help="an ONNX model of models.training.decoder and export")
 ]
 Picture = Annotated[
     Path | None,
@@ -116,7 +116,7 @@ def jam(
 ) -> None:
     """Play together until Ctrl-C: "Antiphon In" listens, "Antiphon Out" answers, everything is recorded."""
     given = dict(locals())
-    from realtime.io.jam import jam as play
+    from realtime.io.live.jam import jam as play
 
     play(configuration(given.pop("config"), given), say)
 
@@ -145,9 +145,9 @@ def demo(
     given = dict(locals())
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from realtime.io import demo as duet
-    from realtime.io.midifile import check_folder
-    from realtime.io.take import summary
+    from realtime.io.files.midifile import check_folder
+    from realtime.io.live import demo as duet
+    from realtime.io.live.take import summary
 
     settings = configuration(config, given)
     check_folder(out_dir)
@@ -189,7 +189,7 @@ def compose(
 ) -> None:
     """Continue a MIDI file by up to 1024 bars, planned as a whole."""
     given = {name: value for name, value in locals().items() if name != "bars"}
-    from realtime.io.offline import compose as continue_file
+    from realtime.io.offline.files import compose as continue_file
 
     print(continue_file(configuration(config, given), source, target, bars, loop, png, say))
 
@@ -218,7 +218,7 @@ def infill(
 ) -> None:
     """Make some bars of a MIDI file anew, such that they fit both sides; all else stays as it is."""
     given = {name: value for name, value in locals().items() if name not in ("bars", "part")}
-    from realtime.io.offline import infill as fill_file
+    from realtime.io.offline.files import infill as fill_file
 
     print(fill_file(configuration(config, given), source, target, bars, part or [], png, say))
 
@@ -264,8 +264,8 @@ def edit(
     Amounts add up. 1 is a clear change: of density half an octave (1.4 times the notes), of register six semitones, of brightness
     one step on the line of fifths, of tension 0.15, of polyphony 0.7 notes at once.
     """
-    from realtime.io import edit as editing
-    from realtime.io.settings import model_path
+    from realtime.io.live.settings import model_path
+    from realtime.io.offline import edit as editing
 
     settings = configuration(config, {"model": model})
     names = ("density", "register", "brightness", "tension", "polyphony")
@@ -316,13 +316,13 @@ def bench(
     """Measure: model step, context, going back, in to out, schedule error, memory; with --music, what it plays."""
     settings = configuration(None, {"provider": provider, "model": model})
     if music:
-        from realtime.io import bench_music
+        from realtime.io.bench import music as bench_music
 
         bench_music.run(settings, json_file)
     else:
-        from realtime.io import bench
+        from realtime.io.bench import table
 
-        bench.run(settings, json_file)
+        table.run(settings, json_file)
 
 
 def say(line: str) -> None:

@@ -9,8 +9,8 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from realtime.composer import Composer
-from realtime.engine import Engine
+from realtime.composing.composer import Composer
+from realtime.core.engine import Engine
 from realtime.midi import normalise
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from toycorpus import write_corpus
 
-from models.data import Pack, load_pack
+from models.corpus.pack import Pack, load_pack
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from models.data import BEAT as BEAT_ROW
-from models.data import NOTE, Pack, Piece
-from models.perturb import NONE, Augment
-from models.windows import ROLE_SHARES, Windows
-from realtime.vocabulary import (
+from models.corpus.pack import BEAT as BEAT_ROW
+from models.corpus.pack import NOTE, Pack, Piece
+from models.corpus.perturb import NONE, Augment
+from models.corpus.windows import ROLE_SHARES, Windows
+from realtime.music.vocabulary import (
     BEAT,
     MODEL_PART,
     BeatGrid,

@@ -9,18 +9,18 @@ from typing import NamedTuple
 import numpy as np
 
 from realtime import midi
-from realtime.attributes import CONTROLS
-from realtime.bars import BEATS, LATENT, ROLL
-from realtime.composer import Composer
-from realtime.constraints import SLICES, Constraints, Sampling
-from realtime.contract import MASKED
-from realtime.engine import Engine, EngineSettings
-from realtime.latents import FUTURE, PREFIX, Graphs, Latents
-from realtime.messages import ModelNote, Proposed, Request
-from realtime.modes import Accompany, Continue, Harmonise, Trade
+from realtime.composing.composer import Composer
+from realtime.composing.constraints import SLICES, Constraints, Sampling
+from realtime.composing.contract import MASKED
+from realtime.composing.latents import FUTURE, PREFIX, Graphs, Latents
+from realtime.core.dialogue import ModelNote, Proposed, Request
+from realtime.core.engine import Engine, EngineSettings
+from realtime.core.modes import Accompany, Continue, Harmonise, Trade
+from realtime.core.tempo import PPQN, PULSES_PER_TICK, TempoMap
+from realtime.music.attributes import CONTROLS
+from realtime.music.cells import BEATS, LATENT, ROLL
+from realtime.music.vocabulary import BEAT, HEADS, BeatGrid
 from realtime.simulate import Performance, perform
-from realtime.tempo import PPQN, PULSES_PER_TICK, TempoMap
-from realtime.vocabulary import BEAT, HEADS, BeatGrid
 
 MODES = {"continue": Continue(4), "trade": Trade(2), "accompany": Accompany(), "harmonise": Harmonise(1)}
 MS = 1_000_000

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from models.ablate import ABLATION_SIZES, ParallelHeads, Told, equalise, parameters, tell_durations, variants
-from models.ablate import main as ablate_main
-from models.ablate_report import compare
-from models.data import Pack, exit_status
-from models.decoder import SIZES, ChainedHeads
-from models.flat import FlatDecoder
-from models.losses import window_losses
-from models.perturb import LIVE, NONE, Augment
-from models.windows import Windows, collate
-from realtime.vocabulary import BEAT, BEAT_EVENT, HEADS, OPEN, Role
+from models.ablation.decoder import ABLATION_SIZES, ParallelHeads, Told, equalise, parameters, tell_durations, variants
+from models.ablation.decoder import main as ablate_main
+from models.ablation.decoder_report import compare
+from models.corpus.pack import Pack, exit_status
+from models.corpus.perturb import LIVE, NONE, Augment
+from models.corpus.windows import Windows, collate
+from models.nets.decoder import SIZES, ChainedHeads
+from models.nets.flat import FlatDecoder
+from models.training.losses import window_losses
+from realtime.music.vocabulary import BEAT, BEAT_EVENT, HEADS, OPEN, Role
 
 SMALL = ["--size", "tiny", "--steps", "3", "--batch", "2", "--length", "48", "--valid-windows", "3"]
 

@@ -11,11 +11,11 @@ from rich.console import Console
 
 from realtime.config import load
 from realtime.errors import UserError
-from realtime.io import bench
-from realtime.io.bench_live import paired, rss_mb, waits
-from realtime.io.bench_plan import Times
+from realtime.io.bench import table
+from realtime.io.bench.live import paired, rss_mb, waits
+from realtime.io.bench.plan import Times
 
-EFFORT = bench.Effort(steps=40, context_runs=2, rollbacks=5, pairs=6, seconds=6.0)
+EFFORT = table.Effort(steps=40, context_runs=2, rollbacks=5, pairs=6, seconds=6.0)
 SHAPE = {
     "step_ms": {"p50", "p99", "max"},
     "context": {"128", "1024", "16384", "ratio"},
@@ -28,7 +28,7 @@ SHAPE = {
 def rendered(figures: dict[str, Any]) -> str:
     console = Console(width=160)
     with console.capture() as capture:
-        console.print(bench.table(figures))
+        console.print(table.table(figures))
     return capture.get()
 
 
@@ -41,7 +41,7 @@ def numbers(tree: Any) -> list[float]:
 @pytest.fixture(scope="module")
 def figures(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("bench") / "figures.json"
-    bench.run(load(None, {"model.file": tiny_model, "model.provider": "cpu"}), path, EFFORT)
+    table.run(load(None, {"model.file": tiny_model, "model.provider": "cpu"}), path, EFFORT)
     said: dict[str, Any] = json.loads(path.read_text())
     return said
 
@@ -70,7 +70,7 @@ def test_a_model_without_context_has_no_plans_to_measure(figures: dict[str, Any]
 
 def test_notes_beside_plans_are_shown_beside_notes_alone(figures: dict[str, Any]) -> None:
     times = Times([8_000_000] * 3, [1_000_000] * 24, {True: [2_000_000], False: [3_000_000]}, {True: [4], False: [5]})
-    planned = bench._plans(times)
+    planned = table._plans(times)
     assert planned["plan_ms"] == {"p50": 8.0, "p99": 8.0} and planned["plan_call_ms"]["max"] == 1.0
     assert {when: part["p50"] for when, part in planned["step_beside_plans_ms"].items()} == {
         "planning": 2.0,
@@ -103,12 +103,12 @@ def test_a_pair_counts_only_whole() -> None:
 
 
 def test_percentiles_carry_their_unit() -> None:
-    assert bench.percentiles(np.full(3, 2_000_000), 1e6, "p50", "max") == {"p50": 2.0, "max": 2.0}
+    assert table.percentiles(np.full(3, 2_000_000), 1e6, "p50", "max") == {"p50": 2.0, "max": 2.0}
 
 
 def test_a_model_that_is_not_there_and_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     config = load(None, {"model.file": tmp_path / "none.onnx"})
     with pytest.raises(UserError, match="no model there"):
-        bench.run(config, None, EFFORT)
+        table.run(config, None, EFFORT)
     with pytest.raises(UserError, match="cannot be written"):
-        bench.run(config, tmp_path / "nowhere" / "figures.json", EFFORT)
+        table.run(config, tmp_path / "nowhere" / "figures.json", EFFORT)

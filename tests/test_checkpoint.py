@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from export.__main__ import random_decoder
-from models.checkpoint import LEAST_ROWS, SCALE, load_decoder, save_decoder, ship
+from models.nets.checkpoint import LEAST_ROWS, SCALE, load_decoder, save_decoder, ship
 
 
 @pytest.mark.parametrize("size", ["tiny", "LSTM"])

@@ -13,7 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.chorales import (
+from models.nets.chorales import CLASSES, LOWEST, ORDER, SILENCE, START, Chorale, features, log_bin, longest_match
+from models.training.chorales import (
     ARCHIVE,
     MEMBER,
     batches,
@@ -27,7 +28,6 @@ from models.chorales import (
     transposed,
     vocal_ranges,
 )
-from models.chorales_model import CLASSES, LOWEST, ORDER, SILENCE, START, Chorale, features, log_bin, longest_match
 from realtime.errors import UserError
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -21,10 +21,10 @@ from onnx import TensorProto, helper
 from toycorpus import Metre, midi_bytes, tune
 
 from realtime import cli
+from realtime.composing.contract import METADATA_KEY
 from realtime.config import keys
-from realtime.contract import METADATA_KEY
-from realtime.io import midifile
-from realtime.io.rtmidi_ports import backends
+from realtime.io.files import midifile
+from realtime.io.midi.rtmidi_ports import backends
 
 ROOT = Path(__file__).resolve().parents[1]
 

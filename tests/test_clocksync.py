@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime import midi
-from realtime.clocksync import ClockFollower, Transport
-from realtime.tempo import PULSES_PER_TICK, TempoMap
+from realtime.core.clocksync import ClockFollower, Transport
+from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 
 MS = 1_000_000
 CLOCK, START, CONTINUE, STOP = (bytes([status]) for status in (midi.CLOCK, midi.START, midi.CONTINUE, midi.STOP))

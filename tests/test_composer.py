@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from performing import AS_IT_COMES, BAR_NS, NoiseStepper, composer_of, duet, proposals, tune
 
-from realtime.constraints import SCALES, Constraints
-from realtime.contract import MASKED
-from realtime.messages import Advance, Extend, KeyUp, ModelNote, Plan, PlayerNote, Reached, Relocate, Turn
-from realtime.modes import Harmonise
-from realtime.vocabulary import BEAT, MODEL_PART, TICKS, Role
+from realtime.composing.constraints import SCALES, Constraints
+from realtime.composing.contract import MASKED
+from realtime.core.dialogue import Advance, Extend, KeyUp, ModelNote, Plan, PlayerNote, Reached, Relocate, Turn
+from realtime.core.modes import Harmonise
+from realtime.music.vocabulary import BEAT, MODEL_PART, TICKS, Role
 
 BAR = 4 * TICKS
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.bars import BarAutoencoder
-from models.context import AHEAD, PAST, ContextNet, Told
-from models.contexts import HEARD, LAG, NEVER, REACH, TRAINING, Draw, cell_of, contexts
-from models.data import Pack
-from models.decoder import SIZES, Decoder
-from models.perturb import NONE, Augment
-from models.windows import Windows, collate
-from realtime.vocabulary import Role
+from models.corpus.contexts import HEARD, LAG, NEVER, REACH, TRAINING, Draw, cell_of, contexts
+from models.corpus.pack import Pack
+from models.corpus.perturb import NONE, Augment
+from models.corpus.windows import Windows, collate
+from models.nets.autoencoder import BarAutoencoder
+from models.nets.context import AHEAD, PAST, ContextNet, Told
+from models.nets.decoder import SIZES, Decoder
+from realtime.music.vocabulary import Role
 
 PLANNED = Draw(past=1, own=0, plan=1, times=(0.0, 0.5), wrong=0, controls=0, style=0)
 

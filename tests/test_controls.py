@@ -9,14 +9,14 @@ import pytest
 from performing import ANYTHING, Desk, tick_ns
 
 from realtime import midi
-from realtime.attributes import ATTRIBUTES, CONTROLS, STYLES
+from realtime.composing.constraints import Constraints
+from realtime.composing.masks import Masks, Moment
 from realtime.config import Style, load
-from realtime.constraints import Constraints
-from realtime.controls import AS_IT_IS, KNOBS, Controls
-from realtime.io.settings import engine_settings, worker_setup
-from realtime.masks import Masks, Moment
-from realtime.messages import PlayerNote, Steer, Turn
-from realtime.vocabulary import BEAT, Beat, Role
+from realtime.core.dialogue import PlayerNote, Steer, Turn
+from realtime.io.live.settings import engine_settings, worker_setup
+from realtime.music.attributes import ATTRIBUTES, CONTROLS, STYLES
+from realtime.music.controls import AS_IT_IS, KNOBS, Controls
+from realtime.music.vocabulary import BEAT, Beat, Role
 
 
 @pytest.mark.parametrize("knob", range(len(ATTRIBUTES)))

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from toycorpus import midi_bytes, tune
 
-from models import data
-from models.corpora import Corpus, Row, find, fingerprint, read, settle
-from models.data import exit_status, load_pack, parse
+from models.corpus import pack
+from models.corpus.corpora import Corpus, Row, find, fingerprint, read, settle
+from models.corpus.pack import exit_status, load_pack, parse
 from realtime.errors import UserError
 
 Files = dict[str, bytes]
@@ -293,7 +293,7 @@ def test_a_torn_composition_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
         b"1,train,2008", b"1,test,2008"
     )
     monkeypatch.setattr(sys, "argv", ["data", str(as_zip(tmp_path, files)), "--cache", str(tmp_path / "cache")])
-    assert exit_status(data.main) == 0
+    assert exit_status(pack.main) == 0
     out = capsys.readouterr().out
     assert "maestro/alban berg/sonata op. 1: in the published splits test, train" in out
     assert "1 compositions in several published splits" in out
@@ -308,8 +308,8 @@ def test_a_cut_off_archive_gives_what_it_has(tmp_path: Path) -> None:
 
 
 def test_little_is_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "CHUNK", 2)
-    monkeypatch.setattr(data, "AHEAD", 3)
+    monkeypatch.setattr(pack, "CHUNK", 2)
+    monkeypatch.setattr(pack, "AHEAD", 3)
     given = []
 
     def jobs():  # type: ignore[no-untyped-def]
@@ -317,7 +317,7 @@ def test_little_is_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
             given.append(i)
             yield {"id": str(i)}, b""
 
-    results = data._parsed(jobs())
+    results = pack._parsed(jobs())
     assert next(results)[0]["id"] == "0" and len(given) == 6
     assert [r[0]["id"] for r in results] == [str(i) for i in range(1, 40)]
 
@@ -347,7 +347,7 @@ def ask(
 ) -> object:
     def run(*options: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["data", str(toy_corpus), "--cache", str(toy_cache), *options])
-        status = exit_status(data.main)
+        status = exit_status(pack.main)
         captured = capsys.readouterr()
         return status, captured.out if status == 0 else captured.err
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from toycorpus import write_corpus
 
-from models.bars import BarAutoencoder
-from models.checkpoint import save_tensors
-from models.data import load_pack
-from models.directions import Bars, Samples, fit, samples
-from models.edits import controls, scenes, spearman, styles
-from realtime.attributes import ATTRIBUTES, STYLES
-from realtime.bars import LATENT
+from models.corpus.pack import load_pack
+from models.evaluation.edits import controls, scenes, spearman, styles
+from models.nets.autoencoder import BarAutoencoder
+from models.nets.checkpoint import save_tensors
+from models.training.directions import Bars, Samples, fit, samples
+from realtime.music.attributes import ATTRIBUTES, STYLES
+from realtime.music.cells import LATENT
 
 
 def test_the_truth_is_found() -> None:

@@ -16,16 +16,25 @@ from safetensors.torch import load_file
 from torch import Tensor
 from toycorpus import corpus_files, write_corpus
 
-from models.checkpoint import load_decoder, save_decoder
-from models.data import Pack, exit_status
-from models.decoder import SIZES, Decoder
-from models.distil import divergence, next_time, own_choices
-from models.distil import main as distil_main
-from models.duets import Duet, Duets, asked, figures, pair, play
-from models.perturb import Augment
-from models.windows import EXACT
-from realtime import music
-from realtime.vocabulary import BEAT, DRUMS, DURATION_TICKS, HEADS, MODEL_PART, Role, duration_index, duration_indices
+from models.corpus.pack import Pack, exit_status
+from models.corpus.perturb import Augment
+from models.corpus.windows import EXACT
+from models.nets.checkpoint import load_decoder, save_decoder
+from models.nets.decoder import SIZES, Decoder
+from models.training.distil import divergence, next_time, own_choices
+from models.training.distil import main as distil_main
+from models.training.duets import Duet, Duets, asked, figures, pair, play
+from realtime.music import measures
+from realtime.music.vocabulary import (
+    BEAT,
+    DRUMS,
+    DURATION_TICKS,
+    HEADS,
+    MODEL_PART,
+    Role,
+    duration_index,
+    duration_indices,
+)
 
 EVENTS, LEAD, COUNT = 72, 24, 12
 
@@ -229,7 +238,7 @@ def test_the_divergence_against_a_naive_count(decoder: Decoder, played: list[Due
 def test_figures_of_a_known_duet() -> None:
     """The player holds a C; the model answers C, E, G, C# over four beats, then all four again."""
     own = [(24 * i, 12, pitch, 80, 1) for i, pitch in enumerate((60, 64, 67, 61) * 2)]
-    notes = np.concatenate([music.array([(0, 192, 48, 80, 0)]), music.array(own)])
+    notes = np.concatenate([measures.array([(0, 192, 48, 80, 0)]), measures.array(own)])
     beats = np.zeros(8, np.dtype([("start", "i8"), ("length", "i8")]))
     beats["start"], beats["length"] = 24 * np.arange(8), 24
     duet = Duet(notes, np.arange(9) == 0, beats, Role.ACCOMPANY, 0, 0)
@@ -301,7 +310,7 @@ def test_a_run_learns_resumes_and_can_be_opened(
                 raise KeyboardInterrupt
             return play(*args)
 
-        patch.setattr("models.distil.play", stopped)
+        patch.setattr("models.training.distil.play", stopped)
         with pytest.raises(KeyboardInterrupt):
             distiller(tmp_path / "killed", *options)
     assert int(load_file(tmp_path / "killed" / "train.safetensors")["step"]) == 2

@@ -14,7 +14,7 @@ import pytest
 from realtime import midi
 from realtime.errors import UserError
 from realtime.io import doctor
-from realtime.io.rtmidi_ports import backends
+from realtime.io.midi.rtmidi_ports import backends
 
 PERIOD = 1024
 needs_jack = pytest.mark.skipif(

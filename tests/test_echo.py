@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.echo import EchoGuard
+from realtime.core.echo import EchoGuard
 from realtime.midi import control, note_off, note_on
 
 MS = 1_000_000

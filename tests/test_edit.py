@@ -11,17 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toycorpus import SONG, SONG_METRES, SONG_TEMPOS, Metre, midi_bytes, tune
 
-from realtime import lexicon
-from realtime.attributes import ATTRIBUTES, STYLES
-from realtime.bars import KEYS, LATENT, MODEL
 from realtime.config import load
-from realtime.edit import Amount, shift_to_c
+from realtime.editing import lexicon
+from realtime.editing.edit import Amount, shift_to_c
+from realtime.editing.lexicon import understood
 from realtime.errors import UserError
-from realtime.io import midifile
-from realtime.io.edit import Tools, bars_of, edit_file, wishes_of
-from realtime.io.midifile import FileNote
-from realtime.lexicon import understood
-from realtime.music import array, key_of
+from realtime.io.files import midifile
+from realtime.io.files.midifile import FileNote
+from realtime.io.offline.edit import Tools, bars_of, edit_file, wishes_of
+from realtime.music.attributes import ATTRIBUTES, STYLES
+from realtime.music.cells import KEYS, LATENT, MODEL
+from realtime.music.measures import array, key_of
 
 PRESETS = load().presets.named()
 

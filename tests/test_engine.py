@@ -22,14 +22,14 @@ from performing import (
 )
 
 from realtime import midi
-from realtime.constraints import Constraints
-from realtime.controls import AS_IT_IS
-from realtime.engine import Engine
-from realtime.messages import KeyUp, ModelNote, Plan, Proposed, Reached, Relocate, Retempo, Steer, Turn
-from realtime.modes import Harmonise
+from realtime.composing.constraints import Constraints
+from realtime.core.dialogue import KeyUp, ModelNote, Plan, Proposed, Reached, Relocate, Retempo, Steer, Turn
+from realtime.core.engine import Engine
+from realtime.core.modes import Harmonise
+from realtime.core.tempo import PULSES_PER_TICK, TempoMap
+from realtime.music.controls import AS_IT_IS
+from realtime.music.vocabulary import tempo_bin
 from realtime.simulate import Performance, perform
-from realtime.tempo import PULSES_PER_TICK, TempoMap
-from realtime.vocabulary import tempo_bin
 
 SHORT = Constraints(max_duration=12)
 CLOCK, START, CONTINUE, STOP = (bytes([status]) for status in (midi.CLOCK, midi.START, midi.CONTINUE, midi.STOP))

@@ -14,11 +14,11 @@ from toycorpus import corpus_files, write_corpus
 
 from export.__main__ import export, random_decoder
 from export.convert import contract_of
-from models.baselines import CopyThePast, Markov, Stream
-from models.data import Pack, exit_status, load_pack
-from models.decoder import Decoder, Size
-from models.evaluate import RESAMPLES, fit, fitted, interval, resampled, run, song_of, stream_of, whole
-from realtime.vocabulary import BEAT, HEADS
+from models.corpus.pack import Pack, exit_status, load_pack
+from models.evaluation.baselines import CopyThePast, Markov, Stream
+from models.evaluation.evaluate import RESAMPLES, fit, fitted, interval, resampled, run, song_of, stream_of, whole
+from models.nets.decoder import Decoder, Size
+from realtime.music.vocabulary import BEAT, HEADS
 
 NAMES = {"antiphon", "lstm", "markov5", "copy", "unigram"}
 

@@ -14,12 +14,12 @@ from export.convert import contract_of, to_onnx
 from export.nats import MOST_NATS, nats_difference
 from export.parity import STEPS, check, legal_events
 from export.quantise import BLOCK, quantise, to_blocks
-from models.decoder import Decoder, Size
-from models.rounding import to_rows
-from models.windows import CENSORED, EXACT
-from realtime.contract import LOGITS, METADATA_KEY, Contract
-from realtime.io.stepper import Stepper
-from realtime.vocabulary import HEADS
+from models.corpus.windows import CENSORED, EXACT
+from models.nets.decoder import Decoder, Size
+from models.nets.rounding import to_rows
+from realtime.composing.contract import LOGITS, METADATA_KEY, Contract
+from realtime.io.graphs.stepper import Stepper
+from realtime.music.vocabulary import HEADS
 
 VARIANTS = [("fused", "fp32"), ("native", "fp32"), ("fused", "int8"), ("native", "int8")]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.data import load_pack
-from models.prompts import Listener, Played, Prompt, prompts_of
-from realtime import music
+from models.corpus.pack import load_pack
+from models.evaluation.prompts import Listener, Played, Prompt, prompts_of
 from realtime.config import load
-from realtime.io.bench_music import FIGURES, measure
-from realtime.io.settings import SHIPPED_MODEL
-from realtime.tunes import TUNES
-from realtime.vocabulary import MELODY, TICKS
+from realtime.io.bench.music import FIGURES, measure
+from realtime.io.live.settings import SHIPPED_MODEL
+from realtime.music import measures
+from realtime.music.tunes import TUNES
+from realtime.music.vocabulary import MELODY, TICKS
 
 CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 TUNEFUL = ("cre_irish", "openhymnal", "openewld")
@@ -86,17 +86,17 @@ def test_held_out_melodies_are_answered_in_their_key_register_and_rhythm(prompts
 
 def answer_figures(prompt: Prompt, played: Played) -> dict[str, float]:
     """Of the turns of one performance."""
-    key = music.best_key(np.bincount(prompt.notes["pitch"] % 12, minlength=12).astype(float))
-    turns = [(start, end, music.between(played.antiphon, start, end)) for start, end in played.spans]
+    key = measures.best_key(np.bincount(prompt.notes["pitch"] % 12, minlength=12).astype(float))
+    turns = [(start, end, measures.between(played.antiphon, start, end)) for start, end in played.spans]
     ours, his = sum(end - start for start, end in played.spans), int(played.bars[-1])
     return {
-        "key": music.key_agreement(played.antiphon, key),
-        "on grid": music.on_grid(played.antiphon),
+        "key": measures.key_agreement(played.antiphon, key),
+        "on grid": measures.on_grid(played.antiphon),
         "entry": float(
             np.mean([(turn["onset"].min() - start) / TICKS if len(turn) else np.nan for start, _, turn in turns])
         ),
-        "shared register": music.shared_register(played.antiphon, played.player),
-        "rests": float(np.mean([music.rests(turn, start, end) for start, end, turn in turns])),
-        "density": music.density(played.antiphon, ours) / music.density(played.player, his - ours),
-        "ends stable": float(np.mean([music.ending(turn, end, key).stable for _, end, turn in turns])),
+        "shared register": measures.shared_register(played.antiphon, played.player),
+        "rests": float(np.mean([measures.rests(turn, start, end) for start, end, turn in turns])),
+        "density": measures.density(played.antiphon, ours) / measures.density(played.player, his - ours),
+        "ends stable": float(np.mean([measures.ending(turn, end, key).stable for _, end, turn in turns])),
     }

@@ -26,8 +26,8 @@ pytest.importorskip("torch", reason="the tiny model is made with torch (pip inst
 from performing import assert_nothing_hangs
 
 from realtime import midi
-from realtime.io import midifile
-from realtime.tempo import PPQN, PULSES_PER_TICK
+from realtime.core.tempo import PPQN, PULSES_PER_TICK
+from realtime.io.files import midifile
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE, PERIOD = 48_000, 256

@@ -17,15 +17,15 @@ from torch import nn
 from export import latents
 from export.convert import contract_of, to_onnx
 from export.latents import Decode, Encode, example, main
-from models.bars import BarAutoencoder
-from models.checkpoint import save_decoder, save_json, save_tensors
-from models.decoder import SIZES, Decoder
-from models.planner import PLACES, Planner
-from realtime.attributes import CONTROLS
-from realtime.bars import BEATS, LATENT, ROLL
-from realtime.contract import METADATA_KEY
+from models.nets.autoencoder import BarAutoencoder
+from models.nets.checkpoint import save_decoder, save_json, save_tensors
+from models.nets.decoder import SIZES, Decoder
+from models.nets.planner import PLACES, Planner
+from realtime.composing.contract import METADATA_KEY
 from realtime.errors import UserError
-from realtime.io.latent_graphs import BarGraphs, LatentGraphs
+from realtime.io.graphs.latent_graphs import BarGraphs, LatentGraphs
+from realtime.music.attributes import CONTROLS
+from realtime.music.cells import BEATS, LATENT, ROLL
 
 STEP, CONTEXT = "duo.onnx", "duo.context.onnx"
 

@@ -21,12 +21,12 @@ from performing import (
     tune,
 )
 
-from realtime.bars import rolls
-from realtime.controls import AS_IT_IS, NOTHING, Controls
-from realtime.latents import FUTURE, LEAD, PLAN_STEPS, PLAN_TRUST, PREFIX, Latents
-from realtime.messages import Planned
-from realtime.music import array
-from realtime.vocabulary import BeatGrid
+from realtime.composing.latents import FUTURE, LEAD, PLAN_STEPS, PLAN_TRUST, PREFIX, Latents
+from realtime.core.dialogue import Planned
+from realtime.music.cells import rolls
+from realtime.music.controls import AS_IT_IS, NOTHING, Controls
+from realtime.music.measures import array
+from realtime.music.vocabulary import BeatGrid
 
 GRID = BeatGrid()
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import mixers
-from models.decoder import SIZES, Decoder
-from models.layers import Block, ShortConv, SwiGLU, attend
-from models.mixers import MIXERS, GatedDeltaNet, WindowAttention, writes
-from realtime.vocabulary import FIELDS, HELD
+from models.nets import mixers
+from models.nets.decoder import SIZES, Decoder
+from models.nets.layers import Block, ShortConv, SwiGLU, attend
+from models.nets.mixers import MIXERS, GatedDeltaNet, WindowAttention, writes
+from realtime.music.vocabulary import FIELDS, HELD
 
 T = 37
 TOLERANCE = 1e-4

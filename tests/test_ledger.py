@@ -1,6 +1,6 @@
 """The ledger: every note-on gets exactly one note-off."""
 
-from realtime.ledger import Ledger
+from realtime.core.ledger import Ledger
 from realtime.midi import note_off
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import listen
-from models.copies import line, longest_copies
-from models.data import Pack
-from models.prompts import BARS, PROMPT_BARS, Listener, prompts_of
-from realtime import music
+from models.corpus.pack import Pack
+from models.evaluation import listen
+from models.evaluation.copies import line, longest_copies
+from models.evaluation.prompts import BARS, PROMPT_BARS, Listener, prompts_of
 from realtime.config import load
 from realtime.errors import UserError
-from realtime.io import bench_music, midifile
-from realtime.tunes import TUNES
+from realtime.io.bench import music as bench_music
+from realtime.io.files import midifile
+from realtime.music import measures
+from realtime.music.tunes import TUNES
 
 
 def copied_by_hand(mine: np.ndarray, corpus: np.ndarray) -> int:
@@ -38,7 +39,7 @@ def test_copies_are_found_as_by_hand() -> None:
 
 
 def test_a_transposed_quotation_is_a_copy_and_nothing_is_none() -> None:
-    tune = music.array((24 * i, 24, pitch) for i, pitch in enumerate((60, 62, 64, 67, 65, 64, 60)))
+    tune = measures.array((24 * i, 24, pitch) for i, pitch in enumerate((60, 62, 64, 67, 65, 64, 60)))
     higher = tune.copy()
     higher["pitch"] += 5
     higher["onset"] += 96

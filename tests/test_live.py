@@ -20,17 +20,17 @@ pytest.importorskip("torch", reason="the tiny model is made with torch (pip inst
 from performing import MS, Script, assert_nothing_hangs, onsets, tune
 
 from realtime import midi
-from realtime.clock import now_ns
 from realtime.config import Config, load
-from realtime.engine import Engine
+from realtime.core.engine import Engine
+from realtime.core.tempo import TempoMap
 from realtime.errors import UserError
-from realtime.io import demo
-from realtime.io import player as live
-from realtime.io.player import Player, Session
-from realtime.io.ports import MemoryPort
-from realtime.io.settings import engine_settings, worker_setup
-from realtime.io.take import Take
-from realtime.tempo import TempoMap
+from realtime.io.clock import now_ns
+from realtime.io.live import demo
+from realtime.io.live import player as live
+from realtime.io.live.player import Player, Session
+from realtime.io.live.settings import engine_settings, worker_setup
+from realtime.io.live.take import Take
+from realtime.io.midi.ports import MemoryPort
 
 PATIENCE_S = 60.0
 """How long a busy machine may take for what should take a moment."""
@@ -107,7 +107,7 @@ PHRASES = [item for turn in range(0, 40, 2) for item in tune([60, 62, 64, 65], B
 
 
 def test_the_player_process_has_no_model_in_it() -> None:
-    code = "import sys, realtime.io.jam, realtime.io.demo; sys.exit('onnxruntime' in sys.modules)"
+    code = "import sys, realtime.io.live.jam, realtime.io.live.demo; sys.exit('onnxruntime' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -15,17 +15,16 @@ pytest.importorskip("torch", reason="the training side needs torch (pip install 
 
 from performing import NoiseStepper, Script, assert_nothing_hangs, composer_of, settings_of, tick_ns
 
-from models.data import BEAT, NOTE
-from models.windows import stream
+from models.corpus.pack import BEAT, NOTE
+from models.corpus.windows import stream
 from realtime import midi
-from realtime.constraints import Constraints
-from realtime.contract import MASKED
-from realtime.engine import Engine
-from realtime.modes import Accompany, Continue, Harmonise, Trade
-from realtime.music import NOTE as WIDE_NOTE
-from realtime.simulate import perform
-from realtime.tempo import TempoMap
-from realtime.vocabulary import (
+from realtime.composing.constraints import Constraints
+from realtime.composing.contract import MASKED
+from realtime.core.engine import Engine
+from realtime.core.modes import Accompany, Continue, Harmonise, Trade
+from realtime.core.tempo import TempoMap
+from realtime.music.measures import NOTE as WIDE_NOTE
+from realtime.music.vocabulary import (
     BEAT_EVENT,
     FIELDS,
     MODEL_PART,
@@ -35,6 +34,7 @@ from realtime.vocabulary import (
     duration_index,
     tempo_bin,
 )
+from realtime.simulate import perform
 
 Note = tuple[int, int, int, int]  # onset and duration in ticks, pitch, velocity
 Music = tuple[list[Note], list[Note]]  # the player's, the model's

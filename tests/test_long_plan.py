@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.bars import LATENT
-from realtime.long_plan import BATCH, HOP, WINDOW, across, plan, windows
+from realtime.composing.long_plan import BATCH, HOP, WINDOW, across, plan, windows
+from realtime.music.cells import LATENT
 
 
 def towards(latent: np.ndarray, time: np.ndarray, known: np.ndarray, controls: np.ndarray) -> np.ndarray:

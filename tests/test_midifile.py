@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.errors import UserError
-from realtime.io import midifile
-from realtime.io.midifile import FileNote, MidiPiece
+from realtime.io.files import midifile
+from realtime.io.files.midifile import FileNote, MidiPiece
 
 NOTES = st.lists(
     st.builds(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.messages import Turn
-from realtime.modes import Accompany, Continue, Fixed, Harmonise, PlayerState, Trade
-from realtime.vocabulary import BeatGrid
+from realtime.core.dialogue import Turn
+from realtime.core.modes import Accompany, Continue, Fixed, Harmonise, PlayerState, Trade
+from realtime.music.vocabulary import BeatGrid
 
 GRID = BeatGrid()
 KEY = (0, 60)

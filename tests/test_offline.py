@@ -13,10 +13,10 @@ import pytest
 from toycorpus import Metre, midi_bytes, tune
 
 from realtime import cli
-from realtime.io import midifile
-from realtime.io.midifile import FileNote
-from realtime.io.offline import Source
-from realtime.vocabulary import MELODY
+from realtime.io.files import midifile
+from realtime.io.files.midifile import FileNote
+from realtime.io.offline.files import Source
+from realtime.music.vocabulary import MELODY
 
 BAR = 4 * 480
 Run = Callable[..., int]

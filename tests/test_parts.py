@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.parts import TrackInfo, parts_of
-from realtime.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, OTHER
+from realtime.music.parts import TrackInfo, parts_of
+from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, OTHER
 
 
 def track(name: str = "", program: int = 0, is_drum: bool = False, height: float = 60.0) -> TrackInfo:

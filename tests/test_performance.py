@@ -27,12 +27,12 @@ from performing import (
 )
 
 from realtime import midi
-from realtime.constraints import Constraints
-from realtime.engine import Engine
-from realtime.modes import Harmonise, Trade
-from realtime.scheduler import Sent
+from realtime.composing.constraints import Constraints
+from realtime.core.engine import Engine
+from realtime.core.modes import Harmonise, Trade
+from realtime.core.scheduler import Sent
+from realtime.core.tempo import PPQN, TempoMap
 from realtime.simulate import perform
-from realtime.tempo import PPQN, TempoMap
 
 PHRASE = [60, 62, 64, 65]  # a bar; the last key goes up at 1.9 s, the rest is long enough at 2.9 s
 LONG = Constraints(min_duration=96)

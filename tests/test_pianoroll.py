@@ -7,8 +7,8 @@ import pytest
 from matplotlib.image import imread
 
 from realtime.errors import UserError
-from realtime.io.midifile import FileNote
-from realtime.io.pianoroll import COLOURS, Curves, draw, draw_bars, note_name
+from realtime.io.files.midifile import FileNote
+from realtime.io.files.pianoroll import COLOURS, Curves, draw, draw_bars, note_name
 
 PLAYER = [FileNote(beat * 480, 60 + beat, 127, 430) for beat in range(8)]
 ANTIPHON = [FileNote(1920 * 2 + beat * 480, 72 - beat, 127, 430) for beat in range(8)]

@@ -12,18 +12,10 @@ import pytest
 import torch
 from toycorpus import midi_bytes, tune, write_corpus
 
-from models.bars import BarAutoencoder
-from models.checkpoint import save_tensors
-from models.contexts import LAG, Draw, contexts
-from models.data import Pack, exit_status, load_pack
-from models.decoder import SIZES, Decoder
-from models.duets import Duet, given, play
-from models.losses import autocast, window_losses
-from models.perturb import NONE
-from models.plan_ablation import main, parameters, sizes
-from models.plan_form import BARS, GIVEN, Listening, edges_of, forms, stretches
-from models.plan_report import ROWS, figures, form_table, verdicts
-from models.plan_scores import (
+from models.ablation.plan import main, parameters, sizes
+from models.ablation.plan_form import BARS, GIVEN, Listening, edges_of, forms, stretches
+from models.ablation.plan_report import ROWS, figures, form_table, verdicts
+from models.ablation.plan_scores import (
     HISTORY,
     ROLES,
     Excerpt,
@@ -40,13 +32,21 @@ from models.plan_scores import (
     unplanned,
     untold,
 )
-from models.plan_scores import (
+from models.ablation.plan_scores import (
     ROWS as PLANNED,
 )
-from models.planner import Planner
-from models.windows import collate, window
-from realtime.bars import rolls
-from realtime.vocabulary import Role
+from models.corpus.contexts import LAG, Draw, contexts
+from models.corpus.pack import Pack, exit_status, load_pack
+from models.corpus.perturb import NONE
+from models.corpus.windows import collate, window
+from models.nets.autoencoder import BarAutoencoder
+from models.nets.checkpoint import save_tensors
+from models.nets.decoder import SIZES, Decoder
+from models.nets.planner import Planner
+from models.training.duets import Duet, given, play
+from models.training.losses import autocast, window_losses
+from realtime.music.cells import rolls
+from realtime.music.vocabulary import Role
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_excerpts_are_of_different_songs_in_each_role(found: list[Excerpt]) -> N
 
 
 def test_a_cell_is_told_the_latents_that_training_tells_it(pack: Pack, bars: BarAutoencoder, decoder: Decoder) -> None:
-    """Context by context as `models.contexts` makes them, of what lies in the stream."""
+    """Context by context as `models.corpus.contexts` makes them, of what lies in the stream."""
     piece = pack[pack.rows("test")[0]]
     of = excerpt(piece, 2, Role.COMPOSE, "", bars, np.random.default_rng(0))
     assert of is not None and decoder.context is not None

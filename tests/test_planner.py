@@ -11,20 +11,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.bars import BarAutoencoder
-from models.checkpoint import save_tensors
-from models.contexts import style_of
-from models.data import Pack, exit_status
-from models.planner import FUTURE, PLACES, PREFIX, Planner, cell_times, sample
-from models.planner_data import CONTINUE, GAP, REST, WHOLE, EncodedCells, given_controls
-from models.train import lr_scale
-from models.train_planner import errors, figures_of
-from models.train_planner import main as train_main
-from realtime.attributes import CONTROLS, STYLES, attributes
-from realtime.bars import KEYS, LATENT, LOWEST, rolls
-from realtime.latents import LEAD, _cell_times
-from realtime.music import array
-from realtime.vocabulary import DRUMS
+from models.corpus.cells import CONTINUE, GAP, REST, WHOLE, EncodedCells, given_controls
+from models.corpus.contexts import style_of
+from models.corpus.pack import Pack, exit_status
+from models.nets.autoencoder import BarAutoencoder
+from models.nets.checkpoint import save_tensors
+from models.nets.planner import FUTURE, PLACES, PREFIX, Planner, cell_times, sample
+from models.training.decoder import lr_scale
+from models.training.planner import errors, figures_of
+from models.training.planner import main as train_main
+from realtime.composing.latents import LEAD, _cell_times
+from realtime.music.attributes import CONTROLS, STYLES, attributes
+from realtime.music.cells import KEYS, LATENT, LOWEST, rolls
+from realtime.music.measures import array
+from realtime.music.vocabulary import DRUMS
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +222,7 @@ def test_a_run_learns_and_goes_on(
     assert report["step"] == 4 and report["valid"]["velocity"]["continue"] > 0
     with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
         killed.setattr(
-            "models.train_planner.lr_scale", lambda step, steps: lr_scale(step, steps) if step < 3 else die()
+            "models.training.planner.lr_scale", lambda step, steps: lr_scale(step, steps) if step < 3 else die()
         )
         train("killed", "--steps", "4")
     assert train("killed", "--steps", "4") == 0

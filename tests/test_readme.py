@@ -16,7 +16,7 @@ import typer
 
 from realtime import cli
 from realtime.errors import UserError
-from realtime.io.settings import SHIPPED_MODEL
+from realtime.io.live.settings import SHIPPED_MODEL
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/daw.md", "models/README.md", "CONTRIBUTING.md")

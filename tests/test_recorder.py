@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from realtime import midi
 from realtime.errors import UserError
-from realtime.io import midifile
-from realtime.io.jam import rescue
-from realtime.io.recorder import Recorder, find_unfinished, salvage
+from realtime.io.files import midifile
+from realtime.io.live.jam import rescue
+from realtime.io.live.recorder import Recorder, find_unfinished, salvage
 
 ROOT = Path(__file__).resolve().parent.parent
 Event = tuple[str, int, bytes]
@@ -145,7 +145,7 @@ def test_a_killed_session_is_found_and_saved(tmp_path: Path) -> None:
     journal = tmp_path / "take.journal"
     program = f"""
 import pathlib, sys
-from realtime.io.recorder import Recorder
+from realtime.io.live.recorder import Recorder
 path = pathlib.Path({str(journal)!r})
 recorder = Recorder(path, 120, 4)
 recorder.open()

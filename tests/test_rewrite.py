@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from realtime.errors import UserError
-from realtime.io import midifile
-from realtime.io.midifile import FileNote
-from realtime.io.rewrite import rewrite
+from realtime.io.files import midifile
+from realtime.io.files.midifile import FileNote
+from realtime.io.files.rewrite import rewrite
 
 
 def busy_file(path: Path, division: int = 480) -> None:

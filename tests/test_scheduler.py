@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from realtime.ledger import Ledger
+from realtime.core.ledger import Ledger
+from realtime.core.scheduler import PlannedNote, Scheduler, Sent
 from realtime.midi import note_off, note_on
-from realtime.scheduler import PlannedNote, Scheduler, Sent
 
 LATE = 60
 

@@ -15,12 +15,12 @@ import torch
 from export.__main__ import random_decoder
 from export.convert import contract_of, to_onnx
 from export.parity import GREEDY, check, legal_events
-from models.decoder import Decoder
-from realtime.constraints import SLICES
-from realtime.contract import LOGITS, MASKED, METADATA_KEY
+from models.nets.decoder import Decoder
+from realtime.composing.constraints import SLICES
+from realtime.composing.contract import LOGITS, MASKED, METADATA_KEY
 from realtime.errors import UserError
-from realtime.io.stepper import PREFILL, Stepper
-from realtime.vocabulary import BEAT, HEADS
+from realtime.io.graphs.stepper import PREFILL, Stepper
+from realtime.music.vocabulary import BEAT, HEADS
 
 FREE = np.zeros(128)
 OPEN_BIAS = np.zeros(LOGITS)

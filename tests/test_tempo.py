@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.tempo import PPQN, PULSES_PER_TICK, TICKS_PER_QUARTER, TempoMap
+from realtime.core.tempo import PPQN, PULSES_PER_TICK, TICKS_PER_QUARTER, TempoMap
 
 bpms = st.floats(10, 1000)
 pulses = st.integers(-100_000, 1_000_000)

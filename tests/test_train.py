@@ -17,16 +17,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.checkpoint import load_decoder, load_weights, save_json
-from models.data import Pack, exit_status
-from models.decoder import SIZES, Decoder
-from models.losses import head_losses
-from models.perturb import NONE
-from models.train import lr_scale, make_optimisers, optimiser_tensors, restore_optimisers
-from models.train import main as train_main
-from models.windows import CENSORED, Windows, collate
+from models.corpus.pack import Pack, exit_status
+from models.corpus.perturb import NONE
+from models.corpus.windows import CENSORED, Windows, collate
+from models.nets.checkpoint import load_decoder, load_weights, save_json
+from models.nets.decoder import SIZES, Decoder
+from models.training.decoder import lr_scale, make_optimisers, optimiser_tensors, restore_optimisers
+from models.training.decoder import main as train_main
+from models.training.losses import head_losses
 from realtime.errors import UserError
-from realtime.vocabulary import HEADS
+from realtime.music.vocabulary import HEADS
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["--size", "tiny", "--batch", "4", "--length", "48", "--valid-windows", "4", "--log-every", "1"]
@@ -143,7 +143,7 @@ def test_the_learning_rate_warms_up_stays_and_falls() -> None:
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_optimisers_come_back_as_they_were(name: str) -> None:
-    from models.decoder import SIZES, Decoder
+    from models.nets.decoder import SIZES, Decoder
 
     torch.manual_seed(0)
     decoder = Decoder(SIZES["tiny"])

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from realtime import midi, music
-from realtime.tunes import ODE_TO_JOY, SHARE_HELD, TUNES, Tune, script
+from realtime import midi
+from realtime.music import measures
+from realtime.music.tunes import ODE_TO_JOY, SHARE_HELD, TUNES, Tune, script
 
 BEAT_NS = 500_000_000
 EACH = pytest.mark.parametrize("tune", TUNES, ids=lambda tune: tune.name)
@@ -15,7 +16,7 @@ def notes_of(tune: Tune) -> np.ndarray:
     for pitch, quarters in tune.notes:
         rows.append((round(at * 24), round(quarters * 24), pitch))
         at += quarters
-    return music.array(rows)
+    return measures.array(rows)
 
 
 def test_there_are_metres_and_keys_enough() -> None:
@@ -39,14 +40,14 @@ def test_bars_are_full(tune: Tune) -> None:
 def test_it_is_in_the_key_it_names_and_can_be_sung(tune: Tune) -> None:
     notes = notes_of(tune)
     # Greensleeves is dorian, with both sixths; elsewhere a raised note or two.
-    assert music.key_agreement(notes, tune.key) > 0.85
+    assert measures.key_agreement(notes, tune.key) > 0.85
     assert notes["pitch"].min() >= 55
     assert notes["pitch"].max() <= 84
     assert abs(np.diff(notes["pitch"])).max() <= 15  # into the refrain of Greensleeves
 
 
 def test_most_keys_are_found_from_the_notes() -> None:
-    found = [music.key_of(notes_of(tune)) == tune.key for tune in TUNES]
+    found = [measures.key_of(notes_of(tune)) == tune.key for tune in TUNES]
     assert sum(found) >= len(TUNES) - 2  # a pentatonic tune may go as its relative
 
 

@@ -10,9 +10,9 @@ from dealing import LAGS_TICKS, LENGTH, ONLY_LAG, ONLY_TRANSPOSE, ROLES, Read, p
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.data import Pack, Piece
-from models.perturb import LIVE, NONE, Augment
-from models.windows import (
+from models.corpus.pack import Pack, Piece
+from models.corpus.perturb import LIVE, NONE, Augment
+from models.corpus.windows import (
     CENSORED,
     EXACT,
     Windows,
@@ -20,7 +20,7 @@ from models.windows import (
     deal,
     window,
 )
-from realtime.vocabulary import (
+from realtime.music.vocabulary import (
     BEAT,
     BEAT_EVENT,
     DRUMS,

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from performing import FakeGraphs, NoiseStepper, composer_of
 
-from realtime import music
-from realtime.bars import LATENT
-from realtime.constraints import Constraints
-from realtime.controls import AS_IT_IS
-from realtime.latents import PLAN_TRUST
-from realtime.long_plan import Foreseen
-from realtime.messages import Turn
-from realtime.vocabulary import BEAT, MODEL_PART, TICKS, BeatGrid, Role
-from realtime.writing import Writer
+from realtime.composing.constraints import Constraints
+from realtime.composing.latents import PLAN_TRUST
+from realtime.composing.long_plan import Foreseen
+from realtime.composing.writing import Writer
+from realtime.core.dialogue import Turn
+from realtime.music import measures
+from realtime.music.cells import LATENT
+from realtime.music.controls import AS_IT_IS
+from realtime.music.vocabulary import BEAT, MODEL_PART, TICKS, BeatGrid, Role
 
 BAR = 4 * TICKS
 GRID = BeatGrid()
@@ -36,7 +36,7 @@ def ticks(fed: list[tuple[int, ...]], start: int) -> list[int]:
 
 
 def line(*rows: tuple[int, int, int]) -> np.ndarray:
-    return music.array(rows)
+    return measures.array(rows)
 
 
 @settings(deadline=None, max_examples=30)
@@ -75,7 +75,7 @@ def test_the_end_of_a_turn_may_be_left_to_another() -> None:
         writer_of(NoiseStepper()).write(line((0, 24, 60)), 0, Turn(BAR, 3 * BAR), until, Role.CONTINUE)
         for until in (3 * BAR, 2 * BAR)
     )
-    assert len(part) and np.array_equal(part, music.between(whole, BAR, 2 * BAR))
+    assert len(part) and np.array_equal(part, measures.between(whole, BAR, 2 * BAR))
 
 
 def test_a_gap_is_told_beforehand_what_it_leads_to() -> None:

@@ -24,12 +24,12 @@ from typing import NamedTuple
 import numpy as np
 
 from realtime import midi
-from realtime.clock import now_ns
-from realtime.constraints import Sampling
-from realtime.contract import LOGITS
+from realtime.composing.constraints import Sampling
+from realtime.composing.contract import LOGITS
 from realtime.errors import UserError
-from realtime.io.settings import SHIPPED_MODEL
-from realtime.vocabulary import BEAT_EVENT, HEADS, HELD, BeatGrid, Role, fields, tempo_bin
+from realtime.io.clock import now_ns
+from realtime.io.live.settings import SHIPPED_MODEL
+from realtime.music.vocabulary import BEAT_EVENT, HEADS, HELD, BeatGrid, Role, fields, tempo_bin
 
 OLDEST_PYTHON = (3, 11)
 INSTALL = "pip install ."
@@ -124,7 +124,7 @@ def _libraries() -> Iterator[Line]:
 
 def _backends() -> Iterator[Line]:
     try:
-        from realtime.io.rtmidi_ports import backends, list_ports
+        from realtime.io.midi.rtmidi_ports import backends, list_ports
     except ImportError as error:
         yield Line("note", f"MIDI: python-rtmidi cannot be loaded ({_one_line(error)})", "pip install python-rtmidi")
         return
@@ -147,7 +147,7 @@ def _backends() -> Iterator[Line]:
 
 
 def _providers(model: Path) -> Iterator[Line]:
-    from realtime.io.stepper import Stepper
+    from realtime.io.graphs.stepper import Stepper
 
     ort = importlib.import_module("onnxruntime")
     listed = [name.removesuffix("ExecutionProvider").lower() for name in ort.get_available_providers()]
@@ -169,7 +169,7 @@ def _providers(model: Path) -> Iterator[Line]:
 
 
 def _model(path: Path) -> Iterator[Line]:
-    from realtime.io.stepper import Stepper
+    from realtime.io.graphs.stepper import Stepper
 
     mend = f"{INSTALL} --force-reinstall"
     if not path.is_file():
@@ -278,7 +278,7 @@ def _one_line(error: BaseException) -> str:
 
 def ports_report(backend: str) -> str:
     """The ports there are, as options to type. Raises `UserError` where there is no MIDI system."""
-    from realtime.io.rtmidi_ports import backends, list_ports
+    from realtime.io.midi.rtmidi_ports import backends, list_ports
 
     works = {}
     for name in backends() if backend == "auto" else [backend]:
@@ -300,8 +300,8 @@ def silence(port_name: str, backend: str) -> str:
 
     Sent no faster than a MIDI cable carries it (about two seconds): no driver's buffer overflows, whatever is behind it.
     """
-    from realtime.io.ports import PortLost
-    from realtime.io.rtmidi_ports import RtMidiOutput
+    from realtime.io.midi.ports import PortLost
+    from realtime.io.midi.rtmidi_ports import RtMidiOutput
 
     port = RtMidiOutput(backend, port_name)
     port.open()

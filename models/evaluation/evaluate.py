@@ -1,0 +1,304 @@
+"""How well a model knows music it has not heard: nats per note, against baselines.
+
+    python -m models.evaluate --data ../shared/data --split test --json test.json
+
+Every piece is predicted whole and in order, all of its notes as the model's own: the time of each next event and, of a note,
+part, pitch, duration and velocity. Nats per note are the sum over all factors (the BEATs' times too), divided by the notes.
+The interval is the 95 % bootstrap by song: the pieces of one composition (`cluster` in the manifest) are drawn together.
+`--data` takes any corpus (see `models.corpus.corpora`), and all its splits but "train" are scored. The LSTM has as many
+parameters as
+the model and saw the same windows in the same order; the other baselines are fitted on the training split. Where a folder has
+none and `--fit` names no other corpus, they are fitted on the folder itself, in two halves by song, each to score the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from models.corpus.contexts import LAG, REACH
+from models.corpus.pack import Pack, Parser, Piece, load_pack
+from models.corpus.perturb import NONE
+from models.corpus.windows import window
+from models.evaluation.baselines import CopyThePast, Markov, Stream
+from models.nets.checkpoint import save_json
+from models.nets.context import AHEAD, PAST
+from realtime.composing.constraints import SLICES
+from realtime.composing.contract import LOGITS, MASKED
+from realtime.errors import UserError
+from realtime.io.graphs.latent_graphs import LatentGraphs
+from realtime.io.graphs.stepper import Stepper
+from realtime.io.live.settings import SHIPPED_MODEL
+from realtime.music.attributes import CONTROLS
+from realtime.music.cells import BEATS, LATENT
+from realtime.music.vocabulary import BEAT, HEADS, TICKS, Role
+
+SHIPPED_LSTM = SHIPPED_MODEL.with_name("lstm-s.onnx")
+RESAMPLES = 1000
+COPY_TRUST_PIECES = 400
+Item = TypeVar("Item")
+
+
+def whole(piece: Piece, cells: bool = False) -> dict[str, np.ndarray]:
+    """A piece from its first bar line to its end, as one window (see `windows.window`) without padding."""
+    length = len(piece.notes) + len(piece.beats)
+    arrays = window(piece, length, np.random.default_rng(0), NONE, Role.COMPOSE, bar=0, cells=cells)
+    counts = arrays["turn"] > 0
+    return {name: values[counts] if len(values) == len(counts) else values for name, values in arrays.items()}
+
+
+def heard_contexts(graphs: LatentGraphs, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """The contexts (T, d) of the events of `whole` with cells: the latents that are known by then, no plan, no controls."""
+    rolls = np.unpackbits(arrays["rolls"], axis=-1).astype(np.float32)
+    latents = np.concatenate([np.zeros((REACH, LATENT), np.float32), graphs.encode(rolls)])
+    nothing = (
+        np.zeros((1, AHEAD, LATENT), np.float32),
+        np.zeros((1, AHEAD), np.float32),
+        np.zeros((1, CONTROLS), np.float32),
+    )
+    made = []
+    for cell in range(len(rolls)):
+        known = (np.arange(cell - REACH, cell - LAG + 1) >= 0).astype(np.float32)
+        made.append(graphs.context(latents[None, cell : cell + PAST], known[None], *nothing))
+    cell = np.searchsorted(arrays["edges"], arrays["tick"], side="right") - 1
+    beat = np.clip((arrays["tick"] - arrays["edges"][cell]) // TICKS, 0, BEATS - 1)
+    contexts: np.ndarray = np.stack(made)[cell, beat]
+    return contexts
+
+
+def stream_of(piece: Piece) -> Stream:
+    """A piece for the baselines."""
+    arrays = whole(piece)
+    return Stream(arrays["events"][:, 5:7], arrays["targets"])
+
+
+def forced_logits(
+    stepper: Stepper, events: np.ndarray, held: np.ndarray, targets: np.ndarray, contexts: np.ndarray | None = None
+) -> np.ndarray:
+    """The exported graph's logits (T, 228) over a stream from an empty history, each event followed by its target.
+
+    events: (T, 9); held: (T, 256); targets: (T, 5); contexts: (T, d), where the graph takes them. The graph feeds
+    its heads with its own draws, so each draw is forced to the target by masking all else; the logits are those before the masks.
+    """
+    starts = np.array([where.start for where in SLICES.values()])
+    free, noise = np.zeros(HEADS["pitch"], np.float32), np.zeros(len(HEADS), np.float32)
+    sampling = np.tile(np.array([1.0, 0.0, 1.0], np.float32), (len(HEADS), 1))
+    logits = np.empty((len(events), LOGITS), np.float32)
+    stepper.reset()
+    for t, (event, flags, target) in enumerate(zip(events, held.astype(np.float32), targets, strict=True)):
+        bias = np.full(LOGITS, MASKED, np.float32)
+        bias[starts + target] = 0.0
+        stepper.step(event, flags, free, bias, sampling, noise, contexts[t] if contexts is not None else None)
+        logits[t] = stepper.last_logits
+    return logits
+
+
+def forced_nats(stepper: Stepper, graphs: LatentGraphs | None, piece: Piece) -> np.ndarray:
+    """The exported model's score of a piece, step by step as it is played: (N, 5) nats, 0 where a BEAT has no more. With its
+    graphs it is told of the bars before, as live."""
+    arrays = whole(piece, cells=graphs is not None)
+    contexts = heard_contexts(graphs, arrays) if graphs is not None else None
+    targets = arrays["targets"]
+    logits = forced_logits(stepper, arrays["events"], arrays["held"], targets, contexts).astype(np.float64)
+    nats = np.empty(targets.shape)
+    for head, where in enumerate(SLICES.values()):
+        rows = logits[:, where]
+        top = rows.max(1)
+        chosen = np.take_along_axis(rows, targets[:, head : head + 1], 1)[:, 0]
+        nats[:, head] = np.log(np.exp(rows - top[:, None]).sum(1)) + top - chosen
+    nats[targets[:, 0] == BEAT, 1:] = 0.0
+    return nats
+
+
+_players: list[tuple[Stepper, LatentGraphs | None]] = []
+"""Of a worker process: one for each exported model."""
+
+
+def _open(models: Sequence[Path]) -> None:
+    steppers = [Stepper.load(model, "cpu", slots=2) for model in models]
+    graphs = [LatentGraphs.load(model, contract=s.contract) for model, s in zip(models, steppers, strict=True)]
+    _players[:] = zip(steppers, graphs, strict=True)
+
+
+def _played(piece: Piece) -> list[np.ndarray]:
+    """(5,) nats of the whole piece, for each exported model."""
+    return [forced_nats(stepper, graphs, piece).sum(0) for stepper, graphs in _players]
+
+
+def resampled(nats: np.ndarray, notes: np.ndarray, songs: np.ndarray) -> np.ndarray:
+    """Bootstrap: (RESAMPLES,) nats per note of songs drawn anew, the same songs in every call with the same `songs`.
+
+    nats, notes: (pieces,); songs: (pieces,), what song a piece belongs to.
+    """
+    _, song = np.unique(songs, return_inverse=True)
+    nats, notes = np.bincount(song, nats), np.bincount(song, notes)
+    draws = np.random.default_rng(0).integers(0, len(nats), (RESAMPLES, len(nats)))
+    return nats[draws].sum(1) / notes[draws].sum(1)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95 %."""
+    low, high = np.percentile(values, (2.5, 97.5))
+    return round(float(low), 4), round(float(high), 4)
+
+
+def summary(nats: np.ndarray, notes: np.ndarray, songs: np.ndarray) -> dict[str, Any]:
+    """Pieces' (pieces, 5) nats and numbers of notes -> {nats_per_note, low, high, heads}."""
+    low, high = interval(resampled(nats.sum(1), notes, songs))
+    heads = nats.sum(0) / notes.sum()
+    return {
+        "nats_per_note": round(float(heads.sum()), 4),
+        "low": low,
+        "high": high,
+        "heads": {name: round(float(x), 4) for name, x in zip(HEADS, heads, strict=True)},
+    }
+
+
+def fit(pieces: Iterable[Piece]) -> dict[str, Callable[[Stream], np.ndarray]]:
+    """The baselines that need no gradient, by name: each scores a stream, (N, 5) nats."""
+    training = [stream_of(piece) for piece in pieces]
+    unigram, markov = Markov(training, order=-1), Markov(training)
+    copy = CopyThePast(training[:: max(len(training) // COPY_TRUST_PIECES, 1)], unigram)
+    return {"markov5": markov.score, "copy": copy.score, "unigram": unigram.score}
+
+
+def song_of(row: dict[str, Any]) -> str:
+    """What composition a piece belongs to."""
+    return str(row["cluster"] or row["id"])
+
+
+def fitted(pack: Pack, fit_on: Pack | None) -> Callable[[int], dict[str, Callable[[Stream], np.ndarray]]]:
+    """The baselines to score piece number i of the pack with: fitted on the training split of `fit_on` (default: of the pack),
+    or where it has none on the pack's songs of the other half. Raises `UserError` where there is but one song.
+    """
+    training = fit_on or pack
+    if rows := training.rows("train"):
+        baselines = fit(training[i] for i in watched(rows, "fitting the baselines"))
+        return lambda i: baselines
+    songs = {song: n % 2 for n, song in enumerate(sorted({song_of(row) for row in pack.table}))}
+    if fit_on or len(songs) < 2:
+        raise UserError(
+            "no piece of the split 'train' to fit the baselines on; give the corpus that the model was trained on with --fit"
+        )
+    half = [songs[song_of(row)] for row in pack.table]
+    halves = [
+        fit(pack[i] for i in watched([i for i, h in enumerate(half) if h != of], "fitting the baselines"))
+        for of in (0, 1)
+    ]
+    return lambda i: halves[half[i]]
+
+
+def evaluate(
+    pack: Pack, splits: Sequence[str], model: Path, lstm: Path, fit_on: Pack | None
+) -> tuple[dict[str, Any], list[str]]:
+    """({split: {"all" or source: {model: summary}}}, lines that say by how much each baseline is behind).
+
+    Raises `UserError` where a model file cannot be played.
+    """
+    _open((model, lstm))  # here only to say what is wrong with them
+    baselines = fitted(pack, fit_on)
+    report: dict[str, Any] = {}
+    lines: list[str] = []
+    fresh = multiprocessing.get_context("spawn")  # onnxruntime does not outlive a fork
+    with ProcessPoolExecutor(os.cpu_count(), fresh, _open, ((model, lstm),)) as pool:
+        for split in splits:
+            rows = pack.rows(split)
+            played = pool.map(_played, (pack[i] for i in rows))
+            pairs = np.array([pair for _, pair in zip(watched(rows, f"{split}: playing"), played, strict=True)])
+            streams = [stream_of(pack[i]) for i in watched(rows, f"{split}: reading")]
+            nats = {"antiphon": pairs[:, 0], "lstm": pairs[:, 1]}
+            for name in baselines(rows[0]):
+                pairs_of = watched(list(zip(rows, streams, strict=True)), f"{split}: {name}")
+                nats[name] = np.array([baselines(i)[name](stream).sum(0) for i, stream in pairs_of])
+            notes = np.array([stream.is_note.sum() for stream in streams])
+            songs = np.array([song_of(pack.table[i]) for i in rows])
+            sources = np.array([pack.table[i]["source"] for i in rows])
+            report[split] = {}
+            for group in ("all", *sorted(set(sources))):
+                of = slice(None) if group == "all" else sources == group
+                report[split][group] = {name: summary(nats[name][of], notes[of], songs[of]) for name in nats}
+            lines += verdicts(split, nats, notes, songs)
+    return report, lines
+
+
+def verdicts(split: str, nats: dict[str, np.ndarray], notes: np.ndarray, songs: np.ndarray) -> list[str]:
+    """A line for each baseline: how far it is behind on the same resampled songs, and whether the two intervals lie apart."""
+    lines = []
+    draws = {name: resampled(values.sum(1), notes, songs) for name, values in nats.items()}
+    for name in list(nats)[1:]:
+        ahead = (nats[name] - nats["antiphon"]).sum() / notes.sum()
+        low, high = interval(draws[name] - draws["antiphon"])
+        apart = interval(draws["antiphon"])[1] < interval(draws[name])[0]
+        lines.append(
+            f"{split}: {name} needs {ahead:+.3f} nats per note beside antiphon ({low:+.3f} to {high:+.3f} on the same songs); "
+            f"antiphon's interval wholly below its: {'yes' if apart else 'no'}"
+        )
+    return lines
+
+
+def watched(items: Sequence[Item], what: str) -> Iterable[Item]:
+    """A progress bar on standard error."""
+    return track(items, what, console=Console(stderr=True))
+
+
+def table_of(report: dict[str, Any]) -> Table:
+    """The report for people."""
+    table = Table(title="nats per note, lower is better (95 % interval by song)")
+    for column in ("split", "source", "model"):
+        table.add_column(column)
+    for column in ("nats", "interval"):
+        table.add_column(column, justify="right")
+    for split, groups in report.items():
+        for group, models in groups.items():
+            for name, figures in models.items():
+                span = f"{figures['low']:.3f} to {figures['high']:.3f}"
+                table.add_row(split, group, name, f"{figures['nats_per_note']:.3f}", span)
+            table.add_section()
+    return table
+
+
+def chosen_splits(pack: Pack, wanted: str | None) -> list[str]:
+    """The splits to score: the wanted one, or all but "train". Raises `UserError` where there are none."""
+    present = sorted({row["split"] for row in pack.table})
+    chosen = [wanted] if wanted else [split for split in present if split != "train"]
+    if not chosen or not set(chosen) <= set(present):
+        raise UserError(f"--split {wanted or ''}: no piece of it here; give one of: {', '.join(present)}")
+    return chosen
+
+
+def run() -> None:
+    """Command line; see the module's docstring."""
+    p = Parser(
+        prog="python -m models.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_corpus("--data", required=True)
+    p.add_argument("--split", help="one of the corpus's; all but train where it is not given")
+    p.add_argument(
+        "--tiers", nargs="+", default=["main"], metavar="TIER", help="which tiers of a manifest (default: main)"
+    )
+    p.add_argument("--fit", type=Path, metavar="DIR", help="corpus to fit the baselines on (default: --data)")
+    p.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="an exported model")
+    p.add_argument("--lstm", type=Path, default=SHIPPED_LSTM, help="the exported LSTM")
+    p.add_argument("--json", type=Path, help="write the figures here too")
+    args = p.parse_args()
+    pack = load_pack(args.data, args.cache, tuple(args.tiers))
+    splits = chosen_splits(pack, args.split)
+    fit_on = load_pack(args.fit, args.cache) if args.fit else None
+    report, lines = evaluate(pack, splits, args.model, args.lstm, fit_on)
+    Console().print(table_of(report))
+    training = len((fit_on or pack).rows("train"))
+    on = f"{training} pieces of the training split" if training else "the other half of the songs"
+    print(f"markov5, copy and unigram are fitted on {on} of {args.fit or args.data}")
+    print(*lines, sep="\n")
+    if args.json:
+        save_json(args.json, report)

@@ -1,0 +1,265 @@
+"""What a model plays, to be heard, seen and counted beside the real music.
+
+    python -m models.listen --data ../shared/data --out listen [--model FILE] [--prompts 32]
+
+From held-out pieces, through the engine as it plays live: a continuation of 4 bars by 8, answers of 2 bars to 2, and an
+accompaniment of 8 bars to the melody; and that again with the melody six semitones higher from its 17th beat on
+(ReaLchords, Wu et al. 2024). Writes .mid files, `sheet.png` with a piano roll of each beside the real music, and
+`figures.json`: for each figure of `realtime.music.measures` what was generated, what is real, the mean |generated -
+real| by piece, and
+for comparison |another real piece - real|.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from models.corpus.pack import Parser, load_pack
+from models.evaluation.copies import line, lines_of, longest_copies
+from models.evaluation.prompts import BARS, SHIFT_BEAT, SHIFT_BEATS, SHORT_BARS, Listener, Played, Prompt, prompts_of
+from models.evaluation.sheet import ANTIPHON, PLAYER, REAL, Roll, draw
+from models.nets.checkpoint import save_json
+from realtime.core.tempo import PULSES_PER_TICK
+from realtime.errors import UserError
+from realtime.io.files import midifile
+from realtime.io.files.midifile import FileNote
+from realtime.io.live.settings import SHIPPED_MODEL
+from realtime.music import measures
+from realtime.music.vocabulary import DRUMS, MELODY, TICKS
+
+LAGS = (1, 2, 4, 8)
+RECOVERED = 0.9
+KINDS = ("continuation", "answers", "accompaniment", "accompaniment +6")
+
+
+def figures(played: Played) -> dict[str, tuple[float, float]]:
+    """{figure: (generated, real)} of one performance."""
+    mine, real = (notes[notes["part"] != DRUMS] for notes in (played.antiphon, played.real))
+    ticks = sum(end - start for start, end in played.spans)
+    first = np.searchsorted(played.bars, played.spans[0][0])
+
+    def rests(notes: np.ndarray) -> float:
+        return float(np.mean([measures.rests(notes, start, end) for start, end in played.spans]))
+
+    def voices(notes: np.ndarray) -> float:
+        count = np.concatenate([measures.sounding(notes, start, end).sum(1) for start, end in played.spans])
+        return float(count[count > 0].mean()) if count.any() else math.nan
+
+    simple: dict[str, Callable[[np.ndarray], float]] = {
+        "pitch-class entropy, bits": measures.pitch_class_entropy,
+        "scale consistency": measures.scale_consistency,
+        "groove consistency": lambda notes: measures.groove_consistency(notes, played.bars[first:]),
+        "notes a quarter": lambda notes: measures.density(notes, ticks),
+        "notes at once": voices,
+        "median length, quarters": lambda notes: (
+            float(np.median(notes["duration"])) / TICKS if len(notes) else math.nan
+        ),
+        "share of rests": rests,
+        "on the grid": measures.on_grid,
+    }
+    found = {name: (figure(mine), figure(real)) for name, figure in simple.items()}
+    curves = [
+        measures.similarity_curve(notes[notes["part"] != DRUMS], played.bars, max(LAGS))
+        for notes in (np.concatenate([played.player, played.antiphon]), played.whole)
+    ]
+    for lag in LAGS:
+        if lag < len(played.bars) - 1:
+            found[f"bars {lag} apart alike"] = (float(curves[0][lag - 1]), float(curves[1][lag - 1]))
+    if played.spans[0][0] == 0:  # together with the player
+        end = int(played.bars[-1])
+        harmony = [measures.note_in_chord(played.player, notes, 0, end) for notes in (mine, real)]
+        known = [float(np.nanmean(h)) if np.isfinite(h).any() else math.nan for h in harmony]
+        found["note in chord"] = (known[0], known[1])
+        found["consonant when struck"] = (
+            measures.consonance(mine, played.player),
+            measures.consonance(real, played.player),
+        )
+        found["player's consonant when struck"] = (
+            measures.consonance(played.player, mine),
+            measures.consonance(played.player, real),
+        )
+        found["on the player's pitch class"] = (
+            measures.doubling(mine, played.player),
+            measures.doubling(real, played.player),
+        )
+    return found
+
+
+def summary(those: list[Played], rows: list[dict[str, tuple[float, float]]]) -> dict[str, dict[str, float | None]]:
+    """Performances and their `figures` -> {figure: generated, real, difference, another}: means over the pieces that have it.
+
+    The overlap of the histograms is that with the real music: of what was generated, 1, what is missing of it, and of the
+    real music of another piece."""
+    report: dict[str, dict[str, float | None]] = {}
+
+    def add(name: str, *columns: np.ndarray) -> None:
+        known = [column[np.isfinite(column)] for column in columns]
+        means = [round(float(column.mean()), 4) if len(column) else None for column in known]
+        report[name] = dict(zip(("generated", "real", "difference", "another"), means, strict=True))
+
+    for name in dict.fromkeys(name for row in rows for name in row):
+        mine, real = np.array([row[name] for row in rows if name in row]).T
+        add(name, mine, real, np.abs(mine - real), np.abs(np.roll(real, 1) - real))
+    mine, real = (
+        [measures.histograms(n[n["part"] != DRUMS]) for n in notes]
+        for notes in zip(*((p.antiphon, p.real) for p in those), strict=True)
+    )
+    for name in real[0]:
+        overlap, others = (
+            np.array([measures.overlapping_area(a[name], b[name]) for a, b in zip(left, real, strict=True)])
+            for left in (mine, real[-1:] + real[:-1])
+        )
+        add(f"overlap of {name.replace('_', '-')}", overlap, np.ones(1), 1 - overlap, others)
+    return report
+
+
+def recovery(clean: list[Played], shifted: list[Played]) -> dict[str, Any]:
+    """Note-in-chord beat by beat, as it was and with the melody six semitones higher from beat 17 on: the mean of beats 5 to 16,
+    of 17 to 20, 21 to 24 and 25 to 32, and the beats it takes until four of them come to `RECOVERED` of what was before
+    (None: never)."""
+
+    def curve(performances: list[Played]) -> np.ndarray:
+        ticks = [measures.note_in_chord(p.player, p.antiphon, 0, SHIFT_BEATS * TICKS) for p in performances]
+        beats = np.array(ticks).reshape(-1, TICKS)  # (pieces * beats, ticks)
+        sums, counts = np.nansum(beats, 1), np.isfinite(beats).sum(1)
+        sums, counts = (x.reshape(-1, SHIFT_BEATS).sum(0) for x in (sums, counts))
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+    if not shifted:
+        return {}
+    was, now = curve(clean), curve(shifted)
+    spans = {"5 to 16": slice(4, 16), "17 to 20": slice(16, 20), "21 to 24": slice(20, 24), "25 to 32": slice(24, 32)}
+    means = {
+        name: {key: round(float(np.nanmean(c[span])), 4) for key, c in (("unshifted", was), ("shifted", now))}
+        for name, span in spans.items()
+    }
+    goal = RECOVERED * means["5 to 16"]["shifted"]
+    beats = [
+        k for k in range(SHIFT_BEATS - SHIFT_BEAT - 3) if np.nanmean(now[SHIFT_BEAT + k : SHIFT_BEAT + k + 4]) >= goal
+    ]
+    return {"beats": means, "recovered_after_beats": beats[0] if beats else None}
+
+
+def write_midi(path: Path, prompt: Prompt, tracks: dict[str, np.ndarray]) -> None:
+    """A .mid of these notes, a track and part each. Raises `UserError`."""
+    made = {}
+    for name, notes in tracks.items():
+        made[name] = [
+            FileNote(
+                int(note["onset"]) * PULSES_PER_TICK,
+                int(note["pitch"]),
+                int(note["velocity"]),
+                int(note["duration"]) * PULSES_PER_TICK,
+                9 if note["part"] == DRUMS else int(note["part"]) + 10 * (name == "antiphon") % 16,
+            )
+            for note in notes
+        ]
+    midifile.write(path, made, [(0, prompt.bpm)], [(0, prompt.bar // TICKS, 4)])
+
+
+def rolls(prompt: Prompt, played: dict[str, Played]) -> list[Roll | None]:
+    """A row of the sheet: the real music, and what there is of the performances."""
+    pitched = prompt.notes[prompt.notes["part"] != DRUMS]
+    tune = pitched["part"] == MELODY
+    row: list[Roll | None] = [
+        Roll(
+            [(pitched[~tune], REAL[1]), (pitched[tune], REAL[0])], BARS * prompt.bar, prompt.bar, f"{prompt.name}: real"
+        )
+    ]
+    for kind in KINDS:
+        if kind not in played:
+            row.append(None)
+            continue
+        player, mine = (n[n["part"] != DRUMS] for n in (played[kind].player, played[kind].antiphon))
+        bars = BARS if kind == "continuation" else SHORT_BARS
+        layers = [(mine, ANTIPHON), (player, PLAYER)] if "accomp" in kind else [(player, PLAYER), (mine, ANTIPHON)]
+        row.append(Roll(layers, bars * prompt.bar, prompt.bar, kind))
+    return row
+
+
+def table(report: dict[str, Any]) -> Table:
+    """The figures, a line each."""
+    made = Table(box=None, pad_edge=False)
+    made.add_column("")
+    for name in ("generated", "real", "|difference|", "|another - real|"):
+        made.add_column(name, justify="right")
+    for kind, rows in report["figures"].items():
+        made.add_row(f"[bold]{kind}")
+        for name, row in rows.items():
+            made.add_row(f"  {name}", *("-" if v is None else f"{v:.3f}" for v in row.values()))
+    return made
+
+
+def listen(listener: Listener, prompts: list[Prompt], out: Path, corpus: np.ndarray) -> dict[str, Any]:
+    """Play, and write everything but the figures, which are returned. Raises `UserError`."""
+    performances: list[dict[str, Played]] = []
+    for number, prompt in enumerate(track(prompts, "playing"), 1):
+        played = {"continuation": listener.continuation(prompt), "answers": listener.answers(prompt)}
+        if prompt.both:
+            played["accompaniment"] = listener.accompaniment(prompt)
+            played["accompaniment +6"] = listener.accompaniment(prompt, shifted=True)
+        performances.append(played)
+        stem = f"{number:02d}-{prompt.name.replace(' ', '-')}"
+        write_midi(out / f"{stem}-real.mid", prompt, {"real": prompt.notes})
+        for kind, one in played.items():
+            name = f"{stem}-{kind.replace(' ', '')}.mid"
+            write_midi(out / name, prompt, {"player": one.player, "antiphon": one.antiphon})
+    draw(out / "sheet.png", [rolls(*pair) for pair in zip(prompts, performances, strict=True)])
+    report: dict[str, Any] = {"prompts": [prompt.name for prompt in prompts], "figures": {}}
+    for kind in KINDS[:3]:
+        those = [played[kind] for played in performances if kind in played]
+        if not those:
+            continue
+        rows = [figures(one) for one in those]
+        mine, real = (
+            longest_copies([_top_line(notes) for notes in each], corpus)
+            for each in ([one.antiphon for one in those], [one.real for one in those])
+        )
+        for row, copied, usual in zip(rows, mine, real, strict=True):
+            row["longest copy from training, notes"] = (copied, usual)
+        report["figures"][kind] = summary(those, rows)
+    report["recovery"] = recovery(
+        *([p[kind] for p in performances if kind in p] for kind in ("accompaniment", "accompaniment +6"))
+    )
+    return report
+
+
+def _top_line(notes: np.ndarray) -> np.ndarray:
+    """The line of the notes of the lowest part number there is: the tune where there is one."""
+    pitched = notes[notes["part"] != DRUMS]
+    return line(pitched[pitched["part"] == pitched["part"].min()] if len(pitched) else pitched)
+
+
+def run() -> None:
+    """Command line; see the module's docstring."""
+    p = Parser(
+        prog="python -m models.listen", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_corpus("--data", required=True)
+    p.add_argument("--out", type=Path, required=True, help="folder for the .mid files, sheet.png and figures.json")
+    p.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="an exported model")
+    p.add_argument("--split", default="valid", choices=("valid", "test"), help="where the prompts are from")
+    p.add_argument("--prompts", type=int, default=32, help="how many")
+    p.add_argument("--seed", type=int, default=1, help="of the prompts and of what is played")
+    args = p.parse_args()
+    pack = load_pack(args.data, args.cache)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
+    prompts = prompts_of(pack, args.split, args.prompts, args.seed)
+    report = listen(Listener(args.model, args.seed), prompts, args.out, lines_of(pack, "train"))
+    save_json(args.out / "figures.json", report)
+    Console().print(table(report))
+    if report["recovery"]:
+        print(f"note in chord, +6 semitones at beat {SHIFT_BEAT + 1}: {report['recovery']}")
+    print(f"{args.out}: sheet.png, figures.json and the .mid files are written")

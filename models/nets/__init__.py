@@ -1,0 +1,1 @@
+"""Networks: layers, mixers, decoder, autoencoder, planner, and runs on disk."""

@@ -1,0 +1,1 @@
+"""Training: loops, losses, and what is fitted to data."""

@@ -1,0 +1,221 @@
+"""Train the bar autoencoder.
+
+    python -m models.train_bars --corpus CORPUS --out runs/bars --steps 8000
+    python -m models.train_bars --corpus CORPUS --out runs/bars2 --init runs/bars --decoder-only
+
+Random cells of the training split, transposed, their parts dealt to player and model anew each time. The run folder gets
+`model.safetensors` (the moving average of the weights), `run.json` with the gate's figures on held-out cells, and
+`train.safetensors`: a killed run goes on from it. With `--decoder-only` the latents stay as they are, so that all that was
+trained on them goes on fitting; what is drawn back from them gets better.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.corpus.pack import Pack, Parser, load_pack
+from models.corpus.windows import SOURCE_WEIGHTS
+from models.nets.autoencoder import FREE_NATS, BarAutoencoder, load_bars, rate, reconstruction
+from models.nets.checkpoint import save_json, save_tensors
+from models.training.decoder import descend, holding, load_progress, move_average, positive, save_progress
+from realtime.music.cells import KEYS, LOWEST, MODEL, PLAYER, Split, cell_edges, paint, split
+from realtime.music.vocabulary import MELODY, PART_NAMES
+
+NOTE = np.dtype([("cell", "<i4"), ("first", "i1"), ("last", "i1"), ("key", "i1"), ("part", "u1")])
+"""One row a note in a cell, as `realtime.music.cells.Split` has it."""
+RATE_WEIGHT = 0.01
+"""What a nat of the latent costs beside one of the roll's: little, as the gate is on what can be drawn back."""
+HELD_OUT = 8192
+"""Cells that the gate is measured on."""
+ACTIVE_VARIANCE = 0.01
+"""A unit whose mean varies more than this over the held-out cells is active (Burda et al. 2016, section 5)."""
+THRESHOLD = 0.5
+
+
+class Cells:
+    """Every cell of a split that has a pitched note, with who plays what dealt anew at each draw."""
+
+    def __init__(self, pack: Pack, split_name: str) -> None:
+        rows, weights, cells = [], [], 0
+        for i in pack.rows(split_name):
+            piece = pack[i]
+            if not len(piece.bar_starts):
+                continue
+            edges = cell_edges(piece.bar_starts, int(piece.beats["start"][-1] + piece.beats["length"][-1]))
+            cut = split(piece.notes, edges)
+            row = np.zeros(len(cut.note), NOTE)
+            row["cell"], row["first"], row["last"] = cells + cut.cell, cut.first, cut.last
+            row["key"], row["part"] = piece.notes["pitch"][cut.note] - LOWEST, piece.notes["part"][cut.note]
+            rows.append(row)
+            cells += len(edges) - 1
+            weights.append(np.full(len(edges) - 1, SOURCE_WEIGHTS.get(piece.source, 1.0)))
+        self.notes = np.concatenate(rows)
+        self.notes = self.notes[np.argsort(self.notes["cell"], kind="stable")]
+        self.edges = np.searchsorted(self.notes["cell"], np.arange(cells + 1))
+        weight = np.concatenate(weights) * (np.diff(self.edges) > 0)
+        self.cumulative = np.cumsum(weight / weight.sum())
+
+    def draw(self, rng: np.random.Generator, count: int, transpose: bool = True) -> Tensor:
+        """`count` rolls, (count, 4, 48, 88), by their sources' weights; `transpose`: each by -6 to +5 semitones."""
+        cells = np.minimum(np.searchsorted(self.cumulative, rng.random(count), side="right"), len(self.edges) - 2)
+        sizes = self.edges[cells + 1] - self.edges[cells]
+        which = np.repeat(np.arange(count), sizes)
+        inside = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        notes = self.notes[np.repeat(self.edges[cells], sizes) + inside]
+        key = notes["key"].astype(int) + (rng.integers(-6, 6, count)[which] if transpose else 0)
+        player = deal_parts(rng, count)[which, notes["part"]]
+        on = (key >= 0) & (key < KEYS)
+        rows = Split(which[on], which[on], notes["first"][on].astype(int), notes["last"][on].astype(int))
+        return torch.from_numpy(paint(rows, np.where(player, PLAYER, MODEL)[on], key[on], count))
+
+
+def deal_parts(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Which parts are the player's, (count, 5) bool: none, all, the melody, or any, each as often."""
+    kind = rng.integers(0, 4, count)
+    player = rng.random((count, len(PART_NAMES))) < 0.5
+    player[kind < 3] = False
+    player[kind == 1] = True
+    player[kind == 2, MELODY] = True
+    return player
+
+
+@torch.no_grad()
+def score(bars: BarAutoencoder, cells: Cells) -> dict[str, float]:
+    """The gate, over `HELD_OUT` cells as they are drawn: F1 of the onsets, the mean over cells and that of all notes together
+    (a bar of forty notes counts like forty of one), F1 of all held steps, and how many units are active."""
+    bars.eval()
+    rng = np.random.default_rng(7)
+    hits: dict[str, list[Tensor]] = {"onset": [], "hold": []}  # by cell: right, too many, missing
+    means = []
+    for _ in range(HELD_OUT // 256):
+        roll = cells.draw(rng, 256, transpose=False)
+        logits, mean, _ = bars(roll)
+        means.append(mean)
+        drawn, there = logits.sigmoid() > THRESHOLD, roll > 0
+        for first, of_kind in enumerate(hits.values()):
+            a, b = drawn[:, first::2], there[:, first::2]
+            of_kind.append(torch.stack([(x & y).sum((1, 2, 3)) for x, y in ((a, b), (a, ~b), (~a, b))], 1))
+    bars.train()
+    onset, hold = (torch.cat(of_kind).double() for of_kind in hits.values())
+    heard = onset[onset.sum(1) > 0]
+    return {
+        "onset_f1": round(float(_f1(heard).mean()), 4),
+        "onset_f1_of_notes": round(float(_f1(heard.sum(0))), 4),
+        "hold_f1_of_steps": round(float(_f1(hold.sum(0))), 4),
+        "active_units": int((torch.cat(means).var(0) > ACTIVE_VARIANCE).sum()),
+    }
+
+
+def _f1(hits: Tensor) -> Tensor:
+    """(..., 3) right, too many, missing -> (...)."""
+    right, many, missing = hits.unbind(-1)
+    return 2 * right / (2 * right + many + missing)
+
+
+@torch.no_grad()
+def standardise(bars: BarAutoencoder, cells: Cells) -> None:
+    """Set what makes the latents of `cells` standard."""
+    rng = np.random.default_rng(8)
+    means = torch.cat([bars.encoder(cells.draw(rng, 256))[0] for _ in range(HELD_OUT // 256)])
+    bars.mean.copy_(means.mean(0))
+    bars.std.copy_(means.std(0))
+
+
+def make_optimisers(bars: BarAutoencoder, lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices between features, AdamW for the rest: those that touch keys, norms and biases."""
+    trained = [(n, p) for n, p in bars.named_parameters() if p.requires_grad]
+    matrices = [p for n, p in trained if p.ndim == 2 and ".step." not in n]
+    rest = [p for n, p in trained if p.ndim != 2 or ".step." in n]
+    return [
+        torch.optim.Muon(matrices, lr=lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
+
+
+def train(args: argparse.Namespace) -> None:
+    """The loop. Raises `UserError`."""
+    pack = load_pack(args.corpus, args.cache)
+    args.out.mkdir(parents=True, exist_ok=True)
+    cells, held_out = Cells(pack, "train"), Cells(pack, "valid")
+    torch.manual_seed(args.seed)
+    bars = BarAutoencoder()
+    if args.init:
+        bars.load_state_dict(load_bars(args.init).state_dict())
+    bars.encoder.requires_grad_(not args.decoder_only)
+    optimisers = make_optimisers(bars, args.lr)
+    average = {name: p.detach().clone() for name, p in bars.state_dict().items()}
+    step, seconds = 0, 0.0
+    if (saved := args.out / "train.safetensors").exists():
+        average, step, seconds = load_progress(saved, bars, optimisers, torch.device("cpu"))
+        print(f"going on from step {step}")
+    started = time.monotonic()
+    running = np.zeros(2)
+    bars.train()
+    while step < args.steps:
+        torch.manual_seed(args.seed * 1_000_003 + step)
+        roll = cells.draw(np.random.default_rng((args.seed, step)), args.batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            if args.decoder_only:
+                with torch.no_grad():
+                    mean, log_variance = bars.encoder(roll)
+                logits = bars.decoder(mean)
+            else:
+                logits, mean, log_variance = bars(roll)
+        lost = reconstruction(logits, roll)
+        told = rate(mean.float(), log_variance.float())
+        (lost + RATE_WEIGHT * told.clamp(min=FREE_NATS).sum()).backward()
+        descend(bars, optimisers, args.lr * min((step + 1) / 100, 1.0) * max(1 - step / args.steps, 0.01))
+        move_average(average, bars, step)
+        step += 1
+        running += [float(lost.detach()), float(told.detach().sum())]
+        if step % args.save_every == 0 or step == args.steps:
+            seconds += time.monotonic() - started
+            started = time.monotonic()
+            report: dict[str, Any] = {}
+            with holding(bars, average):
+                if not args.decoder_only:
+                    standardise(bars, cells)
+                report = score(bars, held_out)
+                average = {name: p.detach().clone() for name, p in bars.state_dict().items()}
+            nats = (running / args.save_every).round(1).tolist()
+            print(f"step {step} {seconds:.0f} s roll {nats[0]} latent {nats[1]} nats {report}", flush=True)
+            running[:] = 0
+            save_tensors(args.out / "model.safetensors", average)
+            info = {"steps": args.steps, "step": step, "batch": args.batch, "lr": args.lr, "seed": args.seed}
+            save_json(
+                args.out / "run.json",
+                info
+                | {
+                    "decoder_only": args.decoder_only,
+                    "valid": report,
+                    "data_hash": pack.hash,
+                    "seconds": round(seconds),
+                },
+            )
+            save_progress(saved, bars, average, optimisers, step, seconds)
+
+
+def main() -> None:
+    """Command line; see the module's docstring."""
+    p = Parser(
+        prog="python -m models.train_bars", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_corpus(required=True)
+    p.add_argument("--out", type=Path, required=True, help="folder of this run")
+    p.add_argument("--init", type=Path, help="a run whose weights to start from")
+    p.add_argument(
+        "--decoder-only", action="store_true", help="leave the encoder, and with it the latents, as they are"
+    )
+    p.add_argument("--steps", type=positive, default=8000)
+    p.add_argument("--batch", type=positive, default=256, help="cells a step")
+    p.add_argument("--lr", type=float, default=3e-3)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--save-every", type=positive, default=500)
+    train(p.parse_args())

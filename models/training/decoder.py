@@ -1,0 +1,307 @@
+"""Train the decoder.
+
+    python -m models.train --corpus CORPUS --out runs/s --size S --steps 4000
+    torchrun --nproc-per-node 2 -m models.train ...        # the same batches, shared out: same curve, more cores
+
+A run folder gets `model.safetensors` (the moving average of the weights: what is evaluated and shipped), `run.json`,
+`train.safetensors` (weights, average, optimiser, step: a killed run goes on from it and keeps its curve), `log.jsonl` and
+TensorBoard events. The schedule is warm-up, flat, and a linear decay over the last fifth of `--steps`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Subset
+from torch.utils.tensorboard import SummaryWriter
+
+from models.corpus.contexts import HEARD, TRAINING, Draw, contexts
+from models.corpus.pack import Parser, load_pack
+from models.corpus.perturb import NONE, Augment
+from models.corpus.windows import Windows, collate
+from models.nets.autoencoder import load_bars
+from models.nets.checkpoint import load_info, load_weights, save_decoder, save_tensors
+from models.nets.context import Told
+from models.nets.decoder import SIZES, Decoder
+from models.training.losses import VALIDATION_ROLES, autocast, head_losses, validate
+from realtime.errors import UserError
+from realtime.music.vocabulary import HEADS
+
+EMA_DECAY = 0.999
+CONTEXT_FASTER = 3.0
+"""How much faster than the rest a context net is trained: mostly it comes to a decoder that has learned already."""
+
+
+def lr_scale(step: int, steps: int, warmup: int = 100) -> float:
+    """Warm-up, flat, linear decay to a hundredth over the last fifth."""
+    decay = max((steps - step) / (0.2 * steps), 0.01)
+    return min((step + 1) / warmup, 1.0, decay)
+
+
+def make_optimisers(decoder: Decoder, lr: float, name: str) -> list[torch.optim.Optimizer]:
+    """AdamW for all, or Muon (orthogonalised momentum) for the matrices of the blocks and AdamW for the rest."""
+    matrices = [p for n, p in decoder.blocks.named_parameters() if p.ndim == 2 and "conv" not in n and "decay" not in n]
+    net = getattr(decoder, "context", None)
+    told = [p for p in net.parameters() if p.requires_grad] if net is not None else []
+    chosen = {id(p) for p in [*matrices, *told]}
+    rest: list[Any] = [{"params": [p for p in decoder.parameters() if p.requires_grad and id(p) not in chosen]}]
+    rest += [{"params": told, "faster": CONTEXT_FASTER}] if told else []
+    if name == "adamw":
+        groups = [{"params": matrices, "weight_decay": 0.05}, *({**group, "weight_decay": 0.0} for group in rest)]
+        return [torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)]
+    return [
+        torch.optim.Muon(matrices, lr=lr, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
+
+
+def descend(model: nn.Module, optimisers: list[torch.optim.Optimizer], lr: float) -> None:
+    """One step at this learning rate along the gradients, clipped, which are then cleared."""
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = lr * group.get("faster", 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def move_average(average: dict[str, Tensor], model: nn.Module, step: int, most: float = EMA_DECAY) -> None:
+    """Move the average of the weights, in place, towards those after step number `step`; its decay grows up to `most`."""
+    decay = min(most, (step + 1) / (step + 10))
+    for name, p in model.state_dict().items():
+        average[name].lerp_(p, 1 - decay)
+
+
+@contextmanager
+def holding(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
+    """Within, the model has these weights; after it its own again."""
+    own = {name: p.clone() for name, p in model.state_dict().items()}
+    model.load_state_dict(weights)
+    yield
+    model.load_state_dict(own)
+
+
+def optimiser_tensors(optimisers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Every tensor of the optimisers' states, by a flat name."""
+    return {
+        f"optimiser.{i}.{index}.{key}": value
+        for i, optimiser in enumerate(optimisers)
+        for index, state in optimiser.state_dict()["state"].items()
+        for key, value in state.items()
+    }
+
+
+def restore_optimisers(optimisers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    """Undo `optimiser_tensors`."""
+    for i, optimiser in enumerate(optimisers):
+        whole = optimiser.state_dict()
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            kind, *where = name.split(".", 3)
+            if kind == "optimiser" and int(where[0]) == i:
+                state.setdefault(int(where[1]), {})[where[2]] = value
+        whole["state"] = state
+        optimiser.load_state_dict(whole)
+
+
+def save_progress(
+    file: Path,
+    decoder: Decoder,
+    average: dict[str, Tensor],
+    optimisers: list[torch.optim.Optimizer],
+    step: int,
+    seconds: float,
+) -> None:
+    """Write everything that is needed to go on."""
+    save_tensors(
+        file,
+        {f"model.{n}": t for n, t in decoder.state_dict().items()}
+        | {f"average.{n}": t for n, t in average.items()}
+        | optimiser_tensors(optimisers)
+        | {"step": torch.tensor(step), "seconds": torch.tensor(seconds)},
+    )
+
+
+def load_progress(
+    file: Path, decoder: Decoder, optimisers: list[torch.optim.Optimizer], device: torch.device
+) -> tuple[dict[str, Tensor], int, float]:
+    """Undo `save_progress`: restores weights and optimisers in place; returns the average, the step and the seconds.
+
+    Raises `UserError`."""
+    try:
+        tensors = load_file(file, device=str(device))
+        decoder.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+        restore_optimisers(optimisers, tensors)
+        step, seconds = int(tensors["step"]), float(tensors["seconds"])
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{file}: cannot be gone on from ({reason}); give the run's own --size and --optimiser, or another --out"
+        ) from None
+    return {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")}, step, seconds
+
+
+def train(args: argparse.Namespace) -> None:
+    """The loop. Under torchrun each process takes every n-th window of the same stream of batches. Raises `UserError`."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if args.batch % world:
+        raise UserError(f"--batch {args.batch} over {world} processes; give a multiple of {world}")
+    device = (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    )
+    if world > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    torch.manual_seed(args.seed + rank)
+    pack = load_pack(args.corpus, args.cache)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
+    torch.manual_seed(args.seed)
+    bars = load_bars(args.bars).to(device) if args.bars else None
+    decoder = Decoder(replace(SIZES[args.size], context=bars is not None), args.dropout).to(device)
+    if args.init:
+        load_weights(args.init, decoder)
+    if bars is not None and decoder.context is not None:
+        decoder.context.read_with(bars)
+    average = {name: p.detach().clone() for name, p in decoder.state_dict().items()}
+    optimisers = make_optimisers(decoder, args.lr, args.optimiser)
+
+    step, seconds = 0, 0.0
+    if (saved := args.out / "train.safetensors").exists():
+        average, step, seconds = load_progress(saved, decoder, optimisers, device)
+        if rank == 0:
+            print(f"going on from step {step}")
+
+    model: nn.Module = DistributedDataParallel(decoder) if world > 1 else decoder
+    if args.compile:
+        model = torch.compile(model)  # type: ignore[assignment]
+    in_cells = bars is not None
+    stream = Windows(pack, "train", args.length, args.seed, Augment(), args.steps * args.batch, cells=in_cells)
+    mine = range(step * args.batch + rank, args.steps * args.batch, world)
+    loader = iter(DataLoader(Subset(stream, mine), args.batch // world, collate_fn=collate, num_workers=args.workers))
+    sets = {
+        role.name.lower(): Windows(pack, "valid", args.length, 1, NONE, args.valid_windows, role, in_cells)
+        for role in VALIDATION_ROLES
+    }
+    info = {
+        "size": args.size,
+        "steps": args.steps,
+        "batch": args.batch,
+        "length": args.length,
+        "lr": args.lr,
+        "optimiser": args.optimiser,
+        "dropout": args.dropout,
+        "seed": args.seed,
+        "init": load_info(args.init) if args.init else None,
+        "data_hash": pack.hash,
+        "split_hashes": {split: pack.split_hash(split) for split in ("train", "valid", "test")},
+    }
+    if bars is not None:
+        info["bars"] = bars.name
+    board = SummaryWriter(args.out / "tensorboard") if rank == 0 else None
+    started = time.monotonic()
+    running = torch.zeros(len(HEADS) + 1)
+
+    def tell(batch: dict[str, Tensor], seed: int, draw: Draw = TRAINING) -> Told | None:
+        return contexts(batch, bars, draw, torch.Generator(device).manual_seed(seed)) if bars is not None else None
+
+    def log(entry: dict[str, Any]) -> None:
+        with (args.out / "log.jsonl").open("a") as f:
+            f.write(json.dumps({"step": step, "seconds": round(seconds), **entry}) + "\n")
+        print(f"step {step} {seconds:.0f} s {entry}", flush=True)
+
+    while step < args.steps:
+        torch.manual_seed(args.seed * 1_000_003 + step * world + rank)  # dropout, the same after a resume
+        batch = {name: x.to(device) for name, x in next(loader).items()}
+        told = tell(batch, args.seed * 1_000_003 + step * world + rank)
+        with autocast(device):
+            logits, _ = model(batch["events"], batch["held"], batch["targets"], told=told)
+        losses = head_losses(logits, batch)
+        sums = torch.cat([losses.detach(), batch["note"].sum()[None]])  # (6,): per head, and the number of notes
+        if world > 1:
+            dist.all_reduce(sums)
+        # DDP averages the gradients over the processes, so each contributes its sum over the mean number of notes.
+        (losses.sum() / (sums[-1] / world).clamp(min=1)).backward()
+        descend(decoder, optimisers, args.lr * lr_scale(step, args.steps))
+        move_average(average, decoder, step)
+        step += 1
+        running += sums.cpu()
+        if rank == 0 and board and (step % args.log_every == 0 or step == args.steps):
+            seconds += time.monotonic() - started
+            started = time.monotonic()
+            per_head = (running[:-1] / running[-1].clamp(min=1)).tolist()
+            entry = dict(zip(HEADS, (round(x, 4) for x in per_head), strict=True))
+            log({"train": round(sum(per_head), 4), **entry})
+            board.add_scalar("train/nats_per_note", sum(per_head), step)
+            running.zero_()
+        if rank == 0 and board and (step % args.save_every == 0 or step == args.steps):
+            with holding(decoder, average):
+                report = validate(decoder, sets, args.batch, device, lambda batch: tell(batch, 0, HEARD))
+            log({"valid": report})
+            for role, values in report.items():
+                board.add_scalar(f"valid/{role}", values["nats_per_note"], step)
+            # First what ships: a run that is killed between the two goes on from the step before, and writes both again.
+            save_decoder(args.out, average, {**info, "step": step, "seconds": round(seconds), "valid": report})
+            save_progress(saved, decoder, average, optimisers, step, seconds)
+    if world > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for the command line."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, for the command line."""
+    if not 0 <= (number := float(text)) <= 1:
+        raise ValueError
+    return number
+
+
+def main() -> None:
+    """Command line; see the module's docstring."""
+    warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # autocast's norms: known and harmless
+    p = Parser(prog="python -m models.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_corpus(required=True)
+    p.add_argument("--out", type=Path, required=True, help="folder of this run")
+    p.add_argument(
+        "--init", type=Path, help="a run whose weights to start from, as a new training with its own schedule"
+    )
+    p.add_argument(
+        "--bars", type=Path, help="a run of models.training.autoencoder: train a decoder that is told of its latents"
+    )
+    p.add_argument("--size", choices=SIZES, default="S")
+    p.add_argument("--steps", type=positive, default=4000)
+    p.add_argument("--batch", type=positive, default=16, help="windows a step, over all processes")
+    p.add_argument("--length", type=positive, default=512, help="events a window")
+    p.add_argument("--lr", type=float, default=2e-3)
+    p.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
+    p.add_argument("--dropout", type=share, default=0.1)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--workers", type=int, default=0, help="processes that make windows (a GPU wants many)")
+    p.add_argument("--valid-windows", type=positive, default=32)
+    p.add_argument("--log-every", type=positive, default=20)
+    p.add_argument("--save-every", type=positive, default=200)
+    p.add_argument("--compile", action="store_true", help="torch.compile the model")
+    train(p.parse_args())

@@ -1,0 +1,296 @@
+"""Distil the look ahead: an accompanist learns, on what it plays itself, from a teacher that is told the player's notes early.
+
+    python -m models.distil --corpus CORPUS --init runs/s --out runs/d --teacher-steps 150 --steps 80
+
+First the teacher, in OUT/teacher: the weights of `--init`, trained on with the player's notes `--lead-ticks` before the model's
+of the same moment and with their durations (`duets.Duet.told`). Then the student, in OUT. In each step it plays along with the
+player of some pieces, and both models say how likely they found each choice at each of its events: the student as it heard the
+player, the teacher as it was told. The loss is the divergence of the two in the fields `--heads` (on-policy distillation: arXiv
+2306.13649; for accompaniment: ReaLchords, 2024), a share `--reverse` of it KL(student || teacher), which avoids what the teacher
+would not play, the rest KL(teacher || student), which keeps all that it would; and beside it the loss of ordinary windows of all
+roles, so that nothing else is forgotten.
+
+Both run folders hold what `models.training.decoder` writes. A killed run goes on from its last save.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.corpus.pack import Pack, Parser, load_pack
+from models.corpus.perturb import NONE, Augment
+from models.corpus.windows import Windows, collate
+from models.nets.checkpoint import load_info, load_weights, save_decoder
+from models.nets.decoder import SIZES, Decoder
+from models.training.decoder import (
+    descend,
+    holding,
+    load_progress,
+    lr_scale,
+    make_optimisers,
+    move_average,
+    positive,
+    save_progress,
+    share,
+)
+from models.training.duets import Duet, Duets, figures, pair, play
+from models.training.losses import autocast, head_losses, validate
+from realtime.errors import UserError
+from realtime.music.vocabulary import HEADS, Role
+
+WARMUP = 10
+TEMPERATURE = 0.95
+TEACHER_CORRUPT = 0.5
+"""Of its own past pitches up to this share are wrong, a window: so the teacher learns to go by the player's, not by what the
+student has strayed into."""
+CPU = torch.device("cpu")
+
+
+def next_time(logits: Tensor, at: Tensor) -> Tensor:
+    """The distribution of each own event's time, pieced together from all steps at which it was asked for.
+
+    Whenever the player comes in between, the draw is made again: each time of the beat is decided at one of the steps, by the
+    chance of it and not a later one. logits: (B, T, 25); at: (B, J, 25), the step that decides each time, -1 where it is over.
+    Returns log-probabilities (B, J, 25), -inf where it is over.
+    """
+    log_p = logits.float().log_softmax(-1)
+    from_on = log_p.flip(-1).logcumsumexp(-1).flip(-1)  # log p(this time or later)
+    choices = log_p.shape[-1]
+    where = (at.clamp(min=0) * choices + torch.arange(choices, device=at.device)).flatten(1)
+    exactly, reached = (x.flatten(1).gather(1, where).view(at.shape) for x in (log_p, from_on))
+    later = from_on.flatten(1).gather(1, where.view(at.shape)[..., :-1].flatten(1) + 1).view_as(at[..., 1:])
+    passed = (later - reached[..., :-1]).masked_fill(at[..., :-1] < 0, 0.0).cumsum(-1)
+    survived = nn.functional.pad(passed, (1, 0))
+    return (exactly - reached + survived).masked_fill(at < 0, -torch.inf)
+
+
+def own_choices(decoder: Decoder, batch: dict[str, Tensor]) -> list[Tensor]:
+    """Log-probabilities [(B, J, choices) x 5] of each own event's fields, each given the fields before it as they were drawn."""
+    with autocast(CPU):
+        h, _ = decoder.trunk(batch["events"], batch["held"])
+        entered = decoder.heads.enter_all(h)
+        times = decoder.heads.logits(0, entered, [])
+        before = entered.gather(1, batch["step"][..., None].expand(-1, -1, entered.shape[-1]))  # (B, J, 5 * hidden)
+        drawn = list(batch["targets"].unbind(-1))
+        rest = [decoder.heads.logits(i, before, drawn[:i]) for i in range(1, len(HEADS))]
+    return [next_time(times, batch["at"]), *(x.float().log_softmax(-1) for x in rest)]
+
+
+def divergence(student: list[Tensor], teacher: list[Tensor], batch: dict[str, Tensor], reverse: float) -> Tensor:
+    """Per head, summed over the batch: (5,). Of the time it counts at every own event, of the other fields at notes."""
+    sums = []
+    for i, (ours, theirs) in enumerate(zip(student, teacher, strict=True)):
+        apart = (ours - theirs).masked_fill(ours == -torch.inf, 0.0)
+        each = ((reverse * ours.exp() - (1 - reverse) * theirs.exp()) * apart).sum(-1)  # (B, J)
+        sums.append((each * batch["note" if i else "own"]).sum())
+    return torch.stack(sums)
+
+
+def tune(
+    out: Path,
+    decoder: Decoder,
+    steps: int,
+    lr: float,
+    args: argparse.Namespace,
+    info: dict[str, Any],
+    loss: Callable[[int], tuple[Tensor, dict[str, float]]],
+    report: Callable[[], dict[str, Any]],
+) -> None:
+    """Train from where `out` stands up to step `steps`; leaves the average of the weights in the decoder. `loss` of a step
+    number, and what to log of it; `report` of the decoder as it is. Raises `UserError`."""
+    average = {name: p.detach().clone() for name, p in decoder.state_dict().items()}
+    optimisers = make_optimisers(decoder, lr, "muon")
+    step, seconds = 0, 0.0
+    if (saved := out / "train.safetensors").exists():
+        average, step, seconds = load_progress(saved, decoder, optimisers, CPU)
+        print(f"{out}: going on from step {step}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made ({error.strerror}); give a folder that can be written") from None
+    started = time.monotonic() - seconds
+
+    def log(entry: dict[str, Any]) -> None:
+        with (out / "log.jsonl").open("a") as f:
+            f.write(json.dumps({"step": step, "seconds": round(time.monotonic() - started), **entry}) + "\n")
+        print(f"{out.name} {step} {time.monotonic() - started:.0f} s {entry}", flush=True)
+
+    def averaged() -> dict[str, Any]:
+        with holding(decoder, average):
+            found = report()
+        log({"valid": found})
+        return found
+
+    if step == 0:
+        averaged()
+    while step < steps:
+        torch.manual_seed(args.seed * 1_000_003 + step)  # dropout, the same after a resume
+        value, entry = loss(step)
+        value.backward()
+        descend(decoder, optimisers, lr * lr_scale(step, steps, WARMUP))
+        move_average(average, decoder, step)
+        step += 1
+        log({name: round(x, 4) for name, x in entry.items()})
+        if step % args.save_every == 0 or step == steps:
+            found = averaged()
+            seconds = time.monotonic() - started
+            save_decoder(out, average, {**info, "step": step, "seconds": round(seconds), "valid": found})
+            save_progress(saved, decoder, average, optimisers, step, seconds)
+    decoder.load_state_dict(average)
+
+
+def numbers(count: int, step: int) -> range:
+    """Which windows a step takes of a stream of them."""
+    return range(step * count, (step + 1) * count)
+
+
+def learned(decoder: Decoder, windows: list[dict[str, Any]]) -> Tensor:
+    """The ordinary loss of some windows, in nats per note."""
+    batch = collate(windows)
+    with autocast(CPU):
+        logits, _ = decoder(batch["events"], batch["held"], batch["targets"])
+    return head_losses(logits, batch).sum() / batch["note"].sum().clamp(min=1)
+
+
+def train_teacher(pack: Pack, args: argparse.Namespace, info: dict[str, Any]) -> Decoder:
+    """The teacher, in evaluation mode. Its report: nats per note told what the player will play, and as the student hears it."""
+    decoder = Decoder(SIZES[info["size"]], args.dropout)
+    load_weights(args.init, decoder)
+    told = Duets(pack, "train", args.events, args.seed, Augment(), lead=args.lead_ticks, corrupt=TEACHER_CORRUPT)
+    sets: dict[str, Any] = {
+        name: Duets(pack, "valid", args.events, 1, NONE, 2 * args.valid_windows, lead)
+        for name, lead in (("told", args.lead_ticks), ("heard", None))
+    }
+
+    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        value = learned(decoder, [told[i] for i in numbers(args.duets, step)])
+        return value, {"train": float(value.detach())}
+
+    tune(
+        args.out / "teacher",
+        decoder,
+        args.teacher_steps,
+        args.teacher_lr,
+        args,
+        {**info, "steps": args.teacher_steps, "lr": args.teacher_lr},
+        loss,
+        lambda: validate(decoder, sets, args.batch, CPU),
+    )
+    return decoder.eval()
+
+
+def distil(args: argparse.Namespace) -> None:
+    """Both stages. The student's report: nats per note by role as in `models.training.decoder`, and, of the same duets
+    played along with
+    each time, the divergence and the `figures` of what it played beside those of the real music. Raises `UserError`."""
+    pack = load_pack(args.corpus, args.cache)
+    init = load_info(args.init)
+    info = {
+        "size": init["size"],
+        "steps": args.steps,
+        "batch": args.batch,
+        "length": args.length,
+        "lr": args.lr,
+        "optimiser": "muon",
+        "dropout": args.dropout,
+        "seed": args.seed,
+        "init": init,
+        "lead_ticks": args.lead_ticks,
+        "reverse": args.reverse,
+        "heads": args.heads,
+        "data_hash": pack.hash,
+        "split_hashes": {split: pack.split_hash(split) for split in ("train", "valid", "test")},
+    }
+    teacher = train_teacher(pack, args, info)
+    decoder = Decoder(SIZES[init["size"]], args.dropout)
+    load_weights(args.init, decoder)
+    ordinary = Windows(pack, "train", args.length, args.seed, Augment(), args.steps * args.batch)
+    partners = Duets(pack, "train", args.events, args.seed + 1, Augment())
+    heard = Duets(pack, "valid", args.events, 1, Augment(transpose=False))
+    taught = [list(HEADS).index(name) for name in args.heads]
+    known = [heard.duet(i) for i in range(args.duets)]
+    sets = {role.name.lower(): Windows(pack, "valid", args.length, 1, NONE, args.valid_windows, role) for role in Role}
+
+    def played(duets: list[Duet], seed: int) -> list[Duet]:
+        decoder.eval()
+        made = play(decoder, duets, args.events, TEMPERATURE, torch.Generator().manual_seed(seed))
+        decoder.train()
+        return made
+
+    def apart(duets: list[Duet]) -> Tensor:
+        late, early = pair(duets, args.lead_ticks)
+        with torch.no_grad():
+            theirs = own_choices(teacher, early)
+        return divergence(own_choices(decoder, late), theirs, late, args.reverse) / late["note"].sum().clamp(min=1)
+
+    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        duets = [partners.duet(i) for i in numbers(args.duets, step)]
+        per_head = apart(played(duets, args.seed * 1_000_003 + step))
+        nats = learned(decoder, [ordinary[i] for i in numbers(args.batch, step)])
+        heads = dict(zip(HEADS, per_head.tolist(), strict=True))
+        return per_head[taught].sum() + nats, {"divergence": sum(heads.values()), **heads, "train": nats.item()}
+
+    def report() -> dict[str, Any]:
+        made = played(known, 0)
+        decoder.eval()
+        with torch.no_grad():
+            per_head = apart(made).tolist()
+        ends = [duet.end for duet in made]
+        return {
+            "nats": {
+                role: values["nats_per_note"] for role, values in validate(decoder, sets, args.batch, CPU).items()
+            },
+            "divergence": {
+                "sum": round(sum(per_head), 4),
+                **{n: round(x, 4) for n, x in zip(HEADS, per_head, strict=True)},
+            },
+            "generated": figures(made, ends),
+            "real": figures(known, ends),
+        }
+
+    tune(args.out, decoder, args.steps, args.lr, args, info, loss, report)
+
+
+def ticks(text: str) -> int:
+    """A whole number of at least 0, for the command line."""
+    if (number := int(text)) < 0:
+        raise ValueError
+    return number
+
+
+def main() -> None:
+    """Command line; see the module's docstring."""
+    warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # autocast's norms: known and harmless
+    p = Parser(
+        prog="python -m models.distil", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_corpus(required=True)
+    p.add_argument("--init", type=Path, required=True, help="the run whose weights both start from")
+    p.add_argument("--out", type=Path, required=True, help="folder of the student's run")
+    p.add_argument("--teacher-steps", type=positive, default=150)
+    p.add_argument("--steps", type=positive, default=80, help="of the student")
+    p.add_argument("--teacher-lr", type=float, default=6e-4)
+    p.add_argument("--lr", type=float, default=3e-4)
+    p.add_argument("--lead-ticks", type=ticks, default=0, help="how early the teacher is told")
+    p.add_argument("--reverse", type=share, default=0.5, help="share of KL(student || teacher) in the divergence")
+    p.add_argument(
+        "--heads", choices=HEADS, nargs="+", default=["pitch", "duration"], help="what is learned of the teacher"
+    )
+    p.add_argument("--duets", type=positive, default=32, help="performances a step of the student")
+    p.add_argument("--events", type=positive, default=224, help="how long a performance is")
+    p.add_argument("--batch", type=positive, default=16, help="ordinary windows a step")
+    p.add_argument("--length", type=positive, default=512, help="events in those")
+    p.add_argument("--dropout", type=share, default=0.1)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--valid-windows", type=positive, default=8)
+    p.add_argument("--save-every", type=positive, default=20)
+    distil(p.parse_args())

@@ -1,0 +1,73 @@
+"""What a prediction costs: negative log-likelihoods of the model's own next events, per head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from models.corpus.windows import CENSORED, Windows, collate
+from models.nets.context import Told
+from models.nets.decoder import Decoder
+from realtime.music.vocabulary import HEADS, Role
+
+VALIDATION_ROLES = (Role.COMPOSE, Role.CONTINUE, Role.TRADE, Role.ACCOMPANY)
+
+
+def head_losses(logits: list[Tensor], batch: dict[str, Tensor]) -> Tensor:
+    """`window_losses` summed over the batch: (5,)."""
+    return window_losses(logits, batch).sum(0)
+
+
+def window_losses(logits: list[Tensor], batch: dict[str, Tensor]) -> Tensor:
+    """Negative log-likelihood in nats, summed over each window, per head: (B, 5), in the order of `HEADS`.
+
+    The time head counts wherever it is the model's turn; where the player cut the step short (CENSORED) it is
+    -log sum of p over the times still possible. The others count where the next event is a note of the model's.
+    """
+    targets, turn, note = batch["targets"], batch["turn"], batch["note"]
+    log_p = logits[0].float().log_softmax(-1)  # (B, T, 25)
+    exact = log_p.gather(-1, targets[..., :1]).squeeze(-1)
+    possible = torch.arange(log_p.shape[-1], device=log_p.device) >= targets[..., :1]
+    at_least = log_p.masked_fill(~possible, -torch.inf).logsumexp(-1)
+    time_nll = -torch.where(batch["kind"] == CENSORED, at_least, exact)
+    losses = [(time_nll * turn).sum(1)]
+    for i in range(1, len(HEADS)):
+        nll = F.cross_entropy(logits[i].float().flatten(0, 1), targets[..., i].flatten(), reduction="none")
+        losses.append((nll.view_as(note) * note).sum(1))
+    return torch.stack(losses, 1)
+
+
+def autocast(device: torch.device) -> Any:
+    """bfloat16 for the matrix products."""
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+@torch.no_grad()
+def validate(
+    decoder: Decoder,
+    sets: dict[str, Windows],
+    batch_size: int,
+    device: torch.device,
+    tell: Callable[[dict[str, Tensor]], Told | None] = lambda batch: None,
+) -> dict[str, Any]:
+    """Nats per note of the model's own notes, by role: the sum and each head (the time head's BEATs included). `tell`: what a
+    batch's contexts are made of."""
+    decoder.eval()
+    report: dict[str, Any] = {}
+    for role, windows in sets.items():
+        total, notes = torch.zeros(len(HEADS)), 0.0
+        for batch in DataLoader(windows, batch_size, collate_fn=collate):
+            batch = {name: x.to(device) for name, x in batch.items()}
+            with autocast(device):
+                logits, _ = decoder(batch["events"], batch["held"], batch["targets"], told=tell(batch))
+            total += head_losses(logits, batch).cpu()
+            notes += float(batch["note"].sum())
+        per_head = {name: round(float(x) / max(notes, 1), 4) for name, x in zip(HEADS, total, strict=True)}
+        report[role] = {"nats_per_note": round(sum(per_head.values()), 4), **per_head}
+    decoder.train()
+    return report

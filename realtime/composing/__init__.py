@@ -1,0 +1,1 @@
+"""What the model is asked, what it is conditioned on, and what it may answer. Pure."""

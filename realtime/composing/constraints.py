@@ -1,0 +1,131 @@
+"""What Antiphon may play, as biases on the model's logits before temperature, top-k and top-p.
+
+A mask is a bias of -1e9. Each constraint is one line of `Constraints.bias`, so that what is forbidden can be read off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from realtime.composing.contract import LOGITS, MASKED
+from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, DURATION_TICKS, HEADS, MELODY, MODEL_PART, OPEN, Role
+
+SCALES: dict[str, tuple[int, ...]] = {
+    "major": (0, 2, 4, 5, 7, 9, 11),
+    "minor": (0, 2, 3, 5, 7, 8, 10),
+    "harmonic minor": (0, 2, 3, 5, 7, 8, 11),
+    "dorian": (0, 2, 3, 5, 7, 9, 10),
+    "phrygian": (0, 1, 3, 5, 7, 8, 10),
+    "lydian": (0, 2, 4, 6, 7, 9, 11),
+    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+    "locrian": (0, 1, 3, 5, 6, 8, 10),
+    "major pentatonic": (0, 2, 4, 7, 9),
+    "minor pentatonic": (0, 3, 5, 7, 10),
+    "blues": (0, 3, 5, 6, 7, 10),
+    "whole tone": (0, 2, 4, 6, 8, 10),
+    "chromatic": tuple(range(12)),
+}
+
+_ends = np.cumsum(list(HEADS.values())).tolist()
+SLICES: dict[str, slice] = {
+    name: slice(end - size, end) for (name, size), end in zip(HEADS.items(), _ends, strict=True)
+}
+"""Where each head lies in the 228 logits and biases."""
+
+
+class Draw(NamedTuple):
+    """Temperature, top-p, and top-k (0: off)."""
+
+    temperature: float
+    top_p: float
+    top_k: int = 0
+
+
+PRESETS: dict[str, dict[Role, Draw]] = {
+    "usual": {
+        Role.CONTINUE: Draw(0.9, 0.95),
+        Role.TRADE: Draw(0.9, 0.95),
+        Role.ACCOMPANY: Draw(1.0, 0.98),
+        Role.HARMONISE: Draw(0.8, 0.9),
+    },
+    "strict": {
+        Role.CONTINUE: Draw(0.8, 0.9),
+        Role.TRADE: Draw(0.8, 0.9),
+        Role.ACCOMPANY: Draw(0.85, 0.9),
+        Role.HARMONISE: Draw(0.6, 0.9),
+    },
+    "free": {
+        Role.CONTINUE: Draw(1.2, 0.98),
+        Role.TRADE: Draw(1.2, 0.98),
+        Role.ACCOMPANY: Draw(1.1, 0.98),
+        Role.HARMONISE: Draw(1.0, 0.95),
+    },
+}
+"""How choices are drawn, by preset and by what Antiphon does; what is not listed is drawn as in CONTINUE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a choice is drawn: by the preset, where nothing else is given. `cool` multiplies the temperature at the end of a
+    phrase (1: no change over the phrase)."""
+
+    preset: str = "usual"
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    cool: float = 0.85
+
+    def rows(self, progress: float, role: Role = Role.CONTINUE) -> np.ndarray:
+        """(5, 3) float32 temperature, top-k, top-p per head, at `progress` 0..1 through the phrase."""
+        draw = PRESETS[self.preset].get(role, PRESETS[self.preset][Role.CONTINUE])
+        temperature = draw.temperature if self.temperature is None else self.temperature
+        top_k = draw.top_k if self.top_k is None else self.top_k
+        top_p = draw.top_p if self.top_p is None else self.top_p
+        temperature *= 1.0 + (self.cool - 1.0) * min(max(progress, 0.0), 1.0)
+        return np.tile(np.array([temperature, top_k, top_p], np.float32), (len(HEADS), 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What may be played. Key: tonic pitch class 0..11 and scale degrees, or None. Range: lowest and highest pitch.
+
+    `out_of_key` is added to pitches outside the scale (nats; -1e9 forbids them). Durations in ticks. `max_notes` is the
+    polyphony; None: as many as the player plays at once. `parts`, each 0..4; none: the tune, or the accompaniment where the
+    role is to go along with the player's. `follow`: lean towards what the player plays like
+    (`portrait.Portrait`) and towards an end of the phrase with the turn (`masks.Masks`); `closes`: towards the latter too.
+    `rate`: how many notes a quarter are looked for, where the music around a gap says so.
+    """
+
+    parts: tuple[int, ...] = ()
+    tonic: int | None = None
+    scale: tuple[int, ...] = SCALES["chromatic"]
+    out_of_key: float = MASKED
+    lowest: int = 21
+    highest: int = 108
+    max_notes: int | None = None
+    min_duration: int = 1
+    max_duration: int = 384
+    follow: bool = True
+    closes: bool = True
+    rate: float | None = None
+
+    def bias(self, role: Role) -> np.ndarray:
+        """(228,) float32, what stays the same from step to step."""
+        along = role in (Role.ACCOMPANY, Role.HARMONISE)
+        parts = self.parts or (ACCOMPANIMENT if along else MELODY,)
+        bias = np.zeros(LOGITS, np.float32)
+        part, pitch, duration = bias[SLICES["part"]], bias[SLICES["pitch"]], bias[SLICES["duration"]]
+        part[:] = MASKED
+        part[[MODEL_PART + p for p in parts]] = 0.0
+        if DRUMS not in parts:  # a drum's number is no pitch
+            pitch[: self.lowest] = MASKED
+            pitch[self.highest + 1 :] = MASKED
+            if self.tonic is not None:
+                inside = np.isin((np.arange(128) - self.tonic) % 12, self.scale)
+                pitch[~inside] = np.minimum(pitch[~inside], self.out_of_key)
+        duration[OPEN] = MASKED  # only a player's note is open
+        duration[:OPEN][(self.min_duration > DURATION_TICKS) | (self.max_duration < DURATION_TICKS)] = MASKED
+        return bias

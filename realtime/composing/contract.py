@@ -1,0 +1,85 @@
+"""The contract between an exported model and the live program: names, shapes, version.
+
+A model file is one ONNX step graph. It eats T events at once (T = 1 live; more to prefill) and samples what follows
+the last. With B = 1, d_k = d_v = 64 and T free:
+
+    inputs   event     int64   (1, T, 9)     the fields of `vocabulary.FIELDS`
+             held      float32 (1, T, 256)   held-now flags: player 128, model 128
+             release   float32 (1, 128)      per pitch the tick, from the start of this beat, at which it is free again
+             bias      float32 (1, 228)      added to the logits of the five heads, in order; -1e9 masks a choice
+             sampling  float32 (1, 5, 3)     per head: temperature, top-k (0: off), top-p
+             noise     float32 (1, 5)        uniform in [0, 1), one number per head: all the randomness there is
+             context   float32 (1, T, d + 228)  what `latent_graphs` makes of the bars so far and of the plan: d numbers that are
+                                             added to the embeddings of each event, 228 that are part of the logits; 0 is
+                                             none. Only in a file whose `Contract.context` is not 0
+             s{i}_in   float32    the state of layer i: of linear attention its memory (1, heads, 64, 64), of an LSTM
+                                  its hidden state (1, 1, d)
+             c{i}_in   float32    the last three inputs of its short convolution (1, 3, 3 d); of an LSTM its cell (1, 1, d)
+    outputs  choice    int64   (1, 5)        the sampled event; time = 24 is BEAT, the rest is then meaningless
+             log_prob  float32 (1, 5)        of each drawn field, as the model gave it, before biases and temperature
+             logits    float32 (1, 228)      of the five heads, each given the fields drawn before it, before biases
+             s{i}_out, c{i}_out              the states after the T events
+
+Each layer has its two states; their shapes are those that the graph declares. An LSTM's graph has T fixed at 1, as each of
+its steps needs the one before.
+
+A pitch that still sounds at the drawn time (release > time) is masked inside the graph, because only there the time
+is known. A head whose every choice is masked gives BEAT, never NaN.
+
+The metadata key `antiphon` holds the contract as JSON (`Contract`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from realtime.music import vocabulary
+
+CONTRACT_VERSION = 1
+METADATA_KEY = "antiphon"
+MASKED = -1e9
+LOGITS = sum(vocabulary.HEADS.values())
+
+
+class ContractError(ValueError):
+    """A model file that this program cannot play: says which clause differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a model file says of itself. `data_hash` names the training data, `operators` is "fused" or "native", `context` is
+    the width of the input of that name, 0 where the graph has none."""
+
+    name: str
+    d_model: int
+    layers: int
+    heads: int
+    operators: str
+    weights: str
+    data_hash: str
+    context: int = 0
+    contract_version: int = CONTRACT_VERSION
+    vocabulary_version: int = vocabulary.VERSION
+    fields: dict[str, int] = field(default_factory=lambda: dict(vocabulary.FIELDS))
+
+    def to_json(self) -> str:
+        """The metadata value."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> Contract:
+        """Parse and check a metadata value. Raises `ContractError` where this program could not keep the contract."""
+        try:
+            contract = Contract(**json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise ContractError(f"its contract cannot be read ({error})") from None
+        for clause, ours in (
+            ("contract_version", CONTRACT_VERSION),
+            ("vocabulary_version", vocabulary.VERSION),
+            ("fields", dict(vocabulary.FIELDS)),
+        ):
+            theirs = getattr(contract, clause)
+            if theirs != ours:
+                raise ContractError(f"its {clause} is {theirs}, this program plays {ours}")
+        return contract

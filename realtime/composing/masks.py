@@ -1,0 +1,185 @@
+"""What may be drawn at one step: the user's constraints, and what this moment allows. Pure functions of ticks.
+
+A mask is a bias of -1e9, a leaning a bias of some nats; both are added to the model's logits before temperature, top-k and
+top-p. That a pitch which still sounds is no choice is masked inside the graph, where the drawn time is known.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from realtime.composing.constraints import SLICES, Constraints
+from realtime.composing.contract import MASKED
+from realtime.composing.overuse import Figures
+from realtime.composing.player_profile import Portrait
+from realtime.core.dialogue import Turn
+from realtime.music.controls import AS_IT_IS
+from realtime.music.measures import Key
+from realtime.music.vocabulary import (
+    ACCOMPANIMENT,
+    ALONG,
+    BEAT,
+    DRUMS,
+    DURATION_TICKS,
+    HEADS,
+    MELODY,
+    OPEN,
+    TICKS,
+    Beat,
+    Role,
+)
+
+MOST_NOTES = 4
+"""How many notes sound together where nobody says, and there is no playing to go by."""
+MAJOR_THIRD = 4
+FULL, THIN_NATS = 3, -1.0
+"""For letting a beat pass, by each note that an accompaniment sounds less than these: a chord makes a harmony, a note may not."""
+OVER_THE_BAR_NATS = -2.0
+"""An accompanist's note that would sound on over the bar line: who knows whether the player will."""
+ROOM_NATS = 2.0
+"""For resting where the player plays into Antiphon's turn."""
+SURPLUS_NATS, MOST_SURPLUS_NATS = 0.4, 1.5
+"""For resting, by each note that an answer has more than the player would have played by now; less for fewer."""
+MOST_KNOWN_NATS = 3.0
+"""The same where the music on both sides of a gap says how many there are to be."""
+ALONG_NOTES = 2.6
+"""How many notes an accompaniment plays to one of the tune's: the mean of thirty held-out pieces. Resting leans on that too."""
+REPEATS, REPEATED_NATS = 2, -0.7
+"""So often may a pitch come in a row at no cost, and what each time beyond that costs: an answer does not get stuck."""
+CLOSING_TICKS = 2 * TICKS
+"""An answer comes to its end in the last so many ticks of its turn."""
+LAST_BEAT_NATS = -5.0
+"""Onsets within the last beat: a last note comes on it, or before."""
+LASTING, LASTING_NATS = 0.75, 3.0
+"""A closing note that fills so much of what is left of the turn."""
+TRIAD_NATS, TONIC_NATS = 1.5, 0.5
+"""A closing note of the tonic triad, and what the tonic itself has beyond that."""
+
+_CLASSES = np.arange(128) % 12
+
+
+class Moment(NamedTuple):
+    """Where a step stands: its tick and beat, the first tick that may still be planned for (`floor`), how many notes the turn
+    has so far, the pitch of the last one and how many times in a row it has come (`line`), when each of Antiphon's pitches is
+    free ((128,) absolute ticks), which keys the player holds ((128,) bool).
+    """
+
+    tick: int
+    beat: Beat
+    floor: int
+    made: int
+    line: tuple[int, int]
+    release: np.ndarray
+    keys_down: np.ndarray
+
+
+class Masks:
+    """The biases of every step. `portrait` is to be told what the player plays, `figures` what Antiphon does. `controls` are
+    where the knobs are: they move what is leaned to, so that the leanings do not work against them."""
+
+    def __init__(self, constraints: Constraints) -> None:
+        self.portrait = Portrait()
+        self.figures = Figures()
+        self.controls = AS_IT_IS
+        self._constraints = constraints
+        self._always = {role: constraints.bias(role) for role in Role}
+        self._alone = set(constraints.parts) <= {MELODY}
+        """Whether Antiphon's answers are one part: the tune."""
+        self._tune = not constraints.parts or MELODY in constraints.parts
+        self._pitched = DRUMS not in constraints.parts
+        self._full = FULL if not constraints.parts or ACCOMPANIMENT in constraints.parts else 1
+        self._key: Key | None = None
+        if constraints.tonic is not None:
+            self._key = Key(constraints.tonic, "major" if MAJOR_THIRD in constraints.scale else "minor")
+
+    def bias(self, role: Role, turn: Turn | None, now: Moment) -> np.ndarray:
+        """(228,) float32. Time runs forward, within the turn and the polyphony; the player's keys are the player's."""
+        bias = self._always[role].copy()
+        if turn is None:
+            return bias
+        constraints, beat = self._constraints, now.beat
+        time, pitch = bias[SLICES["time"]], bias[SLICES["pitch"]]
+        at = beat.start + np.arange(TICKS)
+        allowed = at >= max(now.tick, turn.start)
+        if turn.voices:
+            allowed &= at == now.tick
+        else:
+            allowed &= (at >= now.floor) & (at < beat.start + beat.length)
+            if turn.end is not None:
+                allowed &= at + constraints.min_duration <= turn.end
+        allowed &= (now.release[:, None] > at[None, :]).sum(0) < self._most_notes(role)
+        time[:BEAT][~allowed] = MASKED
+        if now.made == 0 and role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
+            time[BEAT] = MASKED  # an answer comes in with its turn; later it may rest as it likes
+        if role == Role.ACCOMPANY and now.tick == beat.start and constraints.rate is None:
+            full = self._full + self.controls.more_voices
+            time[BEAT] += THIN_NATS * max(full - int((now.release > now.tick).sum()), 0)
+        if role in ALONG:
+            pitch[now.keys_down] = MASKED
+        if constraints.follow and (self._pitched if role in ALONG else self._tune):
+            by_key = constraints.tonic is None and not self.controls.modal
+            pitch += self.portrait.leanings(role, now.keys_down, by_key, self.controls.semitones)
+            bias[SLICES["velocity"]] += self.portrait.loudness(role in ALONG)
+        if constraints.follow and self._pitched:
+            pitch += self.figures.leanings(beat, role)
+        if self.controls.modal and self._pitched and (key := self._key or self.portrait.key) is not None:
+            pitch += self.controls.colour(key.tonic)
+        if constraints.rate is not None:
+            time[BEAT] += self._surplus(turn, now, constraints.rate, MOST_KNOWN_NATS)
+        if constraints.follow and role == Role.ACCOMPANY:
+            bar_end = beat.start + beat.bar_ticks - beat.in_bar * TICKS
+            duration = bias[SLICES["duration"]][:OPEN]
+            duration[bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
+            if constraints.rate is None and self.portrait.rate is not None:
+                time[BEAT] += max(self._surplus(turn, now, self.portrait.rate * ALONG_NOTES), 0.0)
+        elif constraints.follow and role not in ALONG and self._alone:
+            if now.keys_down.any():
+                time[BEAT] += ROOM_NATS
+            if constraints.rate is None and self.portrait.rate is not None:
+                time[BEAT] += self._surplus(turn, now, self.portrait.rate)
+            last, times = now.line
+            if constraints.closes and turn.end is not None and turn.end - beat.start <= CLOSING_TICKS:
+                self._close(turn.end - beat.start, time, pitch, bias[SLICES["duration"]])
+            elif times >= REPEATS:
+                pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
+        return bias
+
+    def _surplus(self, turn: Turn, now: Moment, rate: float, most: float = MOST_SURPLUS_NATS) -> float:
+        """Nats for resting, by the notes made beyond `rate` a quarter; negative for fewer."""
+        beats = (now.beat.start - turn.start) / TICKS + 0.5
+        surplus = (now.made - rate * self.controls.times_denser * beats) * SURPLUS_NATS
+        return min(max(surplus, -most), most)
+
+    def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray) -> None:
+        """Lean towards the end of a phrase, `left` ticks before the turn's: a long note of the tonic triad, and nothing after."""
+        if left <= TICKS:
+            time[1:BEAT] += LAST_BEAT_NATS
+        duration[:OPEN][LASTING * left <= DURATION_TICKS] += LASTING_NATS
+        key = self._key or self.portrait.key
+        if key is not None:
+            pitch[np.isin(_CLASSES, list(key.triad))] += TRIAD_NATS
+            pitch[key.tonic == _CLASSES] += TONIC_NATS
+
+    def _most_notes(self, role: Role) -> int:
+        """The polyphony: as set; else an answer has as many voices as the player plays at once."""
+        follows = self._constraints.follow and role not in ALONG
+        answered = self.portrait.voices() if follows else None
+        return self._constraints.max_notes or max((answered or MOST_NOTES) + self.controls.more_voices, 1)
+
+
+def is_legal(choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> bool:
+    """Whether a draw (5,) is a BEAT, or a note of which no field is masked and whose pitch is free by then.
+
+    `release` (128,) in ticks from the start of the beat, as the drawn time is.
+    """
+    if choice[0] == BEAT:
+        return True
+    return (
+        all(
+            0 <= drawn < size and bias[SLICES[name]][int(drawn)] > MASKED / 2  # NaN is in no range
+            for drawn, (name, size) in zip(choice, HEADS.items(), strict=True)
+        )
+        and release[int(choice[2])] <= choice[0]
+    )

@@ -1,0 +1,85 @@
+"""The notes of both since the last cell closed, as the bar autoencoder is to see them. Pure; all times are ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from realtime.core.dialogue import ModelNote, PlayerNote
+from realtime.music.cells import LOWEST, MODEL, PLAYER, Split, paint, split
+from realtime.music.measures import NOTE
+
+
+class _Note(NamedTuple):
+    onset: int
+    end: int | None
+    """None: the key is still down."""
+    pitch: int
+    part: int
+    is_player: bool
+
+
+class Heard:
+    """Told of every note, its end, and what is taken back; asked for the roll of each cell as it closes."""
+
+    def __init__(self) -> None:
+        self._notes: list[_Note] = []
+
+    def key_down(self, note: PlayerNote) -> None:
+        """The player's key went down."""
+        self.key_up(note.tick, note.pitch)
+        self._notes.append(_Note(note.tick, None, note.pitch, note.part, True))
+
+    def key_up(self, tick: int, pitch: int) -> None:
+        """The player's key went up; one that is not down is ignored."""
+        self._end(tick, lambda note: note.is_player and note.end is None and note.pitch == pitch)
+
+    def proposed(self, note: ModelNote) -> None:
+        """A note of Antiphon's. It may be taken back yet."""
+        self._notes.append(_Note(note.tick, note.tick + note.duration, note.pitch, note.part, False))
+
+    def take_back(self, boundary: int, silence: bool) -> None:
+        """A new plan: Antiphon's notes from `boundary` on are no more. With `silence` what sounds of it ends there."""
+        self._notes = [note for note in self._notes if note.is_player or note.onset < boundary]
+        if silence:
+            self._end(boundary, lambda note: not note.is_player)
+
+    def release(self, tick: int, pitch: int) -> None:
+        """A note of Antiphon's ends with the key that it answers."""
+        self._end(tick, lambda note: not note.is_player and note.pitch == pitch)
+
+    def clear(self) -> None:
+        """Time goes on elsewhere, in silence."""
+        self._notes.clear()
+
+    def close(self, start: int, end: int) -> np.ndarray:
+        """The roll (4, 48, 88) of the cell between two ticks (`realtime.music.cells`). What is over by then is forgotten."""
+        notes = [note for note in self._notes if note.onset < end]
+        self._notes = [note for note in self._notes if note.onset >= end or note.end is None or note.end > end]
+        played = np.zeros(len(notes), NOTE)
+        for name, values in (
+            ("onset", [note.onset for note in notes]),
+            ("duration", [(end if note.end is None else note.end) - note.onset for note in notes]),
+            ("pitch", [note.pitch for note in notes]),
+            ("part", [note.part for note in notes]),
+        ):
+            played[name] = values
+        before = min([start - 1, *played["onset"].tolist()])  # what sounds on from there has holds in this cell
+        rows = split(played, np.array([before, start, end]))
+        rows = Split(*(column[rows.cell == 1] for column in rows))._replace(
+            cell=np.zeros((rows.cell == 1).sum(), np.int64)
+        )
+        plane = np.array([PLAYER if note.is_player else MODEL for note in notes], np.int64)[rows.note]
+        roll: np.ndarray = paint(rows, plane, played["pitch"][rows.note] - LOWEST, 1)[0]
+        return roll
+
+    def _end(self, tick: int, which: Callable[[_Note], bool]) -> None:
+        """Those notes end at `tick`, or a tick after they began; what has ended before stays as it is."""
+        self._notes = [
+            note._replace(end=max(tick, note.onset + 1))
+            if which(note) and (note.end is None or note.end > tick)
+            else note
+            for note in self._notes
+        ]

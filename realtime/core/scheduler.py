@@ -1,0 +1,122 @@
+"""The scheduler: planned notes become messages when their pulse comes.
+
+Times are pulses. A planned note is only a note-on with a duration: its note-off comes into being in the ledger, when
+the note-on is sent. So cancelling and dropping cannot leave a note-off without its note, or a note without its
+note-off. One thread at a time.
+"""
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from realtime.core.ledger import Ledger
+from realtime.midi import note_on
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNote:
+    """A note that may still be cancelled. `tag` is the planner's own; it is carried and never read.
+
+    Raises ValueError where channel 0..15, pitch 0..127, velocity 1..127 or duration >= 1 pulse does not hold.
+    """
+
+    onset_pulse: int
+    channel: int
+    pitch: int
+    velocity: int
+    duration_pulse: int
+    tag: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.channel <= 15 and 0 <= self.pitch <= 127 and 1 <= self.velocity <= 127):
+            raise ValueError(f"channel must be in 0..15, pitch in 0..127, velocity in 1..127: {self}")
+        if self.duration_pulse < 1:
+            raise ValueError(f"duration must be at least 1 pulse: {self}")
+
+
+class Sent(NamedTuple):
+    """A message to send now: the pulse it was meant for, its bytes, and its place in the order of all sends."""
+
+    pulse: int
+    message: bytes
+    serial: int
+
+
+class Scheduler:
+    """Planned notes, ordered by onset and, within an onset, by the order of planning.
+
+    `late_dropped` counts the note-ons that came too late to be sent.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.late_dropped = 0
+        self._ledger = ledger
+        self._planned: list[PlannedNote] = []  # sorted by onset; equal onsets keep the order of planning
+        self._serial = 0
+
+    def plan(self, note: PlannedNote) -> None:
+        """Add a note. It replaces a planned one of the same onset and key: keys are struck once a pulse."""
+        start = bisect_left(self._planned, note.onset_pulse, key=_onset_pulse)
+        end = bisect_right(self._planned, note.onset_pulse, lo=start, key=_onset_pulse)
+        key = (note.channel, note.pitch)
+        chord = [other for other in self._planned[start:end] if (other.channel, other.pitch) != key]
+        self._planned[start:end] = [*chord, note]
+
+    def cancel(self, from_pulse: int) -> list[PlannedNote]:
+        """Take back every planned note with onset >= `from_pulse`, and return them. What sounds is not touched."""
+        start = bisect_left(self._planned, from_pulse, key=_onset_pulse)
+        cancelled = self._planned[start:]
+        del self._planned[start:]
+        return cancelled
+
+    def clear(self) -> None:
+        """Forget every planned note. What sounds is not touched."""
+        self._planned.clear()
+
+    def planned(self) -> list[PlannedNote]:
+        """The planned notes in the order in which they will be sent."""
+        return list(self._planned)
+
+    def next_pulse(self) -> int | None:
+        """The earliest pulse at which `due` has something to do, or None."""
+        release_pulse = self._ledger.next_pulse()
+        if not self._planned:
+            return release_pulse
+        onset_pulse = self._planned[0].onset_pulse
+        return onset_pulse if release_pulse is None else min(onset_pulse, release_pulse)
+
+    def due(self, now_pulse: int, late_pulse: int) -> list[Sent]:
+        """Everything with pulse <= `now_pulse`, in the order (pulse, note-off before note-on, serial).
+
+        A note-on more than `late_pulse` behind is dropped and counted, its note-off never exists; every note-off of the
+        ledger is sent, however late. Pulse by pulse, so that a late wake-up yields what many punctual ones would have.
+        """
+        sent: list[Sent] = []
+        while (pulse := self.next_pulse()) is not None and pulse <= now_pulse:
+            for release_pulse, message in self._ledger.due(pulse):
+                self._send(sent, release_pulse, message)
+            chord = self._take(pulse)
+            if now_pulse - pulse > late_pulse:
+                self.late_dropped += len(chord)
+                continue
+            # All note-offs of this pulse come first, those of struck-again keys too.
+            for note in chord:
+                for message in self._ledger.strike(note.channel, note.pitch, pulse + note.duration_pulse):
+                    self._send(sent, pulse, message)
+            for note in chord:
+                self._send(sent, pulse, note_on(note.channel, note.pitch, note.velocity))
+        return sent
+
+    def _take(self, onset_pulse: int) -> list[PlannedNote]:
+        end = bisect_right(self._planned, onset_pulse, key=_onset_pulse)
+        chord = self._planned[:end]
+        del self._planned[:end]
+        return chord
+
+    def _send(self, sent: list[Sent], pulse: int, message: bytes) -> None:
+        self._serial += 1
+        sent.append(Sent(pulse, message, self._serial))
+
+
+def _onset_pulse(note: PlannedNote) -> int:
+    return note.onset_pulse

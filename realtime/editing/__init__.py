@@ -1,0 +1,1 @@
+"""Changes to notes that exist: denser, higher, brighter. Pure."""

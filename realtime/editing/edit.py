@@ -1,0 +1,287 @@
+"""Edits in the space of latents: bars made denser, higher, brighter ..., and as little else as can be. Pure numpy; ticks.
+
+A cell (`realtime.music.cells`) is moved to a tonic of C, encoded to z, and decoded twice: at z, and at z + d, d being
+the asked mix of
+directions (`models.training.directions`). The difference is evidence for and against every onset, and so for the
+changes that could be
+made (`realtime.editing.changes`). They are made one after the other, the one that helps most first, until the asked change of the
+attribute is reached: one unit of an amount is one unit of `attributes.SCALE`. What is not asked counts against a change, and so
+does every change. Where a style is asked, the latents alone decide. All other notes stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from realtime.editing.changes import Change, Evidence, New, Proposals, Scene, Scope
+from realtime.music.attributes import ATTRIBUTES, CIRCLE, FIFTHS, SCALE, figures
+from realtime.music.cells import KEYS, LOWEST, MODEL, STEP_TICKS, STEPS, Split, rolls, split
+from realtime.music.vocabulary import TICKS
+
+PROBE = 2.0
+"""How far along a direction the decoder is asked, in units: what goes or comes first hardly depends on it."""
+STYLE_STEP = 4.0
+"""How far along a style's direction an amount of 1 goes."""
+CERTAIN = 4.0
+"""Log odds that count as certainty."""
+ERROR, LEAK = 20.0, 0.2
+"""What a cell costs that misses its aim by one unit; the share of it where an attribute was not asked to change."""
+TOUCH, TRUST, LEAST = 1.5, 1.5, 0.05
+"""What a change costs; how much less, at most, where the latents are for it; and the least it costs."""
+STYLE_LEAK, STYLE_TRUST = 0.02, 3.5
+"""The same towards a style, where the latents decide: a style has a density, a register ... of its own."""
+NOVEL = 2.0
+"""How much more the first change of a kind costs: the next one of it, to the same pitch class or in the neighbouring cell, does
+not, so that bars are changed alike."""
+EVEN = np.array([1.0, 0.1, 1.0, 1.0, 1.0])
+"""How much each cell's own error counts, by attribute, besides that of the mean of all: figures move by whole octaves, and few
+such steps make a small change of register."""
+SUMS = 6
+
+
+class Amount(NamedTuple):
+    """How much of a control is asked: as much everywhere, and how much more at the end than at the beginning."""
+
+    level: float = 0.0
+    rise: float = 0.0
+
+    def times(self, factor: float) -> Amount:
+        """So many times as much."""
+        return Amount(self.level * factor, self.rise * factor)
+
+    def plus(self, other: Amount) -> Amount:
+        """Both."""
+        return Amount(self.level + other.level, self.rise + other.rise)
+
+    def over(self, cells: int) -> np.ndarray:
+        """(cells,) the amount in each."""
+        return self.level + self.rise * (np.arange(cells) + 0.5) / cells
+
+
+Wishes = Mapping[str, Amount]
+"""What is asked, by control: an attribute in units of `SCALE`, a style in shares of its direction."""
+
+
+class Codec(Protocol):
+    """Rolls <-> standardised latents."""
+
+    def encode(self, rolls: np.ndarray) -> np.ndarray:
+        """(N, 4, 48, 88) -> (N, 128)."""
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """(N, 128) -> probabilities (N, 4, 48, 88)."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What to do with the notes: indices to remove, new pitches by index, notes to add. `before`, `after`: attributes (C, 5)."""
+
+    removed: list[int]
+    moved: dict[int, int]
+    added: list[New]
+    before: np.ndarray
+    after: np.ndarray
+
+
+def shift_to_c(tonic: int) -> int:
+    """Semitones, -6..5, from a tonic (0..11) to the nearest C."""
+    return (6 - tonic) % 12 - 6
+
+
+def edit(scene: Scene, amounts: Mapping[str, np.ndarray], directions: Mapping[str, np.ndarray], codec: Codec) -> Result:
+    """The changes that bring the cells nearest to the asked `amounts`: of an attribute (C,) units of change, of a style (C,)
+    shares of its direction. Amounts of 0 change nothing."""
+    return _Edit(scene, amounts, directions, codec).run()
+
+
+class _Edit:
+    def __init__(
+        self, scene: Scene, amounts: Mapping[str, np.ndarray], directions: Mapping[str, np.ndarray], codec: Codec
+    ) -> None:
+        self.scene, self.cells = scene, len(scene.edges) - 1
+        self.amounts = {name: amount for name, amount in amounts.items() if np.any(amount)}
+        self.styled = not self.amounts.keys() <= set(ATTRIBUTES)
+        self.rows = split(scene.notes, scene.edges)
+        self.quarters = np.diff(scene.edges) / TICKS
+        notes = scene.notes
+        self.pitch = notes["pitch"].astype(int)
+        self.onset, self.stop = notes["onset"].astype(int), notes["onset"].astype(int) + notes["duration"]
+        self.current = np.stack([self.onset, self.stop, self.pitch, scene.voice], 1)
+        self.alive = np.ones(len(notes), bool)
+        self.rows_of: dict[int, list[int]] = {}
+        for row, note in enumerate(self.rows.note.tolist()):
+            self.rows_of.setdefault(note, []).append(row)
+        own = scene.chosen[self.rows.note]
+        self.state = np.zeros((self.cells, SUMS + STEPS))
+        np.add.at(self.state, self.rows.cell[own], self.features(self.rows, self.pitch[self.rows.note])[own])
+        begun = np.bincount(
+            self.rows.cell[own & (self.rows.first >= 0) & scene.free[self.rows.note]], minlength=self.cells
+        )
+        self.active = begun > 0
+        self.evidence = self.listen(directions, codec)
+
+    def features(self, rows: Split, pitch: np.ndarray) -> np.ndarray:
+        """What each row adds to its cell's sums: (R, 6 + 48), the last 48 being where it sounds."""
+        first, last = np.maximum(rows.first, 0), rows.last
+        steps, begins = last - first, rows.first >= 0
+        place = CIRCLE[pitch % 12]
+        sums = (begins, begins * pitch, FIFTHS[(pitch - self.scene.key.tonic) % 12] * steps, place.real * steps,
+                place.imag * steps, steps)  # fmt: skip
+        at = np.arange(STEPS)
+        out: np.ndarray = np.concatenate([np.stack(sums, 1), (at >= first[:, None]) & (at < last[:, None])], 1)
+        return out
+
+    def listen(self, directions: Mapping[str, np.ndarray], codec: Codec) -> Evidence:
+        """What the decoder says of the asked mix of directions."""
+        way = np.zeros((self.cells, len(next(iter(directions.values())))), np.float32)
+        asked = [np.abs(a).max() for name, a in self.amounts.items() if name in ATTRIBUTES]
+        for name, amount in self.amounts.items():
+            reach = PROBE / max(asked) if name in ATTRIBUTES else STYLE_STEP
+            way += np.outer(amount * reach, directions[name]).astype(np.float32)
+        notes = self.scene.notes.copy()
+        shift = shift_to_c(self.scene.key.tonic)
+        notes["pitch"] += shift
+        z = codec.encode(rolls(notes, ~self.scene.chosen, self.scene.edges))
+        planes = codec.decode(np.concatenate([z, z + way])).reshape(2, self.cells, 4, STEPS, KEYS)
+        odds = planes[:, :, MODEL].astype(float).clip(1e-6, 1 - 1e-6)
+        odds = np.log(odds / (1 - odds))
+        return Evidence(odds[1], odds[1] - odds[0], planes[1, :, MODEL + 1], shift)
+
+    def propose(self) -> list[Change]:
+        """Every change worth weighing."""
+        asked = self.amounts.keys()
+        octaves = int(np.ceil(np.abs(self.amounts["register"]).max() / 2)) if "register" in asked else 0
+        scope = Scope(
+            rhythm=self.styled or bool(asked & {"density", "polyphony"}),
+            colour=self.styled or bool(asked & {"brightness", "tension"}),
+            chords=self.styled or "polyphony" in asked,
+            octaves=octaves,
+        )
+        return [
+            change
+            for cell in np.flatnonzero(self.active).tolist()
+            for change in Proposals(self.scene, self.rows, self.evidence, cell, scope).all()
+        ]
+
+    def delta(self, change: Change) -> np.ndarray:
+        """What a change does to its cell's sums, (6 + 48,)."""
+        rows = [row for note in change.touched for row in self.rows_of[note] if self.rows.cell[row] == change.cell]
+        out = Split(*(column[rows] for column in self.rows))
+        total: np.ndarray = -self.features(out, self.pitch[out.note]).sum(0)
+        if change.moved:
+            total += self.features(out, np.array([pitch for _, pitch in change.moved])).sum(0)
+        for new in change.added:
+            start = int(self.scene.edges[change.cell])
+            first = (new.onset - start) // STEP_TICKS
+            row = Split(*np.array([[0], [0], [first], [first + max(new.duration // STEP_TICKS, 1)]]))
+            total += self.features(row, np.array([new.pitch]))[0]
+        return total
+
+    def run(self) -> Result:
+        """See `edit`."""
+        before = self.figures(self.state, self.quarters)
+        changes = self.propose() if self.amounts else []
+        removed: list[int] = []
+        moved: dict[int, int] = {}
+        added: list[New] = []
+        if not changes:
+            return Result(removed, moved, added, before, before)
+        units = np.stack([self.amounts.get(name, np.zeros(self.cells)) for name in ATTRIBUTES], 1)
+        target = before + units * SCALE
+        weight = np.where(units.any(0), 1.0, STYLE_LEAK if self.styled else LEAK)
+        cell = np.array([change.cell for change in changes])
+        delta = np.stack([self.delta(change) for change in changes])
+        trust = np.clip([change.trust / CERTAIN for change in changes], -1, 1)
+        cost = TOUCH - STYLE_TRUST * trust if self.styled else np.maximum(TOUCH - TRUST * trust, LEAST)
+        cost += [NOVEL * bool(change.kind) for change in changes]
+        alive = np.ones(len(changes), bool)
+        values = self.figures(self.state[cell] + delta, self.quarters[cell])
+        touched: set[int] = set()
+        familiar: set[int] = set()
+        count = int(self.active.sum())
+        while True:
+            now = np.where(self.active[:, None], (self.figures(self.state, self.quarters) - target) / SCALE, 0)
+            mean = now.sum(0) / count
+            new = (values - target[cell]) / SCALE
+            gain = EVEN * (new**2 - now[cell] ** 2) + count * ((mean + (new - now[cell]) / count) ** 2 - mean**2)
+            total = ERROR * (gain * weight).sum(1) + cost
+            best = int(np.argmin(np.where(alive & np.isfinite(total), total, np.inf)))
+            if not (alive[best] and total[best] < 0):
+                break
+            alive[best] = False
+            change = changes[best]
+            notes = set(change.touched)
+            if notes & touched or not self.possible(change):
+                continue
+            touched |= notes
+            removed += change.removed
+            moved |= dict(change.moved)
+            added += change.added
+            self.apply(change, delta[best])
+            again = np.flatnonzero(np.isin(cell, self.cells_of(change)))
+            values[again] = self.figures(self.state[cell[again]] + delta[again], self.quarters[cell[again]])
+            for i, other in enumerate(changes if change.kind else ()):
+                near = change.kind[0] == "class" or abs(other.cell - change.cell) == 1
+                if near and other.kind == change.kind and i not in familiar:
+                    familiar.add(i)
+                    cost[i] -= NOVEL
+        return Result(removed, moved, added, before, self.figures(self.state, self.quarters))
+
+    @staticmethod
+    def figures(state: np.ndarray, quarters: np.ndarray) -> np.ndarray:
+        """Attributes (..., 5) of sums (..., 6 + 48)."""
+        filled = (state[..., SUMS:] > 0.5).sum(-1)
+        return figures(np.concatenate([state[..., :SUMS], filled[..., None]], -1), quarters)
+
+    def arrivals(self, change: Change) -> list[tuple[int, int, int, int]]:
+        """(onset, stop, pitch, voice) of what a change brings."""
+        voice = self.scene.voice
+        moved = [(int(self.onset[i]), int(self.stop[i]), pitch, int(voice[i])) for i, pitch in change.moved]
+        return moved + [(n.onset, n.onset + n.duration, n.pitch, int(voice[n.like])) for n in change.added]
+
+    def possible(self, change: Change) -> bool:
+        """Whether all that a change brings is on the piano, meets no note of its own pitch and voice, and no more semitones than
+        were there."""
+        leaving = np.isin(np.arange(len(self.current)), change.touched)
+        staying = self.current[self.alive & ~leaving]
+        coarse = self.styled or np.any(self.amounts.get("tension", np.zeros(1)) > 0)
+        rubs = 0
+        for onset, stop, pitch, voice in self.arrivals(change):
+            with_it = staying[(staying[:, 0] < stop) & (staying[:, 1] > onset)]
+            same = with_it[:, 2] == pitch
+            if not LOWEST <= pitch < LOWEST + KEYS or (same & ((with_it[:, 3] == voice) | bool(change.added))).any():
+                return False
+            rubs += _rubs(pitch, with_it)
+        for i in change.touched:
+            onset, stop, pitch, _ = self.current[i].tolist()
+            rubs -= _rubs(pitch, staying[(staying[:, 0] < stop) & (staying[:, 1] > onset)])
+        return bool(coarse or rubs <= 0)
+
+    def apply(self, change: Change, delta: np.ndarray) -> None:
+        """Make a change: to the notes, and to the sums of every cell they sound in."""
+        self.state[change.cell] += delta
+        for i, pitch in [*((i, None) for i in change.removed), *change.moved]:
+            rows = [row for row in self.rows_of[i] if self.rows.cell[row] != change.cell]
+            later = Split(*(column[rows] for column in self.rows))
+            np.add.at(self.state, later.cell, -self.features(later, self.pitch[later.note]))
+            if pitch is None:
+                self.alive[i] = False
+            else:
+                self.current[i, 2] = pitch
+                np.add.at(self.state, later.cell, self.features(later, np.full(len(rows), pitch)))
+        if change.added:
+            self.current = np.concatenate([self.current, np.array(self.arrivals(change))])
+            self.alive = np.append(self.alive, [True] * len(change.added))
+
+    def cells_of(self, change: Change) -> list[int]:
+        """The cells in which anything changes."""
+        return [change.cell, *(int(self.rows.cell[row]) for note in change.touched for row in self.rows_of[note])]
+
+
+def _rubs(pitch: int, others: np.ndarray) -> int:
+    """With how many of `others` a pitch is a semitone or a minor ninth apart."""
+    return int(np.isin(np.abs(others[:, 2] - pitch), (1, 13)).sum())

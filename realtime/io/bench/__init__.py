@@ -1,0 +1,1 @@
+"""`antiphon bench`: what a machine does, measured."""

@@ -1,0 +1,1 @@
+"""Files: Standard MIDI files read, written and rewritten, and pictures."""

@@ -1,0 +1,1 @@
+"""onnxruntime: the step graph and the graphs around latents."""

@@ -1,0 +1,194 @@
+"""The graphs around latents behind onnxruntime: the bar autoencoder, the planner and the context net of a step graph.
+
+They lie beside the step graph, and `GRAPHS` says what goes in and out of each (float32; N and L are free). All were trained
+on the latents of one autoencoder, whose name is in each file's metadata (`Label`): files of different ones are refused.
+
+Threading: one thread uses an object; `load` holds the GIL for long, so load before playing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from realtime.composing.contract import METADATA_KEY, Contract
+from realtime.composing.latents import DRAWN, FUTURE, PREFIX
+from realtime.errors import UserError
+from realtime.io.graphs.stepper import open_session, read_contract
+from realtime.music.attributes import CONTROLS
+from realtime.music.cells import BEATS, LATENT, ROLL
+
+LATENTS_VERSION = 1
+Lengths = tuple[int | str, ...]
+
+
+class Ports(NamedTuple):
+    """The inputs of a graph, and its one output: shapes by name, free lengths by their letters."""
+
+    inputs: Mapping[str, Lengths]
+    output: tuple[str, Lengths]
+
+
+GRAPHS = {
+    "bars.encode": Ports({"roll": ("N", *ROLL)}, ("latent", ("N", LATENT))),
+    "bars.decode": Ports({"latent": ("N", LATENT)}, ("roll", ("N", *ROLL))),
+    "planner": Ports(
+        {"latent": ("N", "L", LATENT), "time": ("N", "L"), "known": ("N", "L"), "controls": ("N", "L", CONTROLS)},
+        ("velocity", ("N", "L", LATENT)),
+    ),
+    "context": Ports(
+        {
+            "latent": (1, PREFIX, LATENT),
+            "known": (1, PREFIX),
+            "plan": (1, FUTURE, LATENT),
+            "plan_time": (1, FUTURE),
+            "drawn": (1, DRAWN, *ROLL),
+            "controls": (1, CONTROLS),
+        },
+        ("context", (1, BEATS, "d")),
+    ),
+}
+"""By kind. A step graph MODEL.onnx has its context net in MODEL.context.onnx; the others lie beside it as KIND.onnx."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a graph says of itself: its kind, the run it was made of, the autoencoder of its latents, the training data."""
+
+    kind: str
+    name: str
+    bars: str
+    data_hash: str
+    version: int = LATENTS_VERSION
+
+    def to_json(self) -> str:
+        """The metadata value."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+class _Graph:
+    """One file. Raises `UserError` where it is missing, or not of its kind."""
+
+    def __init__(self, path: Path, kind: str, threads: int) -> None:
+        advice = f"put there what `python -m export.latents` wrote as {kind}"
+        if not path.is_file():
+            raise UserError(f"{path}: missing beside the model; {advice}")
+        self.path = path
+        self._session = open_session(path, ["CPUExecutionProvider"], threads)
+        try:
+            self.label = Label(**json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA_KEY]))
+        except (KeyError, ValueError, TypeError):
+            raise UserError(f"{path}: says not what it is; {advice}") from None
+        ports = GRAPHS[kind]
+        inputs = {value.name: tuple(value.shape) for value in self._session.get_inputs()}
+        self.outputs = {value.name: tuple(value.shape) for value in self._session.get_outputs()}
+        wanted = (kind, LATENTS_VERSION, [*ports.inputs], [ports.output[0]])
+        if (self.label.kind, self.label.version, [*inputs], [*self.outputs]) != wanted or not all(
+            _fits(inputs[name], shape) for name, shape in ports.inputs.items()
+        ):
+            raise UserError(f"{path}: not a graph {kind} of version {LATENTS_VERSION}; {advice}")
+        self._names = [*inputs]
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        fed = {name: np.asarray(array, np.float32) for name, array in zip(self._names, arrays, strict=True)}
+        return np.asarray(self._session.run(None, fed)[0])
+
+
+class BarGraphs:
+    """The autoencoder alone, which goes with any model."""
+
+    def __init__(self, encode: _Graph, decode: _Graph) -> None:
+        """Raises `UserError` where they are not of one autoencoder."""
+        _check_latents(encode.label.bars, decode)
+        self._encode, self._decode = encode, decode
+
+    @classmethod
+    def load(cls, model: Path, threads: int = 1) -> BarGraphs:
+        """The graphs that lie beside a step graph. Raises `UserError`."""
+        return cls(*(_Graph(model.with_name(f"{kind}.onnx"), kind, threads) for kind in ("bars.encode", "bars.decode")))
+
+    @property
+    def name(self) -> str:
+        """Identifies the latents."""
+        return self._encode.label.bars
+
+    def encode(self, rolls: np.ndarray) -> np.ndarray:
+        """(N, 4, 48, 88) -> standardised latents (N, 128)."""
+        return self._encode(rolls)
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Standardised latents (N, 128) -> probabilities (N, 4, 48, 88)."""
+        return self._decode(latents)
+
+
+class LatentGraphs:
+    """Everything that a step graph with a context needs."""
+
+    def __init__(self, bars: BarGraphs, planner: _Graph, context: _Graph) -> None:
+        self._bars, self._planner, self._context = bars, planner, context
+
+    @classmethod
+    def load(cls, model: Path, threads: int = 1, contract: Contract | None = None) -> LatentGraphs | None:
+        """The graphs that lie beside a step graph; None where it takes no context. `contract`: the step graph's, where it is
+        open already. Raises `UserError` where one is missing, or made for something else."""
+        contract = contract or read_contract(model)
+        if not contract.context:
+            return None
+        context = _Graph(model.with_suffix(".context.onnx"), "context", threads)
+        if (context.label.name, context.outputs["context"]) != (contract.name, (1, BEATS, contract.context)):
+            raise UserError(
+                f"{context.path}: made for the model {context.label.name}, but beside {contract.name}; export both of one run"
+            )
+        planner = _Graph(model.with_name("planner.onnx"), "planner", threads)
+        bars = BarGraphs.load(model, threads)
+        _check_latents(bars.name, planner, context)
+        return cls(bars, planner, context)
+
+    def encode(self, rolls: np.ndarray) -> np.ndarray:
+        """(N, 4, 48, 88) -> standardised latents (N, 128)."""
+        return self._bars.encode(rolls)
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Standardised latents (N, 128) -> probabilities (N, 4, 48, 88)."""
+        return self._bars.decode(latents)
+
+    def velocity(self, latent: np.ndarray, time: np.ndarray, known: np.ndarray, controls: np.ndarray) -> np.ndarray:
+        """latent (N, L, 128) at `time` (N, L), 0 noise to 1 clean; known (N, L) 1 or 0; controls (N, L, 18) -> what to add to
+        the latents in a time of 1, (N, L, 128), without meaning where nothing is known. L is at most 20."""
+        return self._planner(latent, time, known, controls)
+
+    def context(
+        self, latent: np.ndarray, known: np.ndarray, plan: np.ndarray, plan_time: np.ndarray, controls: np.ndarray
+    ) -> np.ndarray:
+        """latent (1, 16, 128), oldest first; known (1, 16); plan (1, 4, 128) at `plan_time` (1, 4), 0 for no plan; controls
+        (1, 18) -> the contexts (4, d) of the events in the cell that the plan begins with, a row a beat."""
+        drawn = np.zeros((1, DRAWN, *ROLL), np.float32)
+        if plan_time.any():
+            time = plan_time[0, :DRAWN, None]
+            # The best linear guess of latents from their noisy forms: see `models.nets.context`.
+            drawn[0] = self.decode(plan[0, :DRAWN] * time / ((1 - time) ** 2 + time**2))
+        made: np.ndarray = self._context(latent, known, plan, plan_time, drawn, controls)[0]
+        return made
+
+
+def _fits(shape: Lengths, expected: Lengths) -> bool:
+    """Free lengths are names in a file too, whichever."""
+    return len(shape) == len(expected) and all(
+        isinstance(have, str) if isinstance(want, str) else have == want
+        for have, want in zip(shape, expected, strict=True)
+    )
+
+
+def _check_latents(bars: str, *graphs: _Graph) -> None:
+    """Raises `UserError` where a graph knows the latents of another autoencoder."""
+    for graph in graphs:
+        if graph.label.bars != bars:
+            raise UserError(
+                f"{graph.path}: made for the latents of the autoencoder {graph.label.bars}, but bars.encode.onnx beside it makes "
+                f"those of {bars}; export all of them from runs that belong together"
+            )

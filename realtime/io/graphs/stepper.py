@@ -1,0 +1,320 @@
+"""onnxruntime behind the composer's stepper: one call a note, and a ring of states for going back in O(1).
+
+Threading: one thread at a time uses a `Stepper` (the worker's); `load` holds the GIL for long, so load before playing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from realtime.composing.contract import LOGITS, METADATA_KEY, Contract, ContractError
+from realtime.errors import UserError
+from realtime.music.vocabulary import FIELDS, HEADS, HELD
+
+PROVIDERS = ("auto", "cpu", "cuda")
+PREFILL = 256
+"""Events in one prefill call at most, where the graph takes many; bounds the memory that a long history takes."""
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+
+INPUTS: dict[str, tuple[tuple[int, ...], type]] = {
+    "event": ((1, 1, len(FIELDS)), np.int64),
+    "held": ((1, 1, HELD), np.float32),
+    "release": ((1, HEADS["pitch"]), np.float32),
+    "bias": ((1, LOGITS), np.float32),
+    "sampling": ((1, len(HEADS), 3), np.float32),
+    "noise": ((1, len(HEADS)), np.float32),
+}
+"""Of every step graph; see `inputs_of`."""
+OUTPUTS: dict[str, tuple[tuple[int, ...], type]] = {
+    "choice": ((1, len(HEADS)), np.int64),
+    "log_prob": ((1, len(HEADS)), np.float32),
+    "logits": ((1, LOGITS), np.float32),
+}
+
+
+class _Buffer:
+    """A small tensor at one address for good: shared with numpy on the CPU, copied over the bus on a GPU."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: type, device: str) -> None:
+        self.host: np.ndarray = np.zeros(shape, dtype)
+        self.value = ort.OrtValue.ortvalue_from_numpy(self.host, device, 0)
+        self._shared = device == "cpu"
+
+    def write(self, values: Any) -> None:
+        """Takes anything that numpy can broadcast to the shape."""
+        if self._shared:
+            self.host[...] = values
+        elif not np.array_equal(self.host.reshape(-1), np.reshape(values, -1)):  # an upload costs more than a look
+            self.host[...] = values
+            self.value.update_inplace(self.host)
+
+    def read(self) -> np.ndarray:
+        """A copy, without the batch axis."""
+        return np.array(self.host[0] if self._shared else self.value.numpy()[0])
+
+
+class Stepper:
+    """A model being played: `position` counts its states, and the last `slots` of them can be gone back to.
+
+    Position 0 is the empty history. `step` and `prefill` each make one new position. Slot i of the ring always steps
+    into slot i + 1, in buffers that never move, so that every binding is made once and can be a CUDA graph.
+    """
+
+    def __init__(self, session: ort.InferenceSession, contract: Contract, slots: int, graphs: bool = False) -> None:
+        """`graphs`: the session captures CUDA graphs, one for each slot; they are captured here."""
+        self.contract = contract
+        self.provider: str = session.get_providers()[0].removesuffix("ExecutionProvider").lower()
+        self.notice: str | None = None
+        self.slots = slots
+        self.position = 0
+        self.oldest = 0
+        self._session = session
+        self._device = "cuda" if self.provider == "cuda" else "cpu"
+        self._shapes = state_shapes(session)
+        self._chunk = PREFILL if isinstance(session.get_inputs()[0].shape[1], str) else 1
+        inputs = inputs_of(contract).items()
+        self._inputs = {name: _Buffer(shape, dtype, self._device) for name, (shape, dtype) in inputs}
+        self._outputs = {name: _Buffer(shape, dtype, self._device) for name, (shape, dtype) in OUTPUTS.items()}
+        self._ring = [
+            {
+                name: ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, self._device)
+                for name, shape in self._shapes.items()
+            }
+            for _ in range(slots)
+        ]
+        self._bindings = [self._bind(slot) for slot in range(slots)]
+        self._options = [ort.RunOptions() for _ in range(slots)]
+        self._plain = ort.RunOptions()
+        self.reset()
+        if graphs:
+            self._plain.add_run_config_entry("gpu_graph_id", "-1")
+            for slot, options in enumerate(self._options):
+                options.add_run_config_entry("gpu_graph_id", str(slot))
+                # The first run captures, running the model more than once: harmless, as no slot steps into itself.
+                session.run_with_iobinding(self._bindings[slot], options)
+
+    @classmethod
+    def load(cls, path: str | Path, provider: str = "auto", threads: int = 1, slots: int = 96) -> Stepper:
+        """Open a model file. Raises `UserError` where it is missing, no model, or one that this program cannot play.
+
+        `provider` is one of `PROVIDERS`; where CUDA was hoped for and cannot be had the CPU plays, and `notice` says
+        why. `slots` is at least 2: one more than the number of steps that can be undone.
+        """
+        path = Path(path)
+        if provider not in PROVIDERS:
+            raise UserError(f"provider {provider!r} is unknown; allowed: {', '.join(PROVIDERS)}")
+        _there(path)
+        notice = None
+        if provider != "cpu":
+            notice = _cuda_missing()
+            if notice is None:
+                stepper, notice = cls._load_cuda(path, threads, slots)
+                if stepper is not None:
+                    stepper.notice = notice
+                    return stepper
+            elif provider == "auto":
+                notice = None  # nobody asked for what is not there
+        session = open_session(path, [_CPU], threads)
+        stepper = cls(session, _contract(path, session), slots)
+        stepper.notice = f"CUDA could not be had ({notice}); playing on the CPU" if notice else None
+        return stepper
+
+    @classmethod
+    def _load_cuda(cls, path: Path, threads: int, slots: int) -> tuple[Stepper | None, str]:
+        """A stepper on the GPU, with CUDA graphs where they can be captured, and what to tell the user."""
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+            ort.preload_dlls()
+        problem = ""
+        for graphs in (True, False):
+            options = {**_CUDA_OPTIONS, "enable_cuda_graph": str(int(graphs))}
+            try:
+                session = open_session(path, [(_CUDA, options), _CPU], threads)
+                if session.get_providers()[0] != _CUDA:
+                    return None, "its libraries do not load: pip install 'antiphon[cuda]'"
+                stepper = cls(session, _contract(path, session), slots, graphs)
+            except Exception as error:  # onnxruntime raises many types, and each of them leaves the CPU to play on
+                problem = str(error).splitlines()[0]
+                continue
+            return stepper, "" if graphs else f"CUDA graphs are off ({problem}); each note takes longer"
+        return None, problem
+
+    def _bind(self, slot: int) -> ort.IOBinding:
+        """The step from a slot into the next one."""
+        binding = self._session.io_binding()
+        before, after = self._ring[slot], self._ring[(slot + 1) % self.slots]
+        for name, buffer in self._inputs.items():
+            binding.bind_ortvalue_input(name, buffer.value)
+        for name, buffer in self._outputs.items():
+            binding.bind_ortvalue_output(name, buffer.value)
+        for name in self._shapes:
+            binding.bind_ortvalue_input(f"{name}_in", before[name])
+            binding.bind_ortvalue_output(f"{name}_out", after[name])
+        return binding
+
+    def step(
+        self,
+        event: Sequence[int] | np.ndarray,
+        held: np.ndarray,
+        release: np.ndarray,
+        bias: np.ndarray,
+        sampling: np.ndarray,
+        noise: np.ndarray,
+        context: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Feed one event and draw what follows. Returns copies: choice (5,) int64 and log_prob (5,) float32.
+
+        event: the nine ids of `vocabulary.FIELDS`; held: (256,); release: (128,); bias: (228,); sampling: (5, 3);
+        noise: (5,) in [0, 1); context: (contract.context,), None is zeros and all that a graph without it takes. All are
+        copied; see `realtime.composing.contract`.
+        """
+        inputs = self._inputs
+        inputs["event"].write(event)
+        inputs["held"].write(held)
+        inputs["release"].write(release)
+        inputs["bias"].write(bias)
+        inputs["sampling"].write(sampling)
+        inputs["noise"].write(noise)
+        if context is not None or "context" in inputs:  # one that the graph cannot take is an error of the caller's
+            inputs["context"].write(0.0 if context is None else context)
+        slot = self.position % self.slots
+        self._session.run_with_iobinding(self._bindings[slot], self._options[slot])
+        self._advance()
+        return self._outputs["choice"].read(), self._outputs["log_prob"].read()
+
+    def prefill(self, events: np.ndarray, held: np.ndarray, context: np.ndarray | None = None) -> None:
+        """Feed many events, drawing nothing. events: (T, 9); held: (T, 256); context: (T, contract.context) or None, as in
+        `step`. One new position; T = 0 makes none."""
+        streams: dict[str, np.ndarray] = {"event": np.asarray(events, np.int64), "held": np.asarray(held, np.float32)}
+        if context is not None or "context" in self._inputs:
+            wide = (len(events), self.contract.context)
+            streams["context"] = np.zeros(wide, np.float32) if context is None else np.asarray(context, np.float32)
+        state = self._ring[self.position % self.slots]
+        last = self._ring[(self.position + 1) % self.slots]
+        for start in range(0, len(events), self._chunk):
+            chunk = slice(start, start + self._chunk)
+            fed = {name: np.ascontiguousarray(stream[None, chunk]) for name, stream in streams.items()}
+            binding = self._session.io_binding()
+            for name, buffer in self._inputs.items():
+                value = ort.OrtValue.ortvalue_from_numpy(fed[name], self._device, 0) if name in fed else buffer.value
+                binding.bind_ortvalue_input(name, value)
+            for name, buffer in self._outputs.items():
+                binding.bind_ortvalue_output(name, buffer.value)
+            for name in self._shapes:
+                binding.bind_ortvalue_input(f"{name}_in", state[name])
+            ends = start + self._chunk >= len(events)
+            for name in self._shapes:
+                if ends:
+                    binding.bind_ortvalue_output(f"{name}_out", last[name])
+                else:
+                    binding.bind_output(f"{name}_out", self._device)
+            self._session.run_with_iobinding(binding, self._plain)
+            state = dict(zip(self._shapes, binding.get_outputs()[len(OUTPUTS) :], strict=True))
+        if len(events):
+            self._advance()
+
+    def rewind(self, position: int) -> None:
+        """Go back to an earlier position, its state untouched. Raises `ValueError` where the ring has lost it."""
+        if not self.oldest <= position <= self.position:
+            raise ValueError(f"position {position} is gone; the ring holds {self.oldest}..{self.position}")
+        self.position = position
+
+    def reset(self) -> None:
+        """Back to the empty history."""
+        for name, shape in self._shapes.items():
+            self._ring[0][name].update_inplace(np.zeros(shape, np.float32))
+        self.position = self.oldest = 0
+
+    @property
+    def last_logits(self) -> np.ndarray:
+        """A copy of the last step's logits (228,), before biases."""
+        return self._outputs["logits"].read()
+
+    def _advance(self) -> None:
+        self.position += 1
+        self.oldest = max(self.oldest, self.position - self.slots + 1)
+
+
+def _cuda_missing() -> str | None:
+    """Why this machine cannot have CUDA, or None where it is worth trying."""
+    if _CUDA not in ort.get_available_providers():
+        return "this onnxruntime is built without it"
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver on this machine"
+    return None
+
+
+def read_contract(path: Path) -> Contract:
+    """What a step graph says of itself. Raises `UserError` as `Stepper.load` does."""
+    _there(path)
+    return _contract(path, open_session(path, [_CPU], 1))
+
+
+def _there(path: Path) -> None:
+    """Raises `UserError`."""
+    if not path.is_file() or not path.stat().st_size:
+        raise UserError(f"{path}: no model there; give an ONNX file that `python -m export` wrote")
+
+
+def open_session(path: Path, providers: list[Any], threads: int) -> ort.InferenceSession:
+    """Raises `UserError` where onnxruntime refuses the file."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what goes wrong is raised, or said through `notice`
+    try:
+        return ort.InferenceSession(path, options, providers=providers)
+    except Exception as error:  # onnxruntime raises a dozen types without a base of their own
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: onnxruntime {ort.__version__} cannot open it ({reason}); "
+            "give an ONNX file that `python -m export` wrote, whole"
+        ) from None
+
+
+def state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
+    """Shape of every state of a step graph by its bare name ("s0", "c0", ...), in order."""
+    inputs = session.get_inputs()
+    return {value.name.removesuffix("_in"): tuple(value.shape) for value in inputs if value.name.endswith("_in")}
+
+
+def inputs_of(contract: Contract) -> dict[str, tuple[tuple[int, ...], type]]:
+    """Shape for one event and type of each input of a step graph beside its states, in order."""
+    return INPUTS | ({"context": ((1, 1, contract.context), np.float32)} if contract.context else {})
+
+
+def _contract(path: Path, session: ort.InferenceSession) -> Contract:
+    """The contract in the file, kept by its graph. Raises `UserError` where this program cannot play it."""
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    try:
+        if text is None:
+            raise ContractError("it holds no contract of Antiphon's")
+        contract = Contract.from_json(text)
+        states, inputs = state_shapes(session), inputs_of(contract)
+        declared = {value.name: tuple(value.shape) for value in session.get_inputs()}
+        outputs = {value.name: tuple(value.shape) for value in session.get_outputs()}
+        if (
+            list(states) != [f"{kind}{layer}" for layer in range(contract.layers) for kind in "sc"]
+            or list(declared) != [*inputs, *(f"{name}_in" for name in states)]
+            or any(declared[name][-1] != shape[-1] for name, (shape, _) in inputs.items())
+            or list(outputs) != [*OUTPUTS, *(f"{name}_out" for name in states)]
+            or any(outputs[f"{name}_out"] != shape for name, shape in states.items())
+            or not all(isinstance(length, int) for shape in states.values() for length in shape)
+        ):
+            raise ContractError("its inputs and outputs are not those of its contract")
+    except (ContractError, TypeError) as error:  # the latter: nonsense in the contract's numbers
+        raise UserError(f"{path}: {error}; export it again with this version") from None
+    return contract

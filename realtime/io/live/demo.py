@@ -1,0 +1,114 @@
+"""The demo: the engine of `jam` with a scripted player, through in-memory ports. Needs no MIDI system, GPU or DAW.
+
+In real time it runs the live loop with its worker process; with `fast` the same engine and composer in simulated time. Both
+give the same notes as long as no deadline is missed.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from realtime import midi
+from realtime.config import Config
+from realtime.core.engine import Engine
+from realtime.core.tempo import PPQN, TempoMap
+from realtime.io.clock import now_ns
+from realtime.io.files import midifile, pianoroll
+from realtime.io.live.player import Player, Session
+from realtime.io.live.settings import engine_settings, worker_setup
+from realtime.io.live.take import Take, report
+from realtime.io.midi.ports import MemoryPort
+from realtime.music.tunes import ODE_TO_JOY, script
+from realtime.simulate import perform
+
+START_S = 0.2
+
+
+def scripted_player(config: Config) -> tuple[list[tuple[int, bytes]], int]:
+    """The tune as (ns from the start, message) in the configured tempo, and the number of bars the duet takes.
+
+    In trade the player leaves Antiphon its bars; in continue a rest after each phrase of two bars long enough to hand over
+    and be answered; in the other modes the tune is played straight through.
+    """
+    phrase_bars, rest_bars = {"trade": (config.mode.bars_per_turn,) * 2, "continue": (2, 2)}.get(
+        config.mode.name, (0, 0)
+    )
+    messages, stretches = script(ODE_TO_JOY, config.sync.tempo_bpm, phrase_bars, rest_bars)
+    quarters = stretches[-1][1] + (rest_bars or 1) * ODE_TO_JOY.bar_quarters
+    return messages, -(-round(quarters) // config.sync.beats_per_bar)
+
+
+def play_fast(config: Config, say: Callable[[str], None]) -> tuple[Engine, Take, Session]:
+    """In simulated time."""
+    messages, bars = scripted_player(config)
+    settings = engine_settings(config)
+    engine = Engine(settings, TempoMap(config.sync.tempo_bpm))
+    composer, stepper = worker_setup(config).composer()
+    if stepper.notice:
+        say(stepper.notice)
+    end_ns = TempoMap(config.sync.tempo_bpm).ns_at(bars * config.sync.beats_per_bar * PPQN)
+    performance = perform(engine, composer, messages, end_ns)
+    take = Take()
+    take.events = {
+        "player": [(pulse, message) for _, pulse, message in performance.played],
+        "antiphon": [(pulse, message) for _, pulse, message in performance.sent],
+    }
+    on, off = (
+        sum(test(message) for _, message in take.events["antiphon"]) for test in (midi.is_note_on, midi.is_note_off)
+    )
+    return engine, take, Session(left_hanging=on - off)
+
+
+def play_live(
+    config: Config, say: Callable[[str], None], progress: Callable[[int, int], None]
+) -> tuple[Engine, Take, Session]:
+    """In real time, with the worker process. `progress` is told of each beat: (beats played, beats in all)."""
+    messages, bars = scripted_player(config)
+    engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
+    source, target, take = MemoryPort("demo in", now_ns), MemoryPort("demo out", now_ns), Take()
+    player = Player(engine, worker_setup(config), source, target, take, say)
+    ready = player.prepare()
+    if ready.notice:
+        say(ready.notice)
+    start_ns = now_ns() + int(START_S * 1e9)
+    beat_ns = 60e9 / config.sync.tempo_bpm
+    beats = bars * config.sync.beats_per_bar
+
+    def perform_script() -> None:
+        agenda: list[tuple[int, bytes | int]] = [*messages, *((round(i * beat_ns), i) for i in range(1, beats + 1))]
+        for offset_ns, item in sorted(agenda, key=lambda entry: entry[0]):
+            time.sleep(max(0.0, (start_ns + offset_ns - now_ns()) / 1e9))
+            if isinstance(item, bytes):
+                source.inject(item, start_ns + offset_ns)  # stamped with its own time, as a driver stamps
+            else:
+                progress(item, beats)
+
+    threading.Thread(target=perform_script, name="scripted-player", daemon=True).start()
+    session = player.run(bars=bars)
+    return engine, take, session
+
+
+def write_results(config: Config, folder: Path, engine: Engine, take: Take, session: Session) -> dict[str, Any]:
+    """duet.mid, duet.png and report.json; returns the report."""
+    _, bars = scripted_player(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    tracks = {name: take.notes(name) for name in ("player", "antiphon")}
+    metre = [(0, config.sync.beats_per_bar, 4)]
+    midifile.write(folder / "duet.mid", tracks, [(0, config.sync.tempo_bpm)], metre)
+    pianoroll.draw(
+        folder / "duet.png",
+        tracks["player"],
+        tracks["antiphon"],
+        bars,
+        config.sync.beats_per_bar,
+        config.sync.tempo_bpm,
+        f"Antiphon, {config.mode.name}: Ode to Joy",
+    )
+    figures = {**report(engine, session), "mode": config.mode.name, "bars": bars, "seed": config.engine.seed}
+    (folder / "report.json").write_text(json.dumps(figures, indent=2) + "\n")
+    return figures

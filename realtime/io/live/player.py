@@ -1,0 +1,338 @@
+"""The live loop: ports, clock and worker around the engine. It owns no music.
+
+Threading model: MIDI callbacks and the worker's reader put what they have into one inbox and return; everything else
+happens on the thread that calls `run`. That thread waits for the engine's next absolute deadline or for the inbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from realtime import midi
+from realtime.core.dialogue import Extend, Plan, Reached, Reply
+from realtime.core.engine import Engine
+from realtime.core.tempo import PULSES_PER_TICK
+from realtime.io.clock import now_ns
+from realtime.io.live.worker import Ready, Setup, Worker
+from realtime.io.midi.ports import InputPort, OutputPort, PortLost
+
+WATCH_NS = 500_000_000
+HANG_NS = 3_000_000_000
+RESTARTS = 3
+RESTART_WINDOW_NS = 60_000_000_000
+MOST_AT_ONCE = 64
+"""Messages taken in before what is due is sent and the clock is looked at again."""
+MOST_WAITING = 4096
+_WAKE = object()
+
+
+class Sink(Protocol):
+    """Where everything in and out is written down: the recorder, or the demo's list. `fault`: what keeps it from writing."""
+
+    fault: OSError | None
+
+    def write(self, direction: str, pulse: int, message: bytes) -> None:
+        """`direction` is "player" or "antiphon"."""
+
+    def tempo(self, pulse: int, bpm: float) -> None:
+        """The tempo changed."""
+
+    def jump(self, pulse: int) -> None:
+        """The song position jumped."""
+
+
+@dataclass(slots=True)
+class Session:
+    """What is measured while playing, for the summary; times in nanoseconds."""
+
+    schedule_error_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
+    restarts: int = 0
+    shed: int = 0
+    left_hanging: int = 0
+    ended: str = ""
+
+
+class _Died:
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+
+class Player:
+    """One live session. `run` plays until `stop` is called (on any thread, or in a signal handler) or a limit is reached.
+
+    `say` is called with a line for the user whenever something happens that they should know.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        setup: Setup,
+        source: InputPort,
+        target: OutputPort,
+        sink: Sink,
+        say: Callable[[str], None],
+    ) -> None:
+        self.engine = engine
+        self.session = Session()
+        self._setup = setup
+        self._source, self._target, self._sink, self._say = source, target, sink, say
+        self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._worker: Worker | None = None
+        self._waiting_since_ns: int | None = None
+        self._deaths_ns: deque[int] = deque(maxlen=RESTARTS + 1)
+        self._last_bpm = 0.0
+        self._unsent: list[bytes] = []  # note-offs that a failing port did not take
+        self._said: set[str] = set()
+        self._stop_why: str | None = None
+        self._over = False
+
+    @property
+    def worker(self) -> Worker | None:
+        """The worker process in charge, if one is up."""
+        return self._worker
+
+    def prepare(self) -> Ready:
+        """Start the worker and open the ports. Raises `UserError`; nothing is left open then."""
+        self._worker = self._new_worker()
+        ready = self._worker.start()
+        try:
+            self._target.open()
+            self._source.open(self._on_message)
+        except Exception:
+            self._worker.close()
+            self._target.close()
+            raise
+        return ready
+
+    def stop(self, why: str = "stopped") -> None:
+        """End the session soon. Safe in a signal handler: it sets a word and wakes the loop."""
+        self._stop_why = self._stop_why or why
+        self._inbox.put(_WAKE)
+
+    def run(self, seconds: float | None = None, bars: int | None = None) -> Session:
+        """Play. Whatever happens, every note that was sent is released before this returns."""
+        end_ns = now_ns() + int(seconds * 1e9) if seconds is not None else None
+        if self.engine.follower is not None:
+            # What is played before the first Start has a place in the recording too.
+            self.engine.tempo.locate(now_ns(), 0)
+        lost: PortLost | None = None
+        with _punctual():
+            try:
+                self._play(end_ns, bars)
+            except PortLost as error:
+                lost = error
+            finally:
+                self._finish()
+        if lost is not None:
+            left = self.session.left_hanging
+            self.session.ended = f"{lost}: stopped, " + (
+                f"{left} notes went with it" if left else "every note released"
+            )
+        return self.session
+
+    def _play(self, end_ns: int | None, bars: int | None) -> None:
+        watch_ns = now_ns() + WATCH_NS
+        end_pulse: int | None = None
+        while self._stop_why is None:
+            now = now_ns()
+            deadlines = [self.engine.wake_ns(), end_ns, watch_ns]
+            if bars is not None and end_pulse is None and self.engine.rolling:
+                here = round(self.engine.tempo.pulse_at(now) / PULSES_PER_TICK)
+                end_pulse = self.engine.grid.bar_start(here, bars) * PULSES_PER_TICK
+            if end_pulse is not None and self.engine.rolling:
+                deadlines.append(self.engine.tempo.ns_at(end_pulse))
+            if now >= watch_ns:
+                watch_ns = now + WATCH_NS
+                self._watch(now)
+            wait_s = (min(ns for ns in deadlines if ns is not None) - now_ns()) / 1e9
+            with contextlib.suppress(queue.Empty):
+                self._take(self._inbox.get(timeout=wait_s) if wait_s > 0 else self._inbox.get_nowait())
+                for _ in range(MOST_AT_ONCE):
+                    self._take(self._inbox.get_nowait())
+            now = now_ns()
+            if end_ns is not None and now >= end_ns:
+                self.stop("the time is up")
+            elif end_pulse is not None and self.engine.rolling and self.engine.tempo.pulse_at(now) >= end_pulse:
+                self.stop("the bars asked for are played")
+            else:
+                self._send_due()
+        self.session.ended = self._stop_why
+
+    # --- on the driver's and the worker's threads ---
+
+    def _on_message(self, message: bytes, stamp_ns: int) -> None:
+        # A flood that nobody could play is shed, but for what ends notes.
+        ends = message[:1] and (message[0] & 0xF0 == midi.NOTE_OFF or (len(message) == 3 and message[2] == 0))
+        if ends or self._inbox.qsize() < MOST_WAITING:
+            self._inbox.put((message, stamp_ns))
+        else:
+            self.session.shed += 1
+
+    def _on_reply(self, reply: Reply) -> None:
+        self._inbox.put(reply)
+
+    def _on_death(self, worker: Worker) -> None:
+        self._inbox.put(_Died(worker))
+
+    # --- on the loop's thread ---
+
+    def _take(self, item: object) -> None:
+        match item:
+            case (bytes() as data, int() as stamp_ns):
+                message = midi.normalise(data)
+                if message is not None:
+                    jumps, mode = self.engine.counts.jumps, self.engine.mode_name
+                    self.engine.handle(message, stamp_ns)
+                    if self.engine.mode_name != mode:
+                        self._say(f"mode: {self.engine.mode_name} (program change)")
+                    follower = self.engine.follower
+                    if self.engine.counts.jumps != jumps and self.engine.rolling and follower is not None:
+                        self._sink.jump(follower.position_pulse)
+                    if message[0] < midi.SYSEX and (self.engine.rolling or follower is not None):
+                        self._sink.write("player", self.engine.tempo.pulse_at(stamp_ns), message)
+                    self._send_due()
+            case _Died():
+                self._replace(item.worker)
+            case Worker():
+                self._worker = item
+                self.engine.composer_is_new(now_ns())
+                self._say("the model's worker is back")
+            case _ if item is _WAKE:
+                pass
+            case _:
+                if isinstance(item, Reached):
+                    self._waiting_since_ns = None
+                self.engine.receive(item, now_ns())  # type: ignore[arg-type]  # what is left are replies
+
+    def _send_due(self) -> None:
+        now = now_ns()
+        sends = self.engine.poll(now)
+        for i, sent in enumerate(sends):
+            try:
+                self._target.send(sent.message)
+            except PortLost:
+                self._unsent = [later.message for later in sends[i:] if midi.is_note_off(later.message)]
+                raise
+            if midi.is_note_on(sent.message) and not self.engine.mode.voices:
+                self.session.schedule_error_ns.append(now_ns() - self.engine.tempo.ns_at(sent.pulse))
+            self._sink.write("antiphon", sent.pulse, sent.message)
+        for request in self.engine.take_requests():
+            if self._worker is not None:
+                self._worker.send(request)
+                if self._waiting_since_ns is None and isinstance(request, Plan | Extend):  # the others are not answered
+                    self._waiting_since_ns = now
+
+    def _watch(self, now: int) -> None:
+        """Twice a second: are the ports there, does the worker answer, is the output wired to the input?"""
+        for port in (self._source, self._target):
+            if not port.is_alive():
+                raise PortLost(f"the port {port.name} is gone")
+        if self._waiting_since_ns is not None and now - self._waiting_since_ns > HANG_NS and self._worker is not None:
+            self._say("the model's worker does not answer: it is replaced")
+            self._waiting_since_ns = None
+            self._worker.kill()
+        if self.engine.feeds_back(now):
+            self._say_once(
+                "what Antiphon sends comes back in: its output is wired to its input (the notes are ignored)"
+            )
+        if (fault := self._sink.fault) is not None:
+            self._say_once(f"the recording cannot be written: {fault.strerror}; it is kept in memory, and tried again")
+        if self.session.shed:
+            self._say_once("more comes in than anyone can play: what was too much is left out")
+        if self.engine.rolling:
+            bpm = self.engine.tempo.bpm_at(self.engine.tempo.pulse_at(now))
+            if self.engine.follower is not None:
+                bpm = self.engine.follower.bpm
+            if abs(bpm - self._last_bpm) > 0.5:
+                self._last_bpm = bpm
+                self._sink.tempo(self.engine.tempo.pulse_at(now), bpm)
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._say(line)
+
+    def _new_worker(self) -> Worker:
+        return Worker(self._setup, self._on_reply, self._on_death)
+
+    def _replace(self, dead: Worker) -> None:
+        """A worker died: start another beside the music, unless too many did of late."""
+        dead.close()
+        self._worker = None
+        self._waiting_since_ns = None
+        now = now_ns()
+        self._deaths_ns.append(now)
+        if len(self._deaths_ns) > RESTARTS and now - self._deaths_ns[0] < RESTART_WINDOW_NS:
+            self._say(f"the model's worker died {RESTARTS + 1} times within a minute: Antiphon rests from here on")
+            return
+        self.session.restarts += 1
+        self._say("the model's worker died: starting another")
+
+        def start() -> None:
+            worker = self._new_worker()
+            try:
+                worker.start()
+                self._inbox.put(worker)
+            except Exception as error:  # whatever it was: there is no worker, and the loop has to know
+                self._say(str(error))
+                self._inbox.put(_Died(worker))
+            if self._over:  # the session ended meanwhile, and nobody empties the inbox any more
+                worker.close()
+
+        threading.Thread(target=start, name="worker-restart", daemon=True).start()
+
+    def _finish(self) -> None:
+        """Release what sounds, then close. A port that is gone takes its notes with it."""
+        pulse = self.engine.tempo.pulse_at(now_ns())
+        gone = not self._target.is_alive()
+        for message in [*self._unsent, *self.engine.stop()]:
+            try:
+                self._target.send(message)
+                self.session.left_hanging += gone and midi.is_note_off(message)
+            except PortLost:
+                self.session.left_hanging += midi.is_note_off(message)
+            self._sink.write("antiphon", pulse, message)
+        for close in (self._source.close, self._target.close):
+            # A driver that fails to close must not keep the rest from being closed.
+            with contextlib.suppress(Exception):
+                close()
+        if self._worker is not None:
+            self._worker.close()
+        self._over = True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                item = self._inbox.get_nowait()
+                if isinstance(item, Worker):
+                    item.close()
+
+
+@contextlib.contextmanager
+def _punctual() -> Iterator[None]:
+    """No garbage collection while playing, short turns at the interpreter lock, and real-time priority where allowed."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    if real_time := hasattr(os, "sched_setscheduler"):
+        with contextlib.suppress(OSError):  # an ordinary user may not; the loop is punctual enough without
+            # Reset on fork: a worker that is started while playing must not compete with this thread.
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(20))
+    try:
+        yield
+    finally:
+        if real_time:
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        sys.setswitchinterval(interval_s)
+        gc.unfreeze()
+        gc.enable()

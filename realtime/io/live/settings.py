@@ -1,0 +1,95 @@
+"""The user's configuration -> what the engine, the composer and the worker are built from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from realtime.composing.constraints import SCALES, Constraints, Sampling
+from realtime.composing.contract import MASKED
+from realtime.config import Config
+from realtime.core.modes import Accompany, Continue, Harmonise, Mode, Trade
+from realtime.core.settings import EngineSettings
+from realtime.io.live.worker import Setup
+from realtime.midi import DRUM_CHANNEL
+from realtime.music.attributes import STYLES
+from realtime.music.controls import Controls
+from realtime.music.vocabulary import DRUMS, PART_NAMES, TICKS
+
+SHIPPED_MODEL = Path(__file__).resolve().parents[3] / "models" / "pretrained" / "antiphon-s.onnx"
+OUT_OF_KEY_NATS = -4.0
+"""With `key_strength: bias`: a pitch outside the scale becomes some fifty times rarer, and stays possible."""
+HARMONY_VOICES = 2
+
+
+def model_path(config: Config) -> Path:
+    """The model file to play: the one asked for, or the one that comes with Antiphon."""
+    return config.model.file.expanduser() if config.model.file is not None else SHIPPED_MODEL
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    """Configuration units (channels 1..16, beats, ms) -> the engine's (0..15, ticks, ns)."""
+    modes: dict[str, Mode] = {
+        "continue": Continue(config.mode.max_bars),
+        "trade": Trade(config.mode.bars_per_turn),
+        "accompany": Accompany(),
+        "harmonise": Harmonise(min(HARMONY_VOICES, config.play.max_notes or HARMONY_VOICES)),
+    }
+    part = PART_NAMES.index(config.play.player_part)
+    return EngineSettings(
+        modes=modes,
+        mode=config.mode.name,
+        bpm=config.sync.tempo_bpm,
+        bars=((0, config.sync.beats_per_bar * TICKS),),
+        channels=(config.play.channel - 1,) * len(PART_NAMES),
+        player_parts=tuple(DRUMS if channel == DRUM_CHANNEL else part for channel in range(16)),
+        follow_clock=config.sync.source == "clock",
+        lookahead_ticks=round(config.engine.lookahead_beats * TICKS),
+        commit_ns=round(config.engine.commit_ms * 1e6),
+        late_ns=round(config.engine.late_ms * 1e6),
+        rest_ticks=round(config.mode.rest_beats * TICKS),
+        trigger_cc=config.mode.trigger_cc,
+        trigger_key=config.mode.trigger_key,
+        program_changes_mode=config.mode.switch_program,
+        controls=controls(config),
+        controls_cc=config.controls.cc or None,
+    )
+
+
+def controls(config: Config) -> Controls:
+    """Where the knobs are at first."""
+    given = config.controls.model_dump(by_alias=True, exclude={"cc", "style"})
+    style = config.controls.style
+    return Controls(**given, style=STYLES.index(style) if style is not None else None)
+
+
+def constraints(config: Config) -> Constraints:
+    """What may be played."""
+    play = config.play
+    return Constraints(
+        parts=(PART_NAMES.index(play.part),) if play.part is not None else (),
+        tonic=play.key.tonic if play.key is not None else None,
+        scale=SCALES[play.key.scale] if play.key is not None else SCALES["chromatic"],
+        out_of_key=MASKED if play.key_strength == "strict" else OUT_OF_KEY_NATS,
+        lowest=play.range[0],
+        highest=play.range[1],
+        max_notes=play.max_notes,
+        min_duration=play.min_duration_ticks,
+        max_duration=play.max_duration_ticks,
+        follow=play.follow,
+    )
+
+
+def worker_setup(config: Config) -> Setup:
+    """What the worker needs to compose."""
+    sampling = config.sampling
+    return Setup(
+        model=str(model_path(config)),
+        provider=config.model.provider,
+        threads=config.engine.threads,
+        constraints=constraints(config),
+        sampling=Sampling(sampling.preset, sampling.temperature, sampling.top_k, sampling.top_p, sampling.cool),
+        bars=((0, config.sync.beats_per_bar * TICKS),),
+        bpm=config.sync.tempo_bpm,
+        seed=config.engine.seed,
+        controls=controls(config),
+    )

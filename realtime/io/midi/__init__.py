@@ -1,0 +1,1 @@
+"""MIDI ports: the protocol, in memory and in the operating system."""

@@ -1,0 +1,250 @@
+"""MIDI ports of the system, through python-rtmidi: ALSA, JACK, CoreMIDI, WinMM.
+
+Without a name a virtual port is made, which a DAW sees as "Antiphon In" or "Antiphon Out"; with a name (always on
+Windows, which has no virtual ports) the port there is is opened: exact name first, else unique substring.
+
+Threads: the callback runs on the driver's thread; every method belongs to the main thread, except `send`, which may be
+called from one other. Errors: UserError at `open` (no such port, no MIDI system), PortLost at `send`.
+"""
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from realtime.errors import UserError
+
+try:
+    import rtmidi
+except ImportError as error:  # its wheel needs ALSA's library, which a bare server lacks
+    raise UserError(f"python-rtmidi cannot be loaded ({error}); on Debian: apt-get install libasound2") from None
+
+from realtime.io.midi.ports import OnMessage, PortLost
+
+APIS: dict[str, int] = {
+    "alsa": rtmidi.API_LINUX_ALSA,
+    "jack": rtmidi.API_UNIX_JACK,
+    "coremidi": rtmidi.API_MACOSX_CORE,
+    "winmm": rtmidi.API_WINDOWS_MM,
+}
+CLIENT = "Antiphon"
+UNIX_SOCKETS = Path("/proc/net/unix")
+
+
+class NoMidiSystem(UserError):
+    """No back end could be opened: which were tried, and why each failed."""
+
+
+def backends() -> list[str]:
+    """The back ends in this build of rtmidi, in the order `auto` tries them."""
+    return [name for api in rtmidi.get_compiled_api() for name, number in APIS.items() if number == api]
+
+
+def list_ports(backend: str = "auto") -> dict[Literal["in", "out"], list[str]]:
+    """The ports there are: "in" those that can be played from, "out" those that can be played to. Raises UserError.
+
+    Not for a session whose JACK server died: a new client frees what the open ports still hold. Close those first.
+    """
+    with _quiet():
+        source = _client(rtmidi.MidiIn, backend, CLIENT)
+        target = _client(rtmidi.MidiOut, backend, CLIENT)
+        ports: dict[Literal["in", "out"], list[str]] = {"in": source.get_ports(), "out": target.get_ports()}
+        source.delete()
+        target.delete()
+    return ports
+
+
+def find_port(wanted: str, there: Sequence[str], backend: str) -> int:
+    """The index of the wanted port: the exact name, then the name without what the system adds to it, then a unique part
+    of it. Raises UserError listing the ports there are.
+
+    ALSA adds numbers ("Keys:Keys MIDI 1 20:0") that change with every plug; WinMM a running number; and "client:port"
+    may be asked for by its port alone.
+    """
+    plain = [_plain(name, backend) for name in there]
+    ports = [name.split(":", 1)[-1] for name in plain]
+    for names in (list(there), plain, ports):
+        if names.count(wanted) == 1:
+            return names.index(wanted)
+    matches = [index for index, name in enumerate(there) if wanted and wanted.casefold() in name.casefold()]
+    if len(matches) == 1:
+        return matches[0]
+    listed = ", ".join(repr(name) for name in there) or "none"
+    problem = f"{len(matches)} ports match" if matches else "no such port"
+    raise UserError(f"MIDI port {wanted!r}: {problem}; there are: {listed}")
+
+
+def _plain(name: str, backend: str) -> str:
+    suffix = {"alsa": r"\s\d+:\d+$", "winmm": r"\s\d+$"}.get(backend)
+    return re.sub(suffix, "", name) if suffix else name
+
+
+class _RtMidiPort:
+    """What input and output share: opening by name or as a virtual port, the watch, and closing."""
+
+    role: Literal["In", "Out"]
+
+    def __init__(self, backend: str, port_name: str | None, client_name: str = CLIENT) -> None:
+        self.backend = backend
+        self.name = port_name or f"{client_name} {self.role}"
+        self._wanted = port_name
+        self._client_name = client_name
+        self._midi: Any = None
+        self._connected: str | None = None
+        self._sockets: set[str] = set()
+
+    def _open(self, make: Callable[..., Any]) -> None:
+        sockets_before = _jack_sockets(self._client_name)
+        with _quiet():
+            self._midi = _client(make, self.backend, self._client_name, self.role)
+            try:
+                self._connect()
+            except BaseException:
+                self.close()
+                raise
+        self._sockets = _jack_sockets(self._client_name) - sockets_before
+
+    def _connect(self) -> None:
+        own_name = f"{self._client_name} {self.role}"
+        if self._wanted is None and self.backend_in_use != "winmm":
+            self._midi.open_virtual_port(own_name)
+            return
+        there = self._midi.get_ports()
+        if self._wanted is None:
+            listed = ", ".join(repr(name) for name in there) or "none"
+            raise UserError(
+                f"Windows has no virtual MIDI ports; name one with --{self.role.lower()}; there are: {listed} "
+                "(loopMIDI or Windows MIDI Services make one)"
+            )
+        index = find_port(self._wanted, there, self.backend_in_use)
+        try:
+            self._midi.open_port(index, own_name)
+        except rtmidi.RtMidiError as error:
+            raise UserError(
+                f"MIDI port {there[index]!r}: cannot be opened ({error}); is another program using it?"
+            ) from None
+        self._connected = self.name = there[index]
+
+    @property
+    def backend_in_use(self) -> str:
+        """The back end that `auto` came to; valid while open."""
+        api = self._midi.get_current_api()
+        return next(name for name, number in APIS.items() if number == api)
+
+    def is_alive(self) -> bool:
+        """Whether the port (and, on Linux, the JACK server) is still there. From the main thread, about twice a second.
+
+        rtmidi tells of neither: a dead JACK server still lists its ports and swallows what is sent. But the socket between
+        it and its client goes with it.
+        """
+        if self._midi is None:
+            return False
+        if self._sockets and not self._sockets & _jack_sockets(self._client_name):
+            return False
+        return self._connected is None or self._connected in self._midi.get_ports()
+
+    def close(self) -> None:
+        midi, self._midi = self._midi, None
+        if midi is None:
+            return
+        with _quiet():
+            self._detach(midi)
+            midi.close_port()
+            midi.delete()
+
+    def _detach(self, midi: Any) -> None:
+        """What has to stop before the port may close."""
+
+
+class RtMidiInput(_RtMidiPort):
+    """An InputPort. `fault` is the first exception that came out of `on_message`, or None: the driver's thread goes on."""
+
+    role = "In"
+    fault: Exception | None = None
+
+    def open(self, on_message: OnMessage) -> None:
+        """Raises UserError, NoMidiSystem among them."""
+        self._open(rtmidi.MidiIn)
+
+        def deliver(event: tuple[list[int], float], _: object) -> None:
+            stamp_ns = time.monotonic_ns()
+            try:
+                on_message(bytes(event[0]), stamp_ns)
+            except Exception as error:  # an exception must not unwind into the driver's C++ thread
+                self.fault = self.fault or error
+
+        self._midi.ignore_types(sysex=False, timing=False, active_sense=True)
+        self._midi.set_callback(deliver)
+
+    def _detach(self, midi: Any) -> None:
+        midi.cancel_callback()  # a callback that waits for the GIL while close_port holds it is a deadlock
+
+
+class RtMidiOutput(_RtMidiPort):
+    """An OutputPort."""
+
+    role = "Out"
+
+    def open(self) -> None:
+        """Raises UserError, NoMidiSystem among them."""
+        self._open(rtmidi.MidiOut)
+
+    def send(self, message: bytes) -> None:
+        midi = self._midi
+        if midi is None:
+            raise PortLost(f"{self.name}: the port is not open")
+        try:
+            midi.send_message(message)
+        except rtmidi.RtMidiError as error:
+            raise PortLost(f"{self.name}: {error}") from error
+
+
+def _client(make: Callable[..., Any], backend: str, name: str, role: str = "") -> Any:
+    """A client of the back end, or of the first that works. Raises UserError."""
+    compiled = backends()
+    if backend != "auto" and backend not in compiled:
+        raise UserError(f"MIDI back end {backend!r} given; this computer's rtmidi has {', '.join(compiled) or 'none'}")
+    # rtmidi would start no JACK server either; other builds of libjack might.
+    os.environ.setdefault("JACK_NO_START_SERVER", "1")
+    failures = []
+    for candidate in compiled if backend == "auto" else [backend]:
+        # JACK gives each client a name of its own: a second "Antiphon" would come out as "Antiphon-01", by order of opening,
+        # and connections a DAW remembers would break.
+        client = f"{name} {role}".strip() if candidate == "jack" else name
+        try:
+            return make(APIS[candidate], name=client)
+        except rtmidi.RtMidiError as error:
+            failures.append(f"{candidate} ({str(error).strip().rstrip('.')})")
+    tried = ", ".join(failures) or "nothing, rtmidi was built without any"
+    raise NoMidiSystem(
+        f"no MIDI system: tried {tried}; `antiphon demo` needs none, `antiphon doctor` says what is missing"
+    )
+
+
+def _jack_sockets(client_name: str) -> set[str]:
+    """Which sockets this machine's JACK clients of that name hold, by inode; empty where there is no /proc (or no JACK)."""
+    try:
+        lines = UNIX_SOCKETS.read_text(errors="replace").splitlines()
+    except OSError:
+        return set()
+    return {line.split(maxsplit=7)[6] for line in lines if f"/jack_{client_name} " in line}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the C libraries write to standard error (ALSA and JACK are chatty) off the user's screen."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # a program without a standard error (pythonw) has no screen to keep clean
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,278 @@
+"""`antiphon edit`: bars of a MIDI file made denser, brighter, ...; every other note stays as it is (see
+`realtime.editing.edit`)."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from realtime.core.tempo import PULSES_PER_TICK
+from realtime.editing import edit
+from realtime.editing.changes import Scene
+from realtime.editing.edit import Amount, Codec, Result, Wishes
+from realtime.editing.lexicon import understood
+from realtime.errors import UserError
+from realtime.io.files import midifile, pianoroll
+from realtime.io.files.midifile import FileNote, MidiPiece
+from realtime.io.files.rewrite import check_outputs, rewrite
+from realtime.music.attributes import ATTRIBUTES, MOST, SCALE, STYLES
+from realtime.music.cells import KEYS, LATENT, LOWEST, cell_edges
+from realtime.music.measures import NOTE, key_of
+from realtime.music.parts import TrackInfo, parts_of
+from realtime.music.vocabulary import DRUMS, PART_NAMES, BeatGrid, bar_segments
+
+DIRECTIONS = "directions.json"
+"""Lies beside the model."""
+
+
+class Tools(NamedTuple):
+    """The autoencoder of bars, and the directions (128,) by control."""
+
+    codec: Codec
+    directions: Mapping[str, np.ndarray]
+
+
+def tools(model: Path) -> Tools:
+    """Those that lie beside a model. Raises `UserError` where it has none."""
+    from realtime.io.graphs.latent_graphs import LatentGraphs
+
+    graphs = LatentGraphs.load(model)
+    file = model.with_name(DIRECTIONS)
+    if graphs is None or not file.exists():
+        raise UserError(
+            f"{model}: has no graphs and directions of bars beside it; use the model that comes with Antiphon"
+        )
+    try:
+        given = {str(name): np.array(way, np.float32) for name, way in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{file}: not a file of directions ({error}); make it with models.training.directions"
+        ) from None
+    if {*ATTRIBUTES} - given.keys() or any(way.shape != (LATENT,) for way in given.values()):
+        raise UserError(
+            f"{file}: not {LATENT} numbers for each of {', '.join(ATTRIBUTES)}; make it with models.training.directions"
+        )
+    return Tools(graphs, given)
+
+
+class Bars(NamedTuple):
+    """Bars first..last of a file, numbered from 1, a pick-up counted as one; `starts` in ticks, the end of the last included.
+    A pick-up starts at 0, though its whole bar would have before."""
+
+    first: int
+    last: int
+    starts: np.ndarray
+
+
+def bars_of(piece: MidiPiece, asked: str | None, source: Path) -> Bars:
+    """The bars asked for ("9-16", "4", None: all). Raises `UserError`: none such, or with a change of metre between them."""
+    signatures = [(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in piece.time_signatures]
+    segments = bar_segments(signatures)
+    grid = BeatGrid(segments)
+    end = max(note.onset_pulse + note.duration_pulse for note in piece.notes) / PULSES_PER_TICK
+    starts = [0]
+    while starts[-1] < end:
+        starts.append(grid.bar_start(starts[-1], 1))
+    count = len(starts) - 1
+    match = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", asked) if asked is not None else None
+    if asked is not None and match is None:
+        raise UserError(f"--bars {asked}: not bars; give the first and the last, as in 9-16, or one, as in 9")
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, count)
+    if first > last:
+        raise UserError(f"--bars {asked}: the range is reversed; give the first bar first, as in {last}-{first}")
+    if not 1 <= first <= last <= count:
+        raise UserError(
+            f"--bars {asked}: {source} has bars 1 to {count}; give the first and the last of those to change"
+        )
+    chosen = np.array(starts[first - 1 : last + 1])
+    metres = signatures[-len(segments) :] if len(segments) < len(signatures) else signatures
+    for (_, *before), (tick, *after) in pairwise(metres):
+        if chosen[0] < tick < chosen[-1] and before != after:
+            bar = int(np.searchsorted(starts, tick, side="right"))
+            raise UserError(
+                f"--bars {first}-{last}: the metre changes at bar {bar} to {after[0]}/{after[1]}; give bars of one metre"
+            )
+    return Bars(first, last, chosen)
+
+
+def voices_of(piece: MidiPiece) -> tuple[list[int], list[int]]:
+    """Of each note its voice, a number for each track and channel, and its part 0..4."""
+    names = sorted({(note.track, note.channel) for note in piece.notes})
+    voice = [names.index((note.track, note.channel)) for note in piece.notes]
+    infos = []
+    for number, (track, _) in enumerate(names):
+        own = [note for note, of in zip(piece.notes, voice, strict=True) if of == number]
+        height = sum(note.pitch for note in own) / len(own)
+        infos.append(TrackInfo(piece.track_names[track], own[0].program, own[0].is_drum, height))
+    part_of = parts_of(infos)
+    return voice, [part_of[number] for number in voice]
+
+
+def _chosen(part: Sequence[int], names: Sequence[str], source: Path) -> np.ndarray:
+    """(N,) which notes are of the parts asked for; no names: all that have pitches. Raises `UserError`."""
+    there = [PART_NAMES[number] for number in sorted({*part} - {DRUMS})]
+    if not there:
+        raise UserError(f"{source}: only drums in it; give a file with pitched notes")
+    for name in names:
+        if name not in there:
+            raise UserError(f"--part {name}: not to be edited in {source}; allowed {', '.join(there)}")
+    asked = names or there
+    return np.array([PART_NAMES[number] in asked for number in part])
+
+
+def wishes_of(
+    levels: Mapping[str, float],
+    styles: Sequence[str],
+    mixes: Mapping[str, float],
+    presets: Sequence[str],
+    words: str | None,
+    known: Mapping[str, Wishes],
+) -> Wishes:
+    """What the options of a command ask for in all. `styles`, `presets`: "NAME" or "NAME=AMOUNT". Raises `UserError`."""
+    asked: list[Wishes] = [{name: Amount(level) for name, level in levels.items()}]
+    asked += [{name: Amount(share)} for name, share in _named("--style", styles, STYLES)]
+    for name, times in [*mixes.items(), *_named("--preset", presets, tuple(known))]:
+        asked.append({control: amount.times(times) for control, amount in known[name].items()})
+    if words is not None:
+        asked.append(understood(words, known))
+    total: dict[str, Amount] = {}
+    for wishes in asked:
+        for name, amount in wishes.items():
+            total[name] = total.get(name, Amount()).plus(amount)
+    return checked(total)
+
+
+def _named(option: str, given: Sequence[str], known: Sequence[str]) -> Iterator[tuple[str, float]]:
+    for text in given:
+        name, equals, amount = text.partition("=")
+        try:
+            value = float(amount if equals else 1)
+        except ValueError:
+            value = np.nan
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UserError(
+                f"{option} {text}: allowed {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")
+            )
+        if not -MOST <= value <= MOST:
+            raise UserError(f"{option} {text}: allowed amounts {-MOST:g} to {MOST:g}, as in {name}=0.5")
+        yield name, value
+
+
+def checked(wishes: Wishes) -> Wishes:
+    """What is asked, without what is 0. Raises `UserError` where that is nothing, or too much."""
+    asked = {name: amount for name, amount in wishes.items() if amount.level or amount.rise}
+    if not asked:
+        raise UserError(
+            "nothing to change is asked; give --density, --cheerful or another control, not 0 (--help has them all)"
+        )
+    for name, amount in asked.items():
+        most = max(abs(amount.level), abs(amount.level + amount.rise))
+        if most > MOST:
+            raise UserError(f"{name}: {most:.12g} asked in all; allowed {-MOST:g} to {MOST:g}")
+    return asked
+
+
+def edit_file(
+    source: Path, target: Path, wishes: Wishes, parts: Sequence[str], bars: str | None, png: Path | None, with_: Tools
+) -> str:
+    """Write `source` with the bars changed into `target`, and a picture of both. Returns a line for the user; raises
+    `UserError`, and then nothing is written."""
+    check_outputs(source, target, png, "edited")
+    if missing := sorted(wishes.keys() - with_.directions.keys()):
+        raise UserError(
+            f"{', '.join(missing)}: {DIRECTIONS} beside the model has no such direction; ask for another control"
+        )
+    piece = midifile.read(source)
+    if not piece.notes:
+        raise UserError(f"{source}: no notes in it; give a file with something to change")
+    chosen_bars = bars_of(piece, bars, source)
+    voice, part = voices_of(piece)
+    chosen = _chosen(part, parts, source)
+    removed, added, result, edges = change(piece, voice, part, chosen, chosen_bars, wishes, with_)
+    added = rewrite(source, target, removed, added)
+    if png is not None:
+        _draw(png, source.name, piece, chosen_bars, removed, added, result, edges)
+    moved = len(result.moved)
+    units = (np.nanmean(result.after, 0) - np.nanmean(result.before, 0)) / SCALE
+    reached = [
+        f"{name} {units[ATTRIBUTES.index(name)]:+.2f} of {amount.level + amount.rise / 2:+.2f}"
+        for name, amount in wishes.items()
+        if name in ATTRIBUTES
+    ]
+    counts = f"{len(added) - moved} notes added, {len(removed) - moved} removed, {moved} moved"
+    return f"{target}: bars {chosen_bars.first}-{chosen_bars.last}, {counts}; " + ", ".join(
+        reached or ["style changed"]
+    )
+
+
+def change(
+    piece: MidiPiece,
+    voice: Sequence[int],
+    part: Sequence[int],
+    chosen: np.ndarray,
+    bars: Bars,
+    wishes: Wishes,
+    with_: Tools,
+) -> tuple[list[FileNote], list[FileNote], Result, np.ndarray]:
+    """What to take out of a piece and what to put in, the change of the attributes, and the cells' edges in ticks. `voice`,
+    `part`, `chosen`: of each note, see `voices_of`."""
+    edges = cell_edges(bars.starts[:-1], int(bars.starts[-1]))
+    start, end = int(edges[0]) * PULSES_PER_TICK, int(edges[-1]) * PULSES_PER_TICK
+    pitched = [i for i, number in enumerate(part) if number != DRUMS]
+    whole = np.array(
+        [(*_ticks(piece.notes[i]), piece.notes[i].pitch, piece.notes[i].velocity, part[i]) for i in pitched], NOTE
+    )
+    here = np.flatnonzero((whole["onset"] < edges[-1]) & (whole["onset"] + whole["duration"] > edges[0]))
+    notes = [piece.notes[pitched[i]] for i in here]
+    of_choice = chosen[np.array(pitched)[here]]
+    free = of_choice & np.array([start <= note.onset_pulse < end for note in notes], bool)
+    if not any(note.pitch in range(LOWEST, LOWEST + KEYS) for note, may in zip(notes, free, strict=True) if may):
+        raise UserError(
+            f"bars {bars.first}-{bars.last}: no notes of these parts on a piano's keys in them; give other bars or parts"
+        )
+    scene = Scene(whole[here], np.array(voice)[np.array(pitched)[here]], of_choice, free, edges, key_of(whole))
+    amounts = {name: amount.over(len(edges) - 1) for name, amount in wishes.items()}
+    result = edit.edit(scene, amounts, with_.directions, with_.codec)
+    removed = [notes[i] for i in [*result.removed, *result.moved]]
+    added = [replace(notes[i], pitch=pitch) for i, pitch in result.moved.items()]
+    for new in result.added:
+        onset, duration = new.onset * PULSES_PER_TICK, new.duration * PULSES_PER_TICK
+        added.append(replace(notes[new.like], onset_pulse=onset, duration_pulse=duration, pitch=new.pitch))
+    return removed, added, result, edges
+
+
+def _ticks(note: FileNote) -> tuple[int, int]:
+    """Onset and duration, to the nearest tick."""
+    half = PULSES_PER_TICK // 2
+    onset = (note.onset_pulse + half) // PULSES_PER_TICK
+    return onset, max((note.onset_pulse + note.duration_pulse + half) // PULSES_PER_TICK - onset, 1)
+
+
+def _draw(
+    path: Path, name: str, piece: MidiPiece, bars: Bars, removed: Sequence[FileNote], added: Sequence[FileNote],
+    result: Result, edges: np.ndarray,
+) -> None:  # fmt: skip
+    starts = [int(tick) * PULSES_PER_TICK for tick in bars.starts]
+    gone = set(removed)
+
+    def here(notes: Sequence[FileNote]) -> list[FileNote]:
+        ends = [(note, note.onset_pulse + note.duration_pulse) for note in notes if not note.is_drum]
+        return [note for note, end in ends if note.onset_pulse < starts[-1] and end > starts[0]]
+
+    voices = {"kept": here([note for note in piece.notes if note not in gone]), "removed": removed, "new": here(added)}
+    curves = pianoroll.Curves(
+        [int(tick) * PULSES_PER_TICK for tick in edges], {"before": result.before, "after": result.after}
+    )
+    pianoroll.draw_bars(
+        path, voices, starts, f"{name}, bars {bars.first}-{bars.last}", "attributes of the parts that were edited",
+        bars.first, curves=curves,
+    )  # fmt: skip

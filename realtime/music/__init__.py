@@ -1,0 +1,1 @@
+"""What music is made of: events, metre, notes, parts, cells, and figures of all of these. Pure."""

@@ -1,0 +1,92 @@
+"""What a musician can steer Antiphon by while it plays: seven knobs, and the MIDI controllers that turn them. Pure.
+
+Density, register, brightness, tension and polyphony (`realtime.music.attributes`) are -1 to 1, where 0 leaves it to the music; a
+style is one of `attributes.STYLES`, or none. They reach the model through its context (`realtime.composing.latents`).
+Besides, whatever
+the guidance, they move what Antiphon leans to where that is the player's own register, density or number of voices
+(`realtime.composing.masks`), and brightness and tension lean on the pitches themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from realtime.music.attributes import ATTRIBUTES, CONTROLS, FIFTHS, SCALE, STYLES, controls
+
+UNITS = 2.0
+"""Control units at the end of a knob's way."""
+BRIGHT_NATS, TENSE_NATS = 0.35, 1.5
+"""At the end of a knob's way: for each step on the line of fifths; for a pitch class a quarter of the circle away."""
+MIDDLE = 2
+"""Steps on the line of fifths from a tonic to the middle of its major scale."""
+CENTRE, HIGHEST = 64, 127
+KNOBS = (*ATTRIBUTES, "style", "guidance")
+"""What the controllers turn, in order from the first number on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """Where the knobs are. `style`: an index of `STYLES`. `guidance`: how much plan and controls count in the context, 0 (not
+    at all) to 2, 1 being what the model was trained for."""
+
+    density: float = 0.0
+    register: float = 0.0
+    brightness: float = 0.0
+    tension: float = 0.0
+    polyphony: float = 0.0
+    style: int | None = None
+    guidance: float = 1.0
+
+    def turned(self, knob: int, value: int) -> Controls:
+        """With the knob (an index of `KNOBS`) at a controller's value, 0..127. 64 is the middle: 0, of guidance 1. The styles
+        have a band each, and 0 is none."""
+        if KNOBS[knob] == "style":
+            return replace(self, style=(value - 1) * len(STYLES) // HIGHEST if value else None)
+        place = (value - CENTRE) / (CENTRE if value < CENTRE else HIGHEST - CENTRE)
+        if KNOBS[knob] == "guidance":
+            return replace(self, guidance=1.0 + place)
+        turned: dict[str, Any] = {KNOBS[knob]: place}
+        return replace(self, **turned)
+
+    def vector(self) -> np.ndarray:
+        """(18,) float32, see `attributes.controls`; zeros where nothing is set."""
+        units = np.array([getattr(self, name) for name in ATTRIBUTES], np.float32) * UNITS
+        return controls(np.where(units == 0, np.nan, units), self.style)
+
+    # What an attribute's knob comes to, for the leanings towards the player.
+
+    @property
+    def times_denser(self) -> float:
+        """Notes for each that there would be."""
+        return float(2.0 ** (self.density * UNITS * SCALE[ATTRIBUTES.index("density")]))
+
+    @property
+    def semitones(self) -> int:
+        """How much higher."""
+        return round(self.register * UNITS * float(SCALE[ATTRIBUTES.index("register")]))
+
+    @property
+    def more_voices(self) -> int:
+        """How many more notes at once."""
+        return round(self.polyphony * UNITS * float(SCALE[ATTRIBUTES.index("polyphony")]))
+
+    @property
+    def modal(self) -> bool:
+        """Whether it is asked for other pitch classes than there would be."""
+        return bool(self.brightness or self.tension)
+
+    def colour(self, tonic: int) -> np.ndarray:
+        """(128,) nats for each pitch: bright ones lie up the line of fifths from the tonic, tense ones far from the middle of
+        its scale on the circle."""
+        line = FIFTHS[(np.arange(128) - tonic) % 12]
+        away = 1 - np.cos(2 * np.pi * (line - MIDDLE) / 12)
+        nats: np.ndarray = (self.brightness * BRIGHT_NATS * line + self.tension * TENSE_NATS * away).astype(np.float32)
+        return nats
+
+
+NOTHING = np.zeros(CONTROLS, np.float32)
+"""The vector of controls that are not set."""
+AS_IT_IS = Controls()

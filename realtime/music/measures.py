@@ -1,0 +1,288 @@
+"""What was played, in figures. Pure functions of notes; times in ticks (24 a quarter), pitches MIDI, shares 0..1.
+
+`notes` is everywhere a structured array with the fields of `NOTE` (those of a packed corpus will do), in any order.
+A figure of nothing is nan, never an error: what was silent has no key. Where a figure is somebody's, its docstring says whose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from realtime.composing.constraints import SCALES
+from realtime.music.vocabulary import DURATION_TICKS, TICKS, duration_indices
+
+NOTE = np.dtype([("onset", "i8"), ("duration", "i8"), ("pitch", "i8"), ("velocity", "i8"), ("part", "i8")])
+
+# Krumhansl and Kessler 1982, as printed in Krumhansl, Cognitive Foundations of Musical Pitch (1990), p. 30; from the tonic.
+PROFILES = {
+    "major": np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88]),
+    "minor": np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17]),
+}
+KEY_SCALES = {"major": SCALES["major"], "minor": tuple(sorted({*SCALES["minor"], 11}))}
+"""What counts as in the key; in minor both sevenths do."""
+CONSONANT = (True, False, False, True, True, True, False)
+"""By interval class 0..6: unison, thirds, fourths and fifths with their inversions. These are the classes to which Huron
+(Interval-Class Content in Equally Tempered Pitch-Class Sets, Music Perception 11, 1994) gives a positive index."""
+PERFECT = (0, 7)
+"""Semitones, octaves aside: octaves and fifths."""
+GRID_TICKS = tuple(sorted({*range(0, TICKS, TICKS // 4), *range(0, TICKS, TICKS // 3)}))
+"""Sixteenths and triplet eighths: a quarter of all ticks, which is what chance would hit."""
+SLOT_TICKS = 2
+
+
+class Key(NamedTuple):
+    """Tonic pitch class 0..11 and "major" or "minor"."""
+
+    tonic: int
+    scale: str
+
+    @property
+    def pitch_classes(self) -> frozenset[int]:
+        """What is in the key."""
+        return frozenset((self.tonic + degree) % 12 for degree in KEY_SCALES[self.scale])
+
+    @property
+    def triad(self) -> frozenset[int]:
+        """The tonic triad."""
+        return frozenset((self.tonic + degree) % 12 for degree in (0, 4 if self.scale == "major" else 3, 7))
+
+
+_KEYS = [Key(tonic, scale) for scale in PROFILES for tonic in range(12)]
+_FITS = np.stack(
+    [
+        np.roll((PROFILES[key.scale] - PROFILES[key.scale].mean()) / PROFILES[key.scale].std(), key.tonic)
+        for key in _KEYS
+    ]
+)
+"""Of each key the profile (24, 12) with mean 0 and deviation 1: its product with weights orders the keys by correlation."""
+
+
+def array(rows: Iterable[Sequence[int]]) -> np.ndarray:
+    """(onset, duration, pitch[, velocity[, part]]) rows -> (N,) `NOTE`, by onset and pitch."""
+    full = [(*row, *(80, 0)[len(row) - 3 :]) for row in rows]
+    return np.sort(np.array(full, NOTE), order=("onset", "pitch"))
+
+
+def between(notes: np.ndarray, start: int, end: int) -> np.ndarray:
+    """The notes with onsets in [start, end)."""
+    return notes[(notes["onset"] >= start) & (notes["onset"] < end)]
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+# --- pitch ---
+
+
+def pitch_class_entropy(notes: np.ndarray) -> float:
+    """Entropy in bits of the histogram of pitch classes, 0..3.58 (Wu and Yang, The Jazz Transformer on the Front Line,
+    ISMIR 2020: H)."""
+    share = np.bincount(notes["pitch"] % 12, minlength=12) / max(len(notes), 1)
+    share = share[share > 0]
+    return float(-(share * np.log2(share)).sum()) if len(notes) else float("nan")
+
+
+def scale_consistency(notes: np.ndarray) -> float:
+    """Share of notes in the best fitting major or natural minor scale (Mogren, C-RNN-GAN, 2016)."""
+    count = np.bincount(notes["pitch"] % 12, minlength=12)
+    inside = [
+        np.roll(np.isin(np.arange(12), SCALES["major"]), tonic) for tonic in range(12)
+    ]  # minor: the same twelve sets
+    return float(max(count[scale].sum() for scale in inside) / len(notes)) if len(notes) else float("nan")
+
+
+def best_key(weights: np.ndarray) -> Key:
+    """The key whose profile correlates best with the weights (12,) of the pitch classes (the algorithm of Krumhansl and
+    Schmuckler: Krumhansl 1990, chapter 4). C major where all weigh the same."""
+    if weights.std() == 0:
+        return Key(0, "major")
+    return _KEYS[int(np.argmax(_FITS @ (weights - weights.mean())))]
+
+
+def key_of(notes: np.ndarray) -> Key:
+    """`best_key` of the time each pitch class sounds."""
+    return best_key(np.bincount(notes["pitch"] % 12, weights=notes["duration"], minlength=12))
+
+
+def key_agreement(notes: np.ndarray, key: Key) -> float:
+    """Share of notes in the key (`KEY_SCALES`); by chance 0.58 in major and 0.67 in minor."""
+    return _mean(np.isin(notes["pitch"] % 12, list(key.pitch_classes)))
+
+
+def shared_register(notes: np.ndarray, other: np.ndarray) -> float:
+    """Overlapping area (see there) of the two pitch histograms in thirds of an octave."""
+    return overlapping_area(
+        np.bincount(notes["pitch"] // 4, minlength=32), np.bincount(other["pitch"] // 4, minlength=32)
+    )
+
+
+# --- time ---
+
+
+def on_grid(notes: np.ndarray) -> float:
+    """Share of onsets on a sixteenth or a triplet eighth (`GRID_TICKS`)."""
+    return _mean(np.isin(notes["onset"] % TICKS, GRID_TICKS))
+
+
+def density(notes: np.ndarray, ticks: int) -> float:
+    """Notes a quarter over so many ticks."""
+    return len(notes) * TICKS / ticks if ticks > 0 else float("nan")
+
+
+def sounding(notes: np.ndarray, start: int, end: int) -> np.ndarray:
+    """(end - start, 128) bool: what sounds at each tick."""
+    roll = np.zeros((max(end - start, 0), 128), bool)
+    for note in notes:
+        first, last = int(note["onset"]) - start, int(note["onset"]) + int(note["duration"]) - start
+        roll[max(first, 0) : max(last, 0), note["pitch"]] = True
+    return roll
+
+
+def rests(notes: np.ndarray, start: int, end: int) -> float:
+    """Share of [start, end) in which nothing sounds."""
+    return 1 - _mean(np.any(sounding(notes, start, end), axis=1, keepdims=True))
+
+
+def groove_consistency(notes: np.ndarray, bars: np.ndarray) -> float:
+    """1 - mean Hamming distance of the onset patterns of neighbouring bars, in slots of 1/12 quarter (Wu and Yang 2020:
+    grooving similarity; over neighbours as in Dong et al., MusPy, ISMIR 2020). `bars`: start ticks, the last bar's end too.
+    Neighbours of unequal length are left out."""
+    patterns = []
+    for start, end in pairwise(bars.tolist()):
+        pattern = np.zeros(-(-(end - start) // SLOT_TICKS), bool)
+        pattern[(between(notes, start, end)["onset"].astype(np.int64) - start) // SLOT_TICKS] = True
+        patterns.append(pattern)
+    pairs = [(a, b) for a, b in pairwise(patterns) if len(a) == len(b)]
+    return 1 - _mean(np.array([np.mean(a != b) for a, b in pairs]))
+
+
+LENGTHENED = 1.5
+"""From so much lengthening on a last note counts as one."""
+
+
+class Ending(NamedTuple):
+    """How a phrase ends. `lengthening`: the time from the last onset to the end over the median time between onsets before (at
+    phrase ends it is long: Krumhansl and Jusczyk, Psychological Science 1, 1990); `on_beat`: the last note came on a beat;
+    `stable`: it belongs to the tonic triad; `closed`: all three, and it is over by the end; `gap`: quarters of silence from there
+    to the end."""
+
+    lengthening: float
+    on_beat: float
+    stable: float
+    closed: float
+    gap: float
+
+
+def ending(notes: np.ndarray, end: int, key: Key) -> Ending:
+    """How the notes end before `end`, in a grid of quarters from tick 0. The lowest figure where there are fewer than two."""
+    onsets = np.unique(notes["onset"].astype(np.int64))
+    if len(onsets) < 2:
+        return Ending(0.0, 0.0, 0.0, 0.0, float("nan"))
+    last = notes[notes["onset"] == onsets[-1]]
+    stable = _mean(np.isin(last["pitch"] % 12, list(key.triad)))
+    over = int((notes["onset"].astype(np.int64) + notes["duration"]).max())
+    lengthening = float(end - onsets[-1]) / float(np.median(np.diff(onsets)))
+    on_beat = float(onsets[-1] % TICKS == 0)
+    closed = on_beat and stable == 1 and lengthening >= LENGTHENED and over <= end
+    return Ending(lengthening, on_beat, stable, float(closed), max(end - over, 0) / TICKS)
+
+
+# --- two who play together ---
+
+
+def _against(notes: np.ndarray, other: np.ndarray) -> list[np.ndarray]:
+    """For each note, the pitches of `other` that sound when it is struck."""
+    start, end = other["onset"].astype(np.int64), other["onset"].astype(np.int64) + other["duration"]
+    return [other["pitch"][(start <= t) & (t < end)].astype(np.int64) for t in notes["onset"].astype(np.int64)]
+
+
+def consonance(notes: np.ndarray, other: np.ndarray) -> float:
+    """Share of notes that are consonant (`CONSONANT`) with all that the other sounds when they are struck, of those that meet
+    something. By chance 6 or 7 of 12."""
+    met = [abs(p - pitch) % 12 for p, pitch in zip(_against(notes, other), notes["pitch"], strict=True) if len(p)]
+    classes = [np.minimum(interval, 12 - interval) for interval in met]
+    return _mean(np.array([all(CONSONANT[c] for c in each) for each in classes]))
+
+
+def doubling(notes: np.ndarray, other: np.ndarray) -> float:
+    """Share of notes that are struck on a pitch class the other is sounding, of those that meet something."""
+    met = [(p - pitch) % 12 for p, pitch in zip(_against(notes, other), notes["pitch"], strict=True) if len(p)]
+    return _mean(np.array([bool((interval == 0).any()) for interval in met]))
+
+
+def unison(notes: np.ndarray, other: np.ndarray) -> float:
+    """Share of notes that are struck on a pitch the other is sounding, of those that meet something."""
+    met = zip(_against(notes, other), notes["pitch"], strict=True)
+    return _mean(np.array([bool((p == pitch).any()) for p, pitch in met if len(p)]))
+
+
+def parallels(notes: np.ndarray, other: np.ndarray) -> float:
+    """Share of the steps from one note to the next, both meeting one pitch of the other's and both voices moving, that go from
+    an octave (or unison) to an octave or from a fifth to a fifth."""
+    pairs = [
+        (int(pitch), int(p[0])) for p, pitch in zip(_against(notes, other), notes["pitch"], strict=True) if len(p) == 1
+    ]
+    moves = [(a, b) for a, b in pairwise(pairs) if a[0] != b[0] and a[1] != b[1]]
+    apart = [(abs(a[0] - a[1]) % 12, abs(b[0] - b[1]) % 12) for a, b in moves]
+    return _mean(np.array([before == after and before in PERFECT for before, after in apart]))
+
+
+def _pitch_classes(roll: np.ndarray) -> np.ndarray:
+    """(ticks, 128) -> (ticks, 12) bool."""
+    octaves = np.pad(roll, ((0, 0), (0, 4))).reshape(-1, 11, 12)  # (ticks, octave, class)
+    folded: np.ndarray = np.logical_or.reduce(octaves, axis=1)
+    return folded
+
+
+def note_in_chord(melody: np.ndarray, chords: np.ndarray, start: int, end: int) -> np.ndarray:
+    """(end - start,) float64: at each tick the share of the melody's pitch classes that the accompaniment sounds too; nan
+    where either is silent. Its mean is ReaLchords' note-in-chord ratio (Wu et al., Adaptive Accompaniment with
+    ReaLchords, 2024), the chord being what sounds."""
+    tune, chord = (_pitch_classes(sounding(n, start, end)) for n in (melody, chords))
+    both = tune.any(axis=1) & chord.any(axis=1)
+    return np.where(both, (tune & chord).sum(axis=1) / np.maximum(tune.sum(axis=1), 1), np.nan)
+
+
+# --- distributions and form ---
+
+
+def overlapping_area(a: np.ndarray, b: np.ndarray) -> float:
+    """Area under the lower of two histograms that are normalised first: 1 where they are alike (Yang and Lerch, On the
+    Evaluation of Generative Models in Music, 2020; on the histograms themselves, without their kernel)."""
+    if not a.sum() or not b.sum():
+        return float("nan")
+    return float(np.minimum(a / a.sum(), b / b.sum()).sum())
+
+
+def histograms(notes: np.ndarray) -> dict[str, np.ndarray]:
+    """Counts of pitches (128,), inter-onset times (33,) and durations (32,), times in the vocabulary's duration classes; class
+    32 of the inter-onset times is what is longer than all."""
+    gaps = np.diff(np.unique(notes["onset"].astype(np.int64)))
+    classes = np.where(gaps > DURATION_TICKS[-1], len(DURATION_TICKS), duration_indices(gaps))
+    return {
+        "pitch": np.bincount(notes["pitch"], minlength=128),
+        "inter_onset": np.bincount(classes, minlength=len(DURATION_TICKS) + 1),
+        "duration": np.bincount(duration_indices(notes["duration"]), minlength=len(DURATION_TICKS)),
+    }
+
+
+def similarity_curve(notes: np.ndarray, bars: np.ndarray, lags: int) -> np.ndarray:
+    """(lags,) the mean likeness of bars 1, 2, ... bars apart: notes in common over notes in either, a note being pitch, place in
+    the bar and duration class (Yu et al., Museformer, NeurIPS 2022: similarity of bars at an interval). `bars` as above;
+    pairs of empty bars are left out; nan where no pair is so far apart."""
+    sets = []
+    for start, end in pairwise(bars.tolist()):
+        inside = between(notes, start, end)
+        place = inside["onset"].astype(np.int64) - start
+        sets.append(set(zip(place, inside["pitch"], duration_indices(inside["duration"]), strict=True)))
+    curve = np.full(lags, np.nan)
+    for lag in range(1, lags + 1):
+        pairs = [(a, b) for a, b in zip(sets, sets[lag:], strict=False) if a or b]
+        if pairs:
+            curve[lag - 1] = np.mean([len(a & b) / len(a | b) for a, b in pairs])
+    return curve
