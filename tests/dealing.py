@@ -15,12 +15,8 @@ from models.corpus.pack import BEAT as BEAT_ROW
 from models.corpus.pack import NOTE, Pack, Piece
 from models.corpus.perturb import NONE, Augment
 from models.corpus.windows import ROLE_SHARES, Windows
-from realtime.music.vocabulary import (
-    BEAT,
-    MODEL_PART,
-    BeatGrid,
-    Role,
-)
+from realtime.music.metre import BeatGrid
+from realtime.music.vocabulary import BEAT, MODEL_PART, Role
 
 LENGTH = 96
 LAGS_TICKS = Augment().lags_ticks

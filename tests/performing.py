@@ -19,7 +19,8 @@ from realtime.core.modes import Accompany, Continue, Harmonise, Trade
 from realtime.core.tempo import PPQN, PULSES_PER_TICK, TempoMap
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT, ROLL
-from realtime.music.vocabulary import BEAT, HEADS, BeatGrid
+from realtime.music.metre import BeatGrid
+from realtime.music.vocabulary import BEAT, HEADS
 from realtime.simulate import Performance, perform
 
 MODES = {"continue": Continue(4), "trade": Trade(2), "accompany": Accompany(), "harmonise": Harmonise(1)}

@@ -21,7 +21,8 @@ from realtime.music.cells import (
     rolls,
     split,
 )
-from realtime.music.vocabulary import DRUMS, BeatGrid
+from realtime.music.metre import BeatGrid
+from realtime.music.vocabulary import DRUMS
 
 NOTES = st.lists(
     st.tuples(st.integers(0, 600), st.integers(1, 300), st.integers(21, 108), st.just(64), st.integers(0, 4)),

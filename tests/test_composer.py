@@ -15,7 +15,8 @@ from realtime.composing.constraints import SCALES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.core.dialogue import Advance, Extend, KeyUp, ModelNote, Plan, PlayerNote, Reached, Relocate, Turn
 from realtime.core.modes import Harmonise
-from realtime.music.vocabulary import BEAT, MODEL_PART, TICKS, Role
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import BEAT, MODEL_PART, Role
 
 BAR = 4 * TICKS
 

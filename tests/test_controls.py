@@ -16,7 +16,8 @@ from realtime.core.dialogue import PlayerNote, Steer, Turn
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.music.attributes import ATTRIBUTES, CONTROLS, STYLES
 from realtime.music.controls import AS_IT_IS, KNOBS, Controls
-from realtime.music.vocabulary import BEAT, Beat, Role
+from realtime.music.metre import Beat
+from realtime.music.vocabulary import BEAT, Role
 
 
 @pytest.mark.parametrize("knob", range(len(ATTRIBUTES)))

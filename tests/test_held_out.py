@@ -14,8 +14,9 @@ from realtime.config import load
 from realtime.io.bench.music import FIGURES, measure
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music import measures
+from realtime.music.metre import TICKS
 from realtime.music.tunes import TUNES
-from realtime.music.vocabulary import MELODY, TICKS
+from realtime.music.vocabulary import MELODY
 
 CORPUS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 TUNEFUL = ("cre_irish", "openhymnal", "openewld")

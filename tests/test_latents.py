@@ -26,7 +26,7 @@ from realtime.core.dialogue import Planned
 from realtime.music.cells import rolls
 from realtime.music.controls import AS_IT_IS, NOTHING, Controls
 from realtime.music.measures import array
-from realtime.music.vocabulary import BeatGrid
+from realtime.music.metre import BeatGrid
 
 GRID = BeatGrid()
 

@@ -6,7 +6,7 @@ import pytest
 
 from realtime.core.dialogue import Turn
 from realtime.core.modes import Accompany, Continue, Fixed, Harmonise, PlayerState, Trade
-from realtime.music.vocabulary import BeatGrid
+from realtime.music.metre import BeatGrid
 
 GRID = BeatGrid()
 KEY = (0, 60)

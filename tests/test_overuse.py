@@ -7,7 +7,8 @@ import pytest
 
 from realtime.composing.overuse import BARS, KEPT, PATIENT, PATIENT_ALONG, WORN_NATS, Figures
 from realtime.core.dialogue import ModelNote
-from realtime.music.vocabulary import Beat, Role
+from realtime.music.metre import Beat
+from realtime.music.vocabulary import Role
 
 
 def played(bars: int, bar: int = 96, pitch: int = 60, offset: int = 30) -> Figures:

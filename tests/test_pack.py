@@ -17,7 +17,8 @@ from toycorpus import COLUMNS, SONG, Metre, corpus_files, midi_bytes, tune, writ
 from models.corpus.pack import NOTE, READ_COLUMNS, Pack, exit_status, load_pack, parse
 from models.corpus.pack import main as data_main
 from realtime.errors import UserError
-from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, TICKS, tempo_bin
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, tempo_bin
 
 ROW = {"melody_track": "MELODY", "accomp_tracks": "PIANO (rendered)|STRINGS"}
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"

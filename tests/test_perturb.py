@@ -11,7 +11,8 @@ from dealing import LENGTH, piece_of, read_back
 from models.corpus.pack import NOTE, Piece
 from models.corpus.perturb import LIVE, NONE, Augment, perturb, tempo_shift
 from models.corpus.windows import LEAD_BEATS, window
-from realtime.music.vocabulary import BEAT, DRUMS, MELODY, MODEL_PART, OPEN, TICKS, Role
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import BEAT, DRUMS, MELODY, MODEL_PART, OPEN, Role
 
 WIDE = np.dtype([(name, "i8") for name in NOTE.names or ()])
 BARS = np.arange(0, 960, 96)

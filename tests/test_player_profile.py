@@ -25,7 +25,8 @@ from realtime.composing.masks import (
 from realtime.composing.player_profile import DISSONANT_NATS, DOUBLED_NATS, HEARD_NATS, OUT_OF_KEY_NATS, UNDER, Portrait
 from realtime.core.dialogue import PlayerNote, Turn
 from realtime.music.measures import Key
-from realtime.music.vocabulary import ACCOMPANIMENT, BASS, BEAT, DRUMS, DURATION_TICKS, MELODY, TICKS, Beat, Role
+from realtime.music.metre import TICKS, Beat
+from realtime.music.vocabulary import ACCOMPANIMENT, BASS, BEAT, DRUMS, DURATION_TICKS, MELODY, Role
 
 TUNE = [60, 64, 62, 65, 64, 67, 65, 62, 59, 60, 62, 64, 65, 67, 69, 67, 65, 64, 62, 60]
 NO_KEYS = np.zeros(128, bool)

@@ -15,7 +15,8 @@ from realtime.core.dialogue import Turn
 from realtime.music import measures
 from realtime.music.cells import LATENT
 from realtime.music.controls import AS_IT_IS
-from realtime.music.vocabulary import BEAT, MODEL_PART, TICKS, BeatGrid, Role
+from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.vocabulary import BEAT, MODEL_PART, Role
 
 BAR = 4 * TICKS
 GRID = BeatGrid()

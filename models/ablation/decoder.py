@@ -40,7 +40,8 @@ from models.nets.layers import HEAD_SIZE
 from models.training.decoder import descend, lr_scale, make_optimisers, positive
 from models.training.losses import VALIDATION_ROLES, autocast, window_losses
 from realtime.errors import UserError
-from realtime.music.vocabulary import BEAT, MODEL_PART, TICKS, Role, duration_index
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import BEAT, MODEL_PART, Role, duration_index
 
 ABLATION_SIZES = {"small": Size(128, 3, 96), "tiny": SIZES["tiny"], "S": SIZES["S"]}
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

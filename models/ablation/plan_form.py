@@ -24,7 +24,8 @@ from models.training.duets import Duet, play
 from realtime.errors import UserError
 from realtime.music import measures
 from realtime.music.cells import BEATS, LATENT, cell_edges, rolls
-from realtime.music.vocabulary import BEAT, DURATION_TICKS, HEADS, MODEL_PART, TICKS, Role
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import BEAT, DURATION_TICKS, HEADS, MODEL_PART, Role
 
 GIVEN, BARS, LAGS = 8, 32, 16
 MOST_EVENTS, TRIES = 800, 3000

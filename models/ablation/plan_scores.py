@@ -34,7 +34,8 @@ from realtime.composing.latents import PLAN_STEPS
 from realtime.errors import UserError
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT
-from realtime.music.vocabulary import TICKS, Role
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import Role
 
 HISTORY = REACH
 CELLS, FEWEST = 8, 4

@@ -19,7 +19,7 @@ from models.nets.context import AHEAD, PAST, Told
 from realtime.music import measures
 from realtime.music.attributes import ATTRIBUTES, MOST, SCALE, STYLES, attributes
 from realtime.music.cells import BEATS, cell_edges, rolls
-from realtime.music.vocabulary import TICKS
+from realtime.music.metre import TICKS
 
 LAG = 2
 """The newest latent of cell c is that of cell c - LAG."""

@@ -16,7 +16,8 @@ from rich.table import Table
 from realtime.errors import UserError
 from realtime.io.files.midifile import write_bytes
 from realtime.io.files.pianoroll import BAR, BEAT, INK, ROW, WHITE_KEYS, note_name
-from realtime.music.vocabulary import DRUMS, PART_NAMES, TICKS
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import DRUMS, PART_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -35,8 +35,9 @@ from rich.progress import track
 from models.corpus import inspect
 from models.corpus.corpora import Corpus, Row, find, fingerprint, read, settle
 from realtime.errors import UserError
+from realtime.music.metre import TICKS, BeatGrid, bar_segments
 from realtime.music.parts import TrackInfo, parts_of
-from realtime.music.vocabulary import TICKS, BeatGrid, bar_segments, tempo_bin
+from realtime.music.vocabulary import tempo_bin
 
 PACK_VERSION = 2
 READ_COLUMNS = ("id", "source", "tier", "split", "sha1", "cluster", "melody_track", "accomp_tracks")

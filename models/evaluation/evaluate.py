@@ -41,7 +41,8 @@ from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT
-from realtime.music.vocabulary import BEAT, HEADS, TICKS, Role
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import BEAT, HEADS, Role
 
 SHIPPED_LSTM = SHIPPED_MODEL.with_name("lstm-s.onnx")
 RESAMPLES = 1000

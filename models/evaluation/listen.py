@@ -34,7 +34,8 @@ from realtime.io.files import midifile
 from realtime.io.files.midifile import FileNote
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music import measures
-from realtime.music.vocabulary import DRUMS, MELODY, TICKS
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import DRUMS, MELODY
 
 LAGS = (1, 2, 4, 8)
 RECOVERED = 0.9

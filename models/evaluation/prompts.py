@@ -20,7 +20,8 @@ from realtime.io.bench.music import compose
 from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import constraints, engine_settings, worker_setup
 from realtime.music import measures
-from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES, TICKS
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
 
 PROMPT_BARS, BARS, TURN_BARS, SHORT_BARS = 4, 12, 2, 8
 SHORTEST_BAR = 72

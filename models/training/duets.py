@@ -17,6 +17,7 @@ from models.nets.decoder import Decoder, State
 from realtime.composing.constraints import Constraints
 from realtime.errors import UserError
 from realtime.music import measures
+from realtime.music.metre import TICKS
 from realtime.music.vocabulary import (
     BEAT,
     DRUMS,
@@ -24,7 +25,6 @@ from realtime.music.vocabulary import (
     HEADS,
     MODEL_PART,
     OPEN,
-    TICKS,
     Role,
     duration_indices,
     velocity_of,

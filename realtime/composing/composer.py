@@ -39,6 +39,7 @@ from realtime.core.dialogue import (
 )
 from realtime.music.cells import cell_at
 from realtime.music.controls import AS_IT_IS, Controls
+from realtime.music.metre import Beat, BeatGrid
 from realtime.music.vocabulary import (
     BEAT,
     BEAT_EVENT,
@@ -47,8 +48,6 @@ from realtime.music.vocabulary import (
     HEADS,
     MODEL_PART,
     OPEN,
-    Beat,
-    BeatGrid,
     Event,
     Role,
     duration_index,

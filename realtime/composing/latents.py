@@ -22,7 +22,7 @@ import numpy as np
 from realtime.core.dialogue import Planned
 from realtime.music.cells import LATENT, ROLL, cell_at
 from realtime.music.controls import AS_IT_IS, NOTHING, Controls
-from realtime.music.vocabulary import TICKS, BeatGrid
+from realtime.music.metre import TICKS, BeatGrid
 
 PREFIX, FUTURE = 16, 4
 """Cells that a plan goes on from, and cells planned."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from realtime.composing.latents import Graphs, Latents
 from realtime.music.controls import Controls
-from realtime.music.vocabulary import BeatGrid
+from realtime.music.metre import BeatGrid
 
 WINDOW, HOP = 16, 8
 BATCH = 32

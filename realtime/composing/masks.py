@@ -17,19 +17,8 @@ from realtime.composing.player_profile import Portrait
 from realtime.core.dialogue import Turn
 from realtime.music.controls import AS_IT_IS
 from realtime.music.measures import Key
-from realtime.music.vocabulary import (
-    ACCOMPANIMENT,
-    ALONG,
-    BEAT,
-    DRUMS,
-    DURATION_TICKS,
-    HEADS,
-    MELODY,
-    OPEN,
-    TICKS,
-    Beat,
-    Role,
-)
+from realtime.music.metre import TICKS, Beat
+from realtime.music.vocabulary import ACCOMPANIMENT, ALONG, BEAT, DRUMS, DURATION_TICKS, HEADS, MELODY, OPEN, Role
 
 MOST_NOTES = 4
 """How many notes sound together where nobody says, and there is no playing to go by."""

@@ -11,7 +11,8 @@ from collections import defaultdict
 import numpy as np
 
 from realtime.core.dialogue import ModelNote
-from realtime.music.vocabulary import ALONG, Beat, Role
+from realtime.music.metre import Beat
+from realtime.music.vocabulary import ALONG, Role
 
 BARS = 8
 """Bars that are looked back on."""

@@ -14,7 +14,8 @@ import numpy as np
 
 from realtime.core.dialogue import PlayerNote
 from realtime.music.measures import Key, best_key
-from realtime.music.vocabulary import HEADS, MELODY, TICKS, Role, velocity_index
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import HEADS, MELODY, Role, velocity_index
 
 NOTES = 48
 """How many of the player's last notes count."""

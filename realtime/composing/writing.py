@@ -16,7 +16,8 @@ from realtime.composing.composer import Composer
 from realtime.core.dialogue import Bar, Extend, KeyUp, Plan, PlayerNote, Proposed, Relocate, Request, Turn
 from realtime.music import measures
 from realtime.music.cells import cell_at
-from realtime.music.vocabulary import BeatGrid, Role
+from realtime.music.metre import BeatGrid
+from realtime.music.vocabulary import Role
 
 
 class _What(IntEnum):

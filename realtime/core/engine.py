@@ -41,7 +41,8 @@ from realtime.core.settings import EngineSettings
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.music.cells import cell_at
 from realtime.music.controls import KNOBS
-from realtime.music.vocabulary import TICKS, BeatGrid, tempo_bin
+from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.vocabulary import tempo_bin
 
 _HALF_TICK = PULSES_PER_TICK // 2
 _LONG_AGO = -(1 << 40)

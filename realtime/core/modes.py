@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from realtime.core.dialogue import Turn
-from realtime.music.vocabulary import BeatGrid, Role
+from realtime.music.metre import BeatGrid
+from realtime.music.vocabulary import Role
 
 EARLY_TICKS = 3
 """How much before its beat a note may come that is meant for it."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from realtime import midi
 from realtime.core.modes import Mode
 from realtime.music.controls import AS_IT_IS, Controls
-from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES, TICKS
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import numpy as np
 from realtime.music.attributes import FIFTHS
 from realtime.music.cells import KEYS, LOWEST, STEP_TICKS, STEPS, Split
 from realtime.music.measures import Key
-from realtime.music.vocabulary import TICKS
+from realtime.music.metre import TICKS
 
 OFFERED = 64
 """How many new notes are weighed in a cell: the likeliest."""

@@ -20,7 +20,7 @@ import numpy as np
 from realtime.editing.changes import Change, Evidence, New, Proposals, Scene, Scope
 from realtime.music.attributes import ATTRIBUTES, CIRCLE, FIFTHS, SCALE, figures
 from realtime.music.cells import KEYS, LOWEST, MODEL, STEP_TICKS, STEPS, Split, rolls, split
-from realtime.music.vocabulary import TICKS
+from realtime.music.metre import TICKS
 
 PROBE = 2.0
 """How far along a direction the decoder is asked, in units: what goes or comes first hardly depends on it."""

@@ -29,7 +29,8 @@ from realtime.composing.contract import LOGITS
 from realtime.errors import UserError
 from realtime.io.clock import now_ns
 from realtime.io.live.settings import SHIPPED_MODEL
-from realtime.music.vocabulary import BEAT_EVENT, HEADS, HELD, BeatGrid, Role, fields, tempo_bin
+from realtime.music.metre import BeatGrid
+from realtime.music.vocabulary import BEAT_EVENT, HEADS, HELD, Role, fields, tempo_bin
 
 OLDEST_PYTHON = (3, 11)
 INSTALL = "pip install ."

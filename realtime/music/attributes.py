@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from realtime.music.cells import STEPS, split
-from realtime.music.vocabulary import TICKS
+from realtime.music.metre import TICKS
 
 ATTRIBUTES = ("density", "register", "brightness", "tension", "polyphony")
 SCALE = np.array([0.5, 6.0, 1.0, 0.15, 0.7], np.float32)

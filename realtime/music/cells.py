@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from realtime.music import measures
-from realtime.music.vocabulary import DRUMS, TICKS, BeatGrid
+from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.vocabulary import DRUMS
 
 STEPS = 48
 STEP_TICKS = 2

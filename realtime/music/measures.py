@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from realtime.composing.constraints import SCALES
-from realtime.music.vocabulary import DURATION_TICKS, TICKS, duration_indices
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import DURATION_TICKS, duration_indices
 
 NOTE = np.dtype([("onset", "i8"), ("duration", "i8"), ("pitch", "i8"), ("velocity", "i8"), ("part", "i8")])
 

@@ -21,7 +21,8 @@ from realtime.io.clock import now_ns
 from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.demo import scripted_player
 from realtime.io.live.settings import engine_settings, worker_setup
-from realtime.music.vocabulary import TICKS, BeatGrid, Role
+from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.vocabulary import Role
 from realtime.simulate import perform
 
 CONTEXTS = (128, 1024, 16384)

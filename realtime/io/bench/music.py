@@ -28,8 +28,8 @@ from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.take import Take
 from realtime.music import measures
+from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.tunes import TUNES, Tune, script
-from realtime.music.vocabulary import TICKS, BeatGrid
 from realtime.simulate import perform
 
 MODES = ("trade", "continue", "accompany", "harmonise")

@@ -17,7 +17,8 @@ from realtime.errors import UserError
 from realtime.io.clock import now_ns
 from realtime.io.live.settings import worker_setup
 from realtime.io.live.worker import Worker
-from realtime.music.vocabulary import MELODY, TICKS, Role
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import MELODY, Role
 
 CELL = 4 * TICKS
 PITCHES = (60, 64, 67, 72)

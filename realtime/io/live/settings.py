@@ -13,7 +13,8 @@ from realtime.io.live.worker import Setup
 from realtime.midi import DRUM_CHANNEL
 from realtime.music.attributes import STYLES
 from realtime.music.controls import Controls
-from realtime.music.vocabulary import DRUMS, PART_NAMES, TICKS
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import DRUMS, PART_NAMES
 
 SHIPPED_MODEL = Path(__file__).resolve().parents[3] / "models" / "pretrained" / "antiphon-s.onnx"
 OUT_OF_KEY_NATS = -4.0

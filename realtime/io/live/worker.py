@@ -31,7 +31,7 @@ from realtime.core.dialogue import Plan, Reply, Request
 from realtime.errors import UserError
 from realtime.io.clock import now_ns
 from realtime.music.controls import AS_IT_IS, Controls
-from realtime.music.vocabulary import BeatGrid
+from realtime.music.metre import BeatGrid
 
 if TYPE_CHECKING:
     from realtime.io.graphs.stepper import Stepper

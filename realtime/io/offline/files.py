@@ -22,7 +22,8 @@ from realtime.midi import DRUM_CHANNEL
 from realtime.music import measures
 from realtime.music.attributes import attributes
 from realtime.music.cells import notes_in
-from realtime.music.vocabulary import DRUMS, PART_NAMES, TICKS, BeatGrid, bar_segments
+from realtime.music.metre import TICKS, BeatGrid, bar_segments
+from realtime.music.vocabulary import DRUMS, PART_NAMES
 
 OVERHANG_TICKS = 6
 """A last note that rings this little beyond a bar line does not push the continuation into the next bar."""

@@ -21,7 +21,8 @@ from realtime.io.live.settings import worker_setup
 from realtime.music import measures
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import LATENT, cell_edges, rolls
-from realtime.music.vocabulary import TICKS, BeatGrid, Role
+from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.vocabulary import Role
 
 HEARD_BARS = 64
 """So many bars before a stretch are heard again before it is written; a model of this size holds no more."""

@@ -1,0 +1,80 @@
+"""Metre: beats and bars over ticks (24 a quarter). Pure."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from typing import NamedTuple
+
+TICKS = 24
+"""Ticks per quarter note, which is what the model calls a beat."""
+
+
+class Beat(NamedTuple):
+    """One beat of a grid: where it starts and how long it is (ticks), which of its bar, the bar's length in ticks."""
+
+    start: int
+    length: int
+    in_bar: int
+    bar_ticks: int
+
+
+class BeatGrid:
+    """Bars and beats over ticks: `bars` is a sequence of (start tick, bar length in ticks), each valid until the next.
+
+    A bar is cut into beats of 24 ticks; where the length is no multiple, the last beat is shorter (5/8: 24, 24, 12).
+    A change of metre starts a new bar. Before the first start its bar length is extended backwards, so that pick-ups
+    and count-ins have beats too.
+    """
+
+    def __init__(self, bars: Sequence[tuple[int, int]] = ((0, 4 * TICKS),)) -> None:
+        self._starts = [tick for tick, _ in bars]
+        self._lengths = [length for _, length in bars]
+
+    def bar_at(self, tick: int) -> tuple[int, int]:
+        """(start tick, length in ticks) of the bar around `tick`; a bar that a metre change cuts off is shorter."""
+        segment = max(bisect.bisect_right(self._starts, tick) - 1, 0)
+        origin, length = self._starts[segment], self._lengths[segment]
+        start = origin + (tick - origin) // length * length
+        if segment + 1 < len(self._starts):
+            length = min(length, self._starts[segment + 1] - start)
+        return start, length
+
+    def bar_length_at(self, tick: int) -> int:
+        """The metre's bar length around `tick`, also in a bar that is cut off."""
+        return self._lengths[max(bisect.bisect_right(self._starts, tick) - 1, 0)]
+
+    def beat_at(self, tick: int) -> Beat:
+        """The beat around `tick`."""
+        start, length = self.bar_at(tick)
+        index = (tick - start) // TICKS
+        beat_start = start + index * TICKS
+        return Beat(beat_start, min(TICKS, start + length - beat_start), index, self.bar_length_at(tick))
+
+    def bar_start(self, tick: int, bars_later: int = 0) -> int:
+        """Start tick of the bar around `tick`, or of the one `bars_later` bars after it."""
+        start, length = self.bar_at(tick)
+        for _ in range(bars_later):
+            start, length = self.bar_at(start + length)
+        return start
+
+    def next_beat(self, tick: int) -> int:
+        """Start of the first beat at or after `tick`."""
+        beat = self.beat_at(tick)
+        return tick if beat.start == tick else beat.start + beat.length
+
+
+def bar_segments(signatures: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """Time signatures (tick, numerator, denominator) -> `BeatGrid` segments. A pick-up bar (one bar of a shorter metre at
+    the start) becomes the end of a whole bar, so that its beats are counted as musicians count them."""
+    bars = [(tick, max(96 * top // bottom, 6)) for tick, top, bottom in signatures] or [(0, 96)]
+    if bars[0][0] > 0:
+        bars.insert(0, (0, bars[0][1]))
+    if len(bars) > 1 and bars[1][0] - bars[0][0] == bars[0][1] < bars[1][1]:
+        del bars[0]
+    return bars
+
+
+def metre_index(bar_ticks: int) -> int:
+    """Metre class 0..31: the bar's length in eighth notes."""
+    return min(bar_ticks // 12, 31)
