@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.music import measures
 from realtime.music.attributes import CONTROLS, SCALE, attributes, controls
 from realtime.music.cells import (
     CELL_TICKS,
@@ -22,13 +21,14 @@ from realtime.music.cells import (
     split,
 )
 from realtime.music.metre import BeatGrid
+from realtime.music.notes import note_array
 from realtime.music.vocabulary import DRUMS
 
 NOTES = st.lists(
     st.tuples(st.integers(0, 600), st.integers(1, 300), st.integers(21, 108), st.just(64), st.integers(0, 4)),
     min_size=1,
     max_size=30,
-).map(measures.array)
+).map(note_array)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_each_pitched_note_begins_once_and_has_a_step(notes: np.ndarray) -> None
 
 
 def test_a_roll_by_hand() -> None:
-    notes = measures.array([(0, 24, 60), (90, 12, 64), (48, 3, 40), (48, 24, 38, 90, DRUMS)])
+    notes = note_array([(0, 24, 60), (90, 12, 64), (48, 3, 40), (48, 24, 38, 90, DRUMS)])
     planes = rolls(notes, notes["pitch"] == 40, cell_edges(np.array([0, 96]), 192))
     assert planes.shape == (2, 4, 48, 88)
     assert np.flatnonzero(planes[0, MODEL, :, 60 - LOWEST]).tolist() == [0]
@@ -91,15 +91,15 @@ def test_a_roll_by_hand() -> None:
 
 
 def test_attributes_by_hand() -> None:
-    triad = measures.array([(0, 96, 60), (0, 96, 64), (0, 96, 67)])
+    triad = note_array([(0, 96, 60), (0, 96, 64), (0, 96, 67)])
     edges = cell_edges(np.array([0, 96, 192]), 288)
     density, register, brightness, tension, polyphony = attributes(triad, edges, tonic=0)[0]
     assert density == pytest.approx(np.log2(1 + 3 / 4))
     assert register == pytest.approx((60 + 64 + 67) / 3)
     assert brightness == pytest.approx((0 + 4 + 1) / 3)
     assert polyphony == 3
-    minor = attributes(measures.array([(0, 96, 60), (0, 96, 63), (0, 96, 67)]), edges, tonic=0)[0]
-    cluster = attributes(measures.array([(0, 96, 60), (0, 96, 61), (0, 96, 66)]), edges, tonic=0)[0]
+    minor = attributes(note_array([(0, 96, 60), (0, 96, 63), (0, 96, 67)]), edges, tonic=0)[0]
+    cluster = attributes(note_array([(0, 96, 60), (0, 96, 61), (0, 96, 66)]), edges, tonic=0)[0]
     assert minor[2] < brightness
     assert cluster[3] > tension
     silent = attributes(triad, edges, tonic=0)[2]

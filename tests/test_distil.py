@@ -24,7 +24,7 @@ from models.nets.decoder import SIZES, Decoder
 from models.training.distil import divergence, next_time, own_choices
 from models.training.distil import main as distil_main
 from models.training.duets import Duet, Duets, asked, figures, pair, play
-from realtime.music import measures
+from realtime.music.notes import note_array
 from realtime.music.vocabulary import (
     BEAT,
     DRUMS,
@@ -238,7 +238,7 @@ def test_the_divergence_against_a_naive_count(decoder: Decoder, played: list[Due
 def test_figures_of_a_known_duet() -> None:
     """The player holds a C; the model answers C, E, G, C# over four beats, then all four again."""
     own = [(24 * i, 12, pitch, 80, 1) for i, pitch in enumerate((60, 64, 67, 61) * 2)]
-    notes = np.concatenate([measures.array([(0, 192, 48, 80, 0)]), measures.array(own)])
+    notes = np.concatenate([note_array([(0, 192, 48, 80, 0)]), note_array(own)])
     beats = np.zeros(8, np.dtype([("start", "i8"), ("length", "i8")]))
     beats["start"], beats["length"] = 24 * np.arange(8), 24
     duet = Duet(notes, np.arange(9) == 0, beats, Role.ACCOMPANY, 0, 0)

@@ -21,7 +21,8 @@ from realtime.io.files.midifile import FileNote
 from realtime.io.offline.edit import Tools, bars_of, edit_file, wishes_of
 from realtime.music.attributes import ATTRIBUTES, STYLES
 from realtime.music.cells import KEYS, LATENT, MODEL
-from realtime.music.measures import array, key_of
+from realtime.music.measures import key_of
+from realtime.music.notes import note_array
 
 PRESETS = load().presets.named()
 
@@ -139,7 +140,7 @@ def test_new_notes_are_in_the_key_and_end_in_the_range(song: Path) -> None:
     before, after = midifile.read(song), midifile.read(song.with_name("out.mid"))
     new = Counter(after.notes) - Counter(before.notes)
     assert new and all(note.onset_pulse + note.duration_pulse <= 8 * 1920 for note in new)
-    key = key_of(array([(n.onset_pulse, n.duration_pulse, n.pitch) for n in before.notes if not n.is_drum]))
+    key = key_of(note_array([(n.onset_pulse, n.duration_pulse, n.pitch) for n in before.notes if not n.is_drum]))
     there = {note.pitch for note in before.notes}  # a longer note that was split may be outside
     assert all(note.pitch % 12 in key.pitch_classes or note.pitch in there for note in new)
 

@@ -25,8 +25,8 @@ from realtime.composing.latents import FUTURE, LEAD, PLAN_STEPS, PLAN_TRUST, PRE
 from realtime.core.dialogue import Planned
 from realtime.music.cells import rolls
 from realtime.music.controls import AS_IT_IS, NOTHING, Controls
-from realtime.music.measures import array
 from realtime.music.metre import BeatGrid
+from realtime.music.notes import note_array
 
 GRID = BeatGrid()
 
@@ -47,7 +47,7 @@ def latents_of(graphs: FakeGraphs, controls: Controls = AS_IT_IS) -> Latents:
 
 
 def roll_with(pitch: int) -> np.ndarray:
-    return rolls(array([(0, 24, pitch)]), np.array([True]), np.array([0, 96]))[0]
+    return rolls(note_array([(0, 24, pitch)]), np.array([True]), np.array([0, 96]))[0]
 
 
 def test_at_first_the_context_is_that_of_nothing() -> None:

@@ -15,7 +15,7 @@ from realtime.config import load
 from realtime.errors import UserError
 from realtime.io.bench import music as bench_music
 from realtime.io.files import midifile
-from realtime.music import measures
+from realtime.music.notes import note_array
 from realtime.music.tunes import TUNES
 
 
@@ -39,7 +39,7 @@ def test_copies_are_found_as_by_hand() -> None:
 
 
 def test_a_transposed_quotation_is_a_copy_and_nothing_is_none() -> None:
-    tune = measures.array((24 * i, 24, pitch) for i, pitch in enumerate((60, 62, 64, 67, 65, 64, 60)))
+    tune = note_array((24 * i, 24, pitch) for i, pitch in enumerate((60, 62, 64, 67, 65, 64, 60)))
     higher = tune.copy()
     higher["pitch"] += 5
     higher["onset"] += 96

@@ -23,8 +23,8 @@ from realtime.composing.contract import MASKED
 from realtime.core.engine import Engine
 from realtime.core.modes import Accompany, Continue, Harmonise, Trade
 from realtime.core.tempo import TempoMap
-from realtime.music.measures import NOTE as WIDE_NOTE
 from realtime.music.metre import BeatGrid
+from realtime.music.notes import NOTE as WIDE_NOTE
 from realtime.music.vocabulary import BEAT_EVENT, FIELDS, MODEL_PART, PART_NAMES, Role, duration_index, tempo_bin
 from realtime.simulate import perform
 

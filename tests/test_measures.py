@@ -7,14 +7,15 @@ import pytest
 
 from realtime.music import measures
 from realtime.music.measures import Key
+from realtime.music.notes import note_array, sounding
 
 C_MAJOR = [60, 62, 64, 65, 67, 69, 71, 72]
-NOTHING = measures.array([])
+NOTHING = note_array([])
 
 
 def even(pitches: list[int], ticks: int = 24, start: int = 0) -> np.ndarray:
     """One note after the other."""
-    return measures.array((start + i * ticks, ticks, pitch) for i, pitch in enumerate(pitches))
+    return note_array((start + i * ticks, ticks, pitch) for i, pitch in enumerate(pitches))
 
 
 def bars(count: int) -> np.ndarray:
@@ -22,7 +23,7 @@ def bars(count: int) -> np.ndarray:
 
 
 def test_rows_become_notes_in_order() -> None:
-    notes = measures.array([(24, 6, 60), (0, 12, 64, 100), (0, 12, 60, 90, 3)])
+    notes = note_array([(24, 6, 60), (0, 12, 64, 100), (0, 12, 60, 90, 3)])
     assert notes.tolist() == [(0, 12, 60, 90, 3), (0, 12, 64, 100, 0), (24, 6, 60, 80, 0)]
 
 
@@ -62,15 +63,15 @@ def test_both_sevenths_belong_to_a_minor_key() -> None:
 
 
 def test_a_quarter_of_all_ticks_is_on_the_grid() -> None:
-    assert measures.on_grid(measures.array((tick, 1, 60) for tick in range(96))) == 0.25
+    assert measures.on_grid(note_array((tick, 1, 60) for tick in range(96))) == 0.25
     assert measures.on_grid(even(C_MAJOR, ticks=8)) == 1.0
 
 
 def test_density_rests_and_what_sounds() -> None:
-    notes = measures.array([(0, 24, 60), (0, 12, 64), (48, 24, 67), (90, 24, 60)])
+    notes = note_array([(0, 24, 60), (0, 12, 64), (48, 24, 67), (90, 24, 60)])
     assert measures.density(notes, 96) == 1.0
     assert measures.rests(notes, 0, 96) == pytest.approx(1 - (24 + 24 + 6) / 96)
-    assert measures.sounding(notes, 12, 60).sum(0)[[60, 64, 67]].tolist() == [12, 0, 12]
+    assert sounding(notes, 12, 60).sum(0)[[60, 64, 67]].tolist() == [12, 0, 12]
     assert measures.rests(NOTHING, 0, 96) == 1.0
 
 
@@ -105,27 +106,27 @@ def test_histograms_count_each_thing_once() -> None:
 
 def test_a_phrase_that_ends_and_one_that_breaks_off() -> None:
     key = Key(0, "major")
-    ends = measures.array([(0, 24, 64), (24, 24, 62), (48, 48, 60)])
+    ends = note_array([(0, 24, 64), (24, 24, 62), (48, 48, 60)])
     assert measures.ending(ends, 96, key) == measures.Ending(2.0, 1.0, 1.0, 1.0, 0.0)
     assert measures.ending(ends, 120, key).gap == 1.0
     assert measures.ending(ends, 90, key).closed == 0.0, "it rings on"
-    breaks_off = measures.array([(0, 24, 64), (24, 24, 62), (48, 24, 60), (90, 6, 61)])
+    breaks_off = note_array([(0, 24, 64), (24, 24, 62), (48, 24, 60), (90, 6, 61)])
     assert measures.ending(breaks_off, 96, key) == measures.Ending(0.25, 0.0, 0.0, 0.0, 0.0)
     assert measures.ending(even([60]), 96, key).lengthening == 0.0
 
 
 def test_consonance_and_doubling_are_judged_when_struck() -> None:
-    held = measures.array([(0, 96, 60)])
-    answers = measures.array([(0, 24, 64), (24, 24, 66), (48, 24, 72), (72, 24, 71), (96, 24, 61)])
+    held = note_array([(0, 96, 60)])
+    answers = note_array([(0, 24, 64), (24, 24, 66), (48, 24, 72), (72, 24, 71), (96, 24, 61)])
     assert measures.consonance(answers, held) == 0.5  # the last meets nothing
     assert measures.doubling(answers, held) == 0.25
     assert measures.unison(answers, held) == 0.0
-    assert measures.unison(measures.array([(0, 12, 60), (24, 12, 72)]), held) == 0.5
+    assert measures.unison(note_array([(0, 12, 60), (24, 12, 72)]), held) == 0.5
     assert math.isnan(measures.consonance(answers, NOTHING))
 
 
 def test_one_dissonance_in_a_chord_is_enough() -> None:
-    chord = measures.array([(0, 24, 60), (0, 24, 65)])
+    chord = note_array([(0, 24, 60), (0, 24, 65)])
     assert measures.consonance(even([64]), chord) == 0.0  # a third and a semitone
     assert measures.consonance(even([69]), chord) == 1.0
 
@@ -143,7 +144,7 @@ def test_a_note_that_stays_makes_no_parallels() -> None:
 
 
 def test_note_in_chord_counts_the_time_that_both_sound() -> None:
-    melody, chords = even([60, 62, 64]), measures.array([(12, 36, 48), (12, 36, 52), (48, 12, 76)])
+    melody, chords = even([60, 62, 64]), note_array([(12, 36, 48), (12, 36, 52), (48, 12, 76)])
     share = measures.note_in_chord(melody, chords, 0, 72)
     assert np.isnan(share[:12]).all()
     assert share[12:24].tolist() == [1.0] * 12

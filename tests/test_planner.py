@@ -23,7 +23,7 @@ from models.training.planner import main as train_main
 from realtime.composing.latents import LEAD, _cell_times
 from realtime.music.attributes import CONTROLS, STYLES, attributes
 from realtime.music.cells import KEYS, LATENT, LOWEST, rolls
-from realtime.music.measures import array
+from realtime.music.notes import note_array
 from realtime.music.vocabulary import DRUMS
 
 
@@ -197,7 +197,7 @@ def test_controls_are_against_what_is_clean() -> None:
 
 
 def test_figures_of_rolls_are_those_of_the_notes() -> None:
-    notes = array(
+    notes = note_array(
         [(0, 48, 60, 80, 0), (24, 24, 64, 80, 1), (48, 48, 66, 80, 1), (96, 12, 70, 80, 0), (120, 72, 61, 80, 0)]
     )
     edges = np.array([0, 96, 192])

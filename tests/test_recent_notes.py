@@ -12,7 +12,7 @@ from realtime.composing.recent_notes import Heard
 from realtime.core.dialogue import ModelNote, PlayerNote
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.music.cells import cell_edges, rolls
-from realtime.music.measures import array
+from realtime.music.notes import note_array
 
 
 def test_a_cell_holds_what_sounded_in_it_and_nothing_that_was_taken_back() -> None:
@@ -23,7 +23,7 @@ def test_a_cell_holds_what_sounded_in_it_and_nothing_that_was_taken_back() -> No
     heard.proposed(ModelNote(48, 40, 80, 96, 2))
     heard.proposed(ModelNote(70, 43, 80, 20, 2))
     heard.take_back(60, silence=False)
-    notes = array([(0, 30, 60), (90, 200, 64), (48, 96, 40)])
+    notes = note_array([(0, 30, 60), (90, 200, 64), (48, 96, 40)])
     player = np.isin(notes["pitch"], (60, 64))
     both = rolls(notes, player, np.array([0, 96, 192]))
     assert np.array_equal(heard.close(0, 96), both[0])
@@ -37,7 +37,7 @@ def test_what_is_silenced_or_answers_a_key_ends_with_it() -> None:
     heard.proposed(ModelNote(0, 42, 80, 4, 0))
     heard.release(10, 40)
     heard.take_back(20, silence=True)
-    notes = array([(0, 10, 40), (0, 20, 41), (0, 4, 42)])
+    notes = note_array([(0, 10, 40), (0, 20, 41), (0, 4, 42)])
     assert np.array_equal(heard.close(0, 96), rolls(notes, np.zeros(3, bool), np.array([0, 96]))[0])
     assert not heard.close(96, 192).any()
 
@@ -84,7 +84,7 @@ def test_every_cell_is_encoded_as_it_was_played(notes: list[tuple[int, int, int]
     performance, _ = duet(script_of(notes), 9 * BAR_NS, mode, graphs=graphs, bars=((0, bar),))
     sides = [ticks_of(performance.played), ticks_of(performance.sent)]
     is_player = np.repeat([True, False], [len(side) for side in sides])
-    played = array([note for side in sides for note in side])
+    played = note_array([note for side in sides for note in side])
     order = np.lexsort(([note[2] for side in sides for note in side], [note[0] for side in sides for note in side]))
     edges = cell_edges(np.arange(0, 10 * 96, bar), 10 * 96 // bar * bar + bar)
     expected = rolls(played, is_player[order], edges)

@@ -5,6 +5,7 @@ import pytest
 
 from realtime import midi
 from realtime.music import measures
+from realtime.music.notes import note_array
 from realtime.music.tunes import ODE_TO_JOY, SHARE_HELD, TUNES, Tune, script
 
 BEAT_NS = 500_000_000
@@ -16,7 +17,7 @@ def notes_of(tune: Tune) -> np.ndarray:
     for pitch, quarters in tune.notes:
         rows.append((round(at * 24), round(quarters * 24), pitch))
         at += quarters
-    return measures.array(rows)
+    return note_array(rows)
 
 
 def test_there_are_metres_and_keys_enough() -> None:

@@ -12,10 +12,10 @@ from realtime.composing.latents import PLAN_TRUST
 from realtime.composing.long_plan import Foreseen
 from realtime.composing.writing import Writer
 from realtime.core.dialogue import Turn
-from realtime.music import measures
 from realtime.music.cells import LATENT
 from realtime.music.controls import AS_IT_IS
 from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.notes import between, note_array
 from realtime.music.vocabulary import BEAT, MODEL_PART, Role
 
 BAR = 4 * TICKS
@@ -37,7 +37,7 @@ def ticks(fed: list[tuple[int, ...]], start: int) -> list[int]:
 
 
 def line(*rows: tuple[int, int, int]) -> np.ndarray:
-    return measures.array(rows)
+    return note_array(rows)
 
 
 @settings(deadline=None, max_examples=30)
@@ -76,7 +76,7 @@ def test_the_end_of_a_turn_may_be_left_to_another() -> None:
         writer_of(NoiseStepper()).write(line((0, 24, 60)), 0, Turn(BAR, 3 * BAR), until, Role.CONTINUE)
         for until in (3 * BAR, 2 * BAR)
     )
-    assert len(part) and np.array_equal(part, measures.between(whole, BAR, 2 * BAR))
+    assert len(part) and np.array_equal(part, between(whole, BAR, 2 * BAR))
 
 
 def test_a_gap_is_told_beforehand_what_it_leads_to() -> None:

@@ -25,6 +25,7 @@ from realtime.errors import UserError
 from realtime.music import measures
 from realtime.music.cells import BEATS, LATENT, cell_edges, rolls
 from realtime.music.metre import TICKS
+from realtime.music.notes import NOTE, between, note_array
 from realtime.music.vocabulary import BEAT, DURATION_TICKS, HEADS, MODEL_PART, Role
 
 GIVEN, BARS, LAGS = 8, 32, 16
@@ -79,7 +80,7 @@ class Listening:
         cell, net = self.cell[row], self.decoder.context
         assert net is not None
         if cell:
-            notes = measures.array(self.notes[row])
+            notes = note_array(self.notes[row])
             first = max(cell - BACK, 0)
             edges = self.edges[row][first : cell + 1]
             notes = notes[notes["onset"] >= edges[0]]
@@ -107,7 +108,7 @@ def stretch_of(piece: Piece, rng: np.random.Generator) -> Duet | None:
         return None
     at = int(rng.integers(len(starts) - BARS))
     start, end = int(starts[at]), int(starts[at + BARS])
-    notes = measures.between(piece.notes, start, end).astype(measures.NOTE)
+    notes = between(piece.notes, start, end).astype(NOTE)
     beats = piece.beats[(piece.beats["start"] >= start) & (piece.beats["start"] < end)].copy()
     filled = np.unique(np.searchsorted(starts, notes["onset"], side="right"))
     if len(filled) < BARS - 1 or len(notes) + len(beats) > MOST_EVENTS:

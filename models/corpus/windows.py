@@ -24,8 +24,8 @@ from models.corpus.contexts import NEVER
 from models.corpus.pack import Pack, Piece
 from models.corpus.perturb import OWN_SLIP_SEMITONES, Augment, perturb, tempo_shift
 from realtime.errors import UserError
-from realtime.music import measures
 from realtime.music import vocabulary as voc
+from realtime.music.notes import NOTE
 from realtime.music.vocabulary import BEAT, BEAT_EVENT, DRUMS, DURATION_TICKS, MELODY, MODEL_PART, OPEN, Role
 
 ROLE_SHARES = {
@@ -109,7 +109,7 @@ class Stretch(NamedTuple):
 def stretch(
     rng: np.random.Generator, piece: Piece, notes: np.ndarray, start: int, role: Role, augment: Augment
 ) -> Stretch:
-    """`notes` (`measures.NOTE`) of a piece from tick `start` on, in `role`, or in another that `deal` finds. Earlier notes among
+    """`notes` (`NOTE`) of a piece from tick `start` on, in `role`, or in another that `deal` finds. Earlier notes among
     them are dealt like those before the first turn."""
     last, origin = int(notes["onset"][-1]), min(start, int(notes["onset"][0]))
     bars = piece.bar_starts
@@ -155,9 +155,9 @@ def window(
     start = int(starts[bar])
     first = np.searchsorted(piece.notes["onset"], start)
     before = np.searchsorted(piece.notes["onset"], starts[max(bar - contexts.REACH, 0)]) if cells else first
-    notes = piece.notes[before : first + length].astype(measures.NOTE)
+    notes = piece.notes[before : first + length].astype(NOTE)
     if not len(notes) or notes["onset"][-1] < start:
-        notes = piece.notes[-1:].astype(measures.NOTE)
+        notes = piece.notes[-1:].astype(NOTE)
         start = int(piece.beats["start"][-1])
     if role is None:
         role = Role(rng.choice(list(ROLE_SHARES), p=list(ROLE_SHARES.values())))

@@ -33,6 +33,7 @@ from realtime.errors import UserError
 from realtime.music import measures
 from realtime.music.attributes import ATTRIBUTES, SCALE, STYLES, attributes
 from realtime.music.cells import notes_in, rolls
+from realtime.music.notes import NOTE
 
 AMOUNTS = np.linspace(-1, 1, 9)
 STYLE_AMOUNTS = (0.5, 1.0)
@@ -89,8 +90,8 @@ def scenes(pack: Pack, splits: tuple[str, ...], pieces: int, seed: int = 1) -> l
         if moved is None:
             continue
         packed, edges = moved
-        notes = np.zeros(len(packed), measures.NOTE)
-        for name in measures.NOTE.names or ():
+        notes = np.zeros(len(packed), NOTE)
+        for name in NOTE.names or ():
             notes[name] = packed[name]
         at = np.searchsorted(edges, notes["onset"], side="right") - 1
         begun = np.bincount(at[(at >= 0) & (at < len(edges) - 1)], minlength=len(edges) - 1)
@@ -114,7 +115,7 @@ def edited(scene: Scene, result: Result) -> np.ndarray:
     notes = scene.notes.copy()
     for i, pitch in result.moved.items():
         notes["pitch"][i] = pitch
-    new = np.zeros(len(result.added), measures.NOTE)
+    new = np.zeros(len(result.added), NOTE)
     for row, note in zip(new, result.added, strict=True):
         row["onset"], row["duration"], row["pitch"], row["part"] = (*note[:3], notes["part"][note.like])
     return np.concatenate([np.delete(notes, result.removed), new])

@@ -32,6 +32,7 @@ from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.io.offline.studio import Studio
 from realtime.music import measures
+from realtime.music.notes import NOTE, between
 from realtime.music.vocabulary import DRUMS, HEADS, Role
 
 BEFORE, AFTER, LENGTHS = 8, 4, (1, 2, 4)
@@ -79,9 +80,9 @@ def gap_of(piece: Piece, song: str, rng: np.random.Generator) -> Gap | None:
         return None
     first = int(rng.integers(BEFORE, len(bars) - length - AFTER))
     start, gap, after, end = (int(bars[first + i]) for i in (-BEFORE, 0, length, length + AFTER))
-    notes = measures.between(piece.notes, start, end).astype(measures.NOTE)
-    inside = measures.between(notes, gap, after)
-    if len(inside) < FEWEST or (inside["part"] == DRUMS).all() or not len(measures.between(notes, after, end)):
+    notes = between(piece.notes, start, end).astype(NOTE)
+    inside = between(notes, gap, after)
+    if len(inside) < FEWEST or (inside["part"] == DRUMS).all() or not len(between(notes, after, end)):
         return None
     beats = piece.beats[(piece.beats["start"] >= start) & (piece.beats["start"] < end)].copy()
     beats["start"] -= start
@@ -206,7 +207,7 @@ def second_table(model: Path, found: list[Gap], seed: int) -> Table:
     rows: dict[str, list[dict[str, float]]] = {}
     pitched: Callable[[np.ndarray], np.ndarray] = lambda notes: notes[notes["part"] != DRUMS]  # noqa: E731
     for gap in track(found, "made"):
-        real, later = (pitched(measures.between(gap.notes, *edges)) for edges in (gap.edges, (gap.edges[1], NEVER)))
+        real, later = (pitched(between(gap.notes, *edges)) for edges in (gap.edges, (gap.edges[1], NEVER)))
         for name, made in made_of(model, gap, seed).items():
             rows.setdefault(name, []).append(distances(real, pitched(made), later, gap.edges[1] - gap.edges[0]))
     table = Table("the made bars", *rows, box=None)

@@ -35,6 +35,7 @@ from realtime.io.files.midifile import FileNote
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music import measures
 from realtime.music.metre import TICKS
+from realtime.music.notes import sounding
 from realtime.music.vocabulary import DRUMS, MELODY
 
 LAGS = (1, 2, 4, 8)
@@ -52,7 +53,7 @@ def figures(played: Played) -> dict[str, tuple[float, float]]:
         return float(np.mean([measures.rests(notes, start, end) for start, end in played.spans]))
 
     def voices(notes: np.ndarray) -> float:
-        count = np.concatenate([measures.sounding(notes, start, end).sum(1) for start, end in played.spans])
+        count = np.concatenate([sounding(notes, start, end).sum(1) for start, end in played.spans])
         return float(count[count > 0].mean()) if count.any() else math.nan
 
     simple: dict[str, Callable[[np.ndarray], float]] = {

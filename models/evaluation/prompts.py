@@ -19,8 +19,8 @@ from realtime.errors import UserError
 from realtime.io.bench.music import compose
 from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import constraints, engine_settings, worker_setup
-from realtime.music import measures
 from realtime.music.metre import TICKS
+from realtime.music.notes import NOTE, between, note_array
 from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
 
 PROMPT_BARS, BARS, TURN_BARS, SHORT_BARS = 4, 12, 2, 8
@@ -73,7 +73,7 @@ def prompt_of(piece: Piece, rng: np.random.Generator) -> Prompt | None:
     if at + count >= len(starts) or np.any(np.diff(starts[at : at + count + 1]) != bar) or bar % TICKS:
         return None
     start = int(starts[at])
-    notes = measures.between(piece.notes, start, start + count * bar).astype(measures.NOTE)
+    notes = between(piece.notes, start, start + count * bar).astype(NOTE)
     notes["onset"] -= start
     bar *= per
     pitched = notes[notes["part"] != DRUMS]
@@ -119,7 +119,7 @@ class Listener:
         self.stepper = Stepper.load(model, "cpu")
 
     def play(self, prompt: Prompt, mode: Mode, player: np.ndarray, parts: tuple[int, ...], ticks: int) -> np.ndarray:
-        """What Antiphon plays with `parts` while the player plays these notes: `measures.NOTE` up to `ticks`."""
+        """What Antiphon plays with `parts` while the player plays these notes: `NOTE` up to `ticks`."""
         settings: EngineSettings = replace(
             engine_settings(self.config),
             modes={"listen": mode},
@@ -141,7 +141,7 @@ class Listener:
         script.sort(key=lambda item: (item[0], midi.is_note_on(item[1])))
         rules = replace(constraints(self.config), parts=parts)
         take = compose(self.stepper, settings, rules, self.setup.sampling, self.setup.seed, script, ticks)
-        return measures.array(
+        return note_array(
             (
                 round(note.onset_pulse / PULSES_PER_TICK),
                 max(round(note.duration_pulse / PULSES_PER_TICK), 1),
@@ -155,16 +155,16 @@ class Listener:
     def continuation(self, prompt: Prompt) -> Played:
         """8 bars after the first 4, by the parts that there are."""
         edge, end = PROMPT_BARS * prompt.bar, BARS * prompt.bar
-        player = measures.between(prompt.notes, 0, edge)
+        player = between(prompt.notes, 0, edge)
         parts = tuple(np.unique(player["part"]).tolist())
         made = self.play(prompt, Fixed(Turn(edge, end)), player, parts, end)
-        real = measures.between(prompt.notes, edge, end)
+        real = between(prompt.notes, edge, end)
         return Played(player, made, real, prompt.notes, prompt.bars(BARS), [(edge, end)])
 
     def answers(self, prompt: Prompt) -> Played:
         """2 bars in answer to each 2, by the parts that there are."""
         half, end = TURN_BARS * prompt.bar, SHORT_BARS * prompt.bar
-        whole = measures.between(prompt.notes, 0, end)
+        whole = between(prompt.notes, 0, end)
         player = whole[whole["onset"] // half % 2 == 0]
         parts = tuple(np.unique(player["part"]).tolist())
         made = self.play(prompt, Trade(TURN_BARS), player, parts, end)
@@ -175,7 +175,7 @@ class Listener:
     def accompaniment(self, prompt: Prompt, shifted: bool = False) -> Played:
         """The other parts, without drums, to 8 bars of the melody; `shifted`: to 32 beats of it, higher from beat 17 on."""
         end = SHIFT_BEATS * TICKS if shifted else SHORT_BARS * prompt.bar
-        whole = measures.between(prompt.notes, 0, end)
+        whole = between(prompt.notes, 0, end)
         whole = whole[whole["part"] != DRUMS]
         player, real = whole[whole["part"] == MELODY].copy(), whole[whole["part"] != MELODY]
         if shifted:

@@ -18,6 +18,7 @@ from realtime.composing.constraints import Constraints
 from realtime.errors import UserError
 from realtime.music import measures
 from realtime.music.metre import TICKS
+from realtime.music.notes import NOTE, between
 from realtime.music.vocabulary import (
     BEAT,
     DRUMS,
@@ -84,7 +85,7 @@ class Duet(NamedTuple):
 
     def own(self, end: int) -> np.ndarray:
         """The model's notes from the prefix up to `end`."""
-        return measures.between(self.notes[~self.player], self.prefix, end)
+        return between(self.notes[~self.player], self.prefix, end)
 
     @property
     def end(self) -> int:
@@ -129,7 +130,7 @@ class Duets(Dataset[dict[str, np.ndarray]]):
             reach = piece.notes["onset"][max(len(piece.notes) - windows.length // 2, 0)]
             start = int(rng.choice(piece.bar_starts[piece.bar_starts <= max(reach, piece.bar_starts[0])]))
             first = int(np.searchsorted(piece.notes["onset"], start))
-            notes = piece.notes[first : first + windows.length].astype(measures.NOTE)
+            notes = piece.notes[first : first + windows.length].astype(NOTE)
             if len(np.unique(notes["part"])) > 1:
                 break
         else:

@@ -41,7 +41,7 @@ from models.training.losses import autocast
 from realtime.errors import UserError
 from realtime.music.attributes import ATTRIBUTES, SCALE, attributes, controls
 from realtime.music.cells import CELL_TICKS, LOWEST, STEP_TICKS
-from realtime.music.measures import NOTE
+from realtime.music.notes import NOTE
 
 VARIANTS = 4
 BUCKETS = (0.0, 0.25, 0.5, 0.75, 1.0)

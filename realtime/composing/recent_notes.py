@@ -9,7 +9,7 @@ import numpy as np
 
 from realtime.core.dialogue import ModelNote, PlayerNote
 from realtime.music.cells import LOWEST, MODEL, PLAYER, Split, paint, split
-from realtime.music.measures import NOTE
+from realtime.music.notes import NOTE
 
 
 class _Note(NamedTuple):

@@ -14,9 +14,9 @@ import numpy as np
 
 from realtime.composing.composer import Composer
 from realtime.core.dialogue import Bar, Extend, KeyUp, Plan, PlayerNote, Proposed, Relocate, Request, Turn
-from realtime.music import measures
 from realtime.music.cells import cell_at
 from realtime.music.metre import BeatGrid
+from realtime.music.notes import note_array
 from realtime.music.vocabulary import Role
 
 
@@ -30,7 +30,7 @@ class _What(IntEnum):
 
 
 class Writer:
-    """One composer, told of one stretch of music after the other. Times in ticks, notes as `measures.NOTE`."""
+    """One composer, told of one stretch of music after the other. Times in ticks, notes as `NOTE`."""
 
     def __init__(self, composer: Composer, grid: BeatGrid) -> None:
         self._composer = composer
@@ -83,7 +83,7 @@ class Writer:
                 plan(tick + 1, note, tick + 1)
         if turn is not None:
             ask(Extend(self._generation, end))
-        return measures.array((n.tick, n.duration, n.pitch, n.velocity, n.part) for n in (reply.note for reply in made))
+        return note_array((n.tick, n.duration, n.pitch, n.velocity, n.part) for n in (reply.note for reply in made))
 
     def _agenda(
         self, notes: np.ndarray, start: int, end: int, turn: Turn | None

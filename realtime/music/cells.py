@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realtime.music import measures
 from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.notes import NOTE
 from realtime.music.vocabulary import DRUMS
 
 STEPS = 48
@@ -115,7 +115,7 @@ def paint(rows: Split, plane: np.ndarray, key: np.ndarray, cells: int) -> np.nda
 
 
 def notes_in(rolls: np.ndarray, edges: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """What rolls (C, 4, 48, 88) of probabilities say is played, both sources together: `measures.NOTE`. A note begins where its
+    """What rolls (C, 4, 48, 88) of probabilities say is played, both sources together: `NOTE`. A note begins where its
     onset is likelier than `threshold` and lasts as long as its hold is, within its cell."""
     here = rolls > threshold
     onsets, holds = here[:, PLAYER] | here[:, MODEL], here[:, PLAYER + 1] | here[:, MODEL + 1]
@@ -128,7 +128,7 @@ def notes_in(rolls: np.ndarray, edges: np.ndarray, threshold: float = 0.5) -> np
         if not goes_on.any():
             break
         last += goes_on
-    found = np.zeros(len(cell), measures.NOTE)
+    found = np.zeros(len(cell), NOTE)
     found["onset"] = edges[cell] + step * STEP_TICKS
     found["duration"] = (last - step) * STEP_TICKS
     found["pitch"] = key + LOWEST

@@ -6,7 +6,6 @@ A figure of nothing is nan, never an error: what was silent has no key. Where a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,9 +13,8 @@ import numpy as np
 
 from realtime.composing.constraints import SCALES
 from realtime.music.metre import TICKS
+from realtime.music.notes import between, sounding
 from realtime.music.vocabulary import DURATION_TICKS, duration_indices
-
-NOTE = np.dtype([("onset", "i8"), ("duration", "i8"), ("pitch", "i8"), ("velocity", "i8"), ("part", "i8")])
 
 # Krumhansl and Kessler 1982, as printed in Krumhansl, Cognitive Foundations of Musical Pitch (1990), p. 30; from the tonic.
 PROFILES = {
@@ -60,17 +58,6 @@ _FITS = np.stack(
     ]
 )
 """Of each key the profile (24, 12) with mean 0 and deviation 1: its product with weights orders the keys by correlation."""
-
-
-def array(rows: Iterable[Sequence[int]]) -> np.ndarray:
-    """(onset, duration, pitch[, velocity[, part]]) rows -> (N,) `NOTE`, by onset and pitch."""
-    full = [(*row, *(80, 0)[len(row) - 3 :]) for row in rows]
-    return np.sort(np.array(full, NOTE), order=("onset", "pitch"))
-
-
-def between(notes: np.ndarray, start: int, end: int) -> np.ndarray:
-    """The notes with onsets in [start, end)."""
-    return notes[(notes["onset"] >= start) & (notes["onset"] < end)]
 
 
 def _mean(values: np.ndarray) -> float:
@@ -133,15 +120,6 @@ def on_grid(notes: np.ndarray) -> float:
 def density(notes: np.ndarray, ticks: int) -> float:
     """Notes a quarter over so many ticks."""
     return len(notes) * TICKS / ticks if ticks > 0 else float("nan")
-
-
-def sounding(notes: np.ndarray, start: int, end: int) -> np.ndarray:
-    """(end - start, 128) bool: what sounds at each tick."""
-    roll = np.zeros((max(end - start, 0), 128), bool)
-    for note in notes:
-        first, last = int(note["onset"]) - start, int(note["onset"]) + int(note["duration"]) - start
-        roll[max(first, 0) : max(last, 0), note["pitch"]] = True
-    return roll
 
 
 def rests(notes: np.ndarray, start: int, end: int) -> float:

@@ -29,6 +29,7 @@ from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.take import Take
 from realtime.music import measures
 from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.notes import between, note_array, sounding
 from realtime.music.tunes import TUNES, Tune, script
 from realtime.simulate import perform
 
@@ -66,7 +67,7 @@ FIGURES = {
 
 
 class Duet(NamedTuple):
-    """Who played what (`measures.NOTE`), and (start, end) in ticks of what was each one's to play."""
+    """Who played what (`NOTE`), and (start, end) in ticks of what was each one's to play."""
 
     player: np.ndarray
     antiphon: np.ndarray
@@ -97,8 +98,8 @@ def compose(
 
 
 def notes_of(notes: Sequence[FileNote]) -> np.ndarray:
-    """Notes in pulses -> `measures.NOTE` in ticks; the channel becomes the part."""
-    return measures.array(
+    """Notes in pulses -> `NOTE` in ticks; the channel becomes the part."""
+    return note_array(
         (
             round(note.onset_pulse / PULSES_PER_TICK),
             max(round(note.duration_pulse / PULSES_PER_TICK), 1),
@@ -156,13 +157,13 @@ def _mean(values: list[float]) -> float:
 def figures(duet: Duet, tune: Tune) -> dict[str, float]:
     """`FIGURES` of a duet; nan where there is nothing to say."""
     player, end = duet.player, duet.ours[-1][1]
-    mine = measures.between(duet.antiphon, 0, end)
-    turns = [(start, end, measures.between(mine, start, end)) for start, end in duet.ours]
-    phrases = [measures.between(player, start, end) for start, end in duet.his]
+    mine = between(duet.antiphon, 0, end)
+    turns = [(start, end, between(mine, start, end)) for start, end in duet.ours]
+    phrases = [between(player, start, end) for start, end in duet.his]
     pairs = [(notes, heard) for (_, _, notes), heard in zip(turns, phrases, strict=True) if len(notes) and len(heard)]
     ends = [measures.ending(notes, end, tune.key) for _, end, notes in turns]
     ours, his = (sum(end - start for start, end in stretches) for stretches in (duet.ours, duet.his))
-    counts = np.concatenate([measures.sounding(mine, start, end).sum(1) for start, end in duet.ours])
+    counts = np.concatenate([sounding(mine, start, end).sum(1) for start, end in duet.ours])
     together = duet.ours == duet.his
     rates = [
         measures.density(notes, ours[1] - ours[0]) / measures.density(heard, his[1] - his[0])

@@ -23,6 +23,7 @@ from realtime.music import measures
 from realtime.music.attributes import attributes
 from realtime.music.cells import notes_in
 from realtime.music.metre import TICKS, BeatGrid, bar_segments
+from realtime.music.notes import NOTE, between
 from realtime.music.vocabulary import DRUMS, PART_NAMES
 
 OVERHANG_TICKS = 6
@@ -50,7 +51,7 @@ class Source:
         self.bars = tuple(bar_segments(signatures))
         self.grid = BeatGrid(self.bars)
         self.notes = notes_of(self.piece.notes, self.part)
-        """`measures.NOTE`, in the order of the file's."""
+        """`NOTE`, in the order of the file's."""
 
     def bpm(self, tick: int) -> float:
         """The tempo at a tick."""
@@ -59,11 +60,11 @@ class Source:
     def rate(self, notes: np.ndarray, start: int, end: int, first: int) -> float | None:
         """Notes a quarter around [start, end), from tick `first` to as many bars after it; None where there are none."""
         last = min(self.grid.bar_start(end, DENSITY_BARS), self.grid.bar_start(int(self.notes["onset"].max()), 1))
-        around = len(measures.between(notes, first, start)) + len(measures.between(notes, end, last))
+        around = len(between(notes, first, start)) + len(between(notes, end, last))
         return around * TICKS / (start - first + max(last - end, 0)) if around else None
 
     def as_played(self, made: np.ndarray, near: Sequence[int], gone: Sequence[int] = ()) -> list[FileNote]:
-        """New notes (`measures.NOTE`), each as one of the voice of its part that lies nearest to it: of the track that
+        """New notes (`NOTE`), each as one of the voice of its part that lies nearest to it: of the track that
         most of the
         part's notes among `gone` (indices) were taken out of, else of the voices with notes among `near`, or else of all. A
         part that the file does not have is on a channel of its own."""
@@ -85,8 +86,8 @@ class Source:
 
 
 def notes_of(notes: Sequence[FileNote], part: Sequence[int]) -> np.ndarray:
-    """Notes in pulses -> `measures.NOTE` in ticks, in the same order."""
-    made = np.zeros(len(notes), measures.NOTE)
+    """Notes in pulses -> `NOTE` in ticks, in the same order."""
+    made = np.zeros(len(notes), NOTE)
     half = PULSES_PER_TICK // 2
     for row, (note, of) in enumerate(zip(notes, part, strict=True)):
         onset = (note.onset_pulse + half) // PULSES_PER_TICK

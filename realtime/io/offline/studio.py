@@ -18,10 +18,10 @@ from realtime.io.clock import now_ns
 from realtime.io.graphs.latent_graphs import LatentGraphs
 from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import worker_setup
-from realtime.music import measures
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import LATENT, cell_edges, rolls
 from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.notes import between
 from realtime.music.vocabulary import Role
 
 HEARD_BARS = 64
@@ -35,7 +35,7 @@ Plan = dict[int, np.ndarray]
 
 
 class Studio:
-    """One piece's metre and tempo, and a model. Notes are `measures.NOTE` in ticks, all of them the player's."""
+    """One piece's metre and tempo, and a model. Notes are `NOTE` in ticks, all of them the player's."""
 
     def __init__(self, config: Config, bars: Sequence[tuple[int, int]], bpm: float, say: Callable[[str], None]) -> None:
         """Raises `UserError` for a model that cannot be played."""
@@ -91,7 +91,7 @@ class Studio:
         made = self.continued(notes, start, end, plan, tail if tail > start else end, closes=False)
         if tail == start:
             return made
-        again = measures.between(made, start, start + LEAD_TICKS).copy()
+        again = between(made, start, start + LEAD_TICKS).copy()
         again["onset"] += end - start
         plan = {tick + end - start: latent for tick, latent in plan.items() if tick < start + LEAD_TICKS} | plan
         return np.concatenate([made, self.filled(np.concatenate([notes, made, again]), tail, end, plan)])
@@ -104,7 +104,7 @@ class Studio:
         return start
 
     def _write(self, writer: Writer, notes: np.ndarray, start: int, end: int, until: int) -> np.ndarray:
-        together = len(measures.between(notes, start, until))
+        together = len(between(notes, start, until))
         role = Role.ACCOMPANY if together else Role.CONTINUE
         return writer.write(notes, self.back(start, HEARD_BARS), Turn(start, end), until, role)
 
