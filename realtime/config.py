@@ -15,10 +15,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from realtime.composing.constraints import SCALES
 from realtime.editing.edit import Amount
 from realtime.errors import UserError
 from realtime.music.attributes import ATTRIBUTES, MOST, STYLES
+from realtime.music.keys import SCALES
 
 MAX_BYTES = 1 << 20
 

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from performing import AS_IT_COMES, BAR_NS, NoiseStepper, composer_of, duet, proposals, tune
 
-from realtime.composing.constraints import SCALES, Constraints
+from realtime.composing.constraints import Constraints
 from realtime.composing.contract import MASKED
 from realtime.core.dialogue import Advance, Extend, KeyUp, ModelNote, Plan, PlayerNote, Reached, Relocate, Turn
 from realtime.core.modes import Harmonise
+from realtime.music.keys import SCALES
 from realtime.music.metre import TICKS
 from realtime.music.vocabulary import BEAT, MODEL_PART, Role
 

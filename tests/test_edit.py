@@ -21,7 +21,7 @@ from realtime.io.files.midifile import FileNote
 from realtime.io.offline.edit import Tools, bars_of, edit_file, wishes_of
 from realtime.music.attributes import ATTRIBUTES, STYLES
 from realtime.music.cells import KEYS, LATENT, MODEL
-from realtime.music.measures import key_of
+from realtime.music.keys import key_of
 from realtime.music.notes import note_array
 
 PRESETS = load().presets.named()

@@ -14,6 +14,7 @@ from realtime.config import load
 from realtime.io.bench.music import FIGURES, measure
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music import measures
+from realtime.music.keys import best_key
 from realtime.music.metre import TICKS
 from realtime.music.notes import between
 from realtime.music.tunes import TUNES
@@ -88,7 +89,7 @@ def test_held_out_melodies_are_answered_in_their_key_register_and_rhythm(prompts
 
 def answer_figures(prompt: Prompt, played: Played) -> dict[str, float]:
     """Of the turns of one performance."""
-    key = measures.best_key(np.bincount(prompt.notes["pitch"] % 12, minlength=12).astype(float))
+    key = best_key(np.bincount(prompt.notes["pitch"] % 12, minlength=12).astype(float))
     turns = [(start, end, between(played.antiphon, start, end)) for start, end in played.spans]
     ours, his = sum(end - start for start, end in played.spans), int(played.bars[-1])
     return {

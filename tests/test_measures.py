@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from realtime.music import measures
-from realtime.music.measures import Key
+from realtime.music.keys import Key, key_of
 from realtime.music.notes import note_array, sounding
 
 C_MAJOR = [60, 62, 64, 65, 67, 69, 71, 72]
@@ -47,10 +47,8 @@ def test_a_wrong_note_costs_its_share_of_the_scale() -> None:
 
 @pytest.mark.parametrize("tonic", range(12))
 def test_keys_are_found_in_every_transposition(tonic: int) -> None:
-    assert measures.key_of(even([p + tonic for p in (60, 62, 64, 65, 67, 69, 71, 72, 67, 64, 60)])) == Key(
-        tonic, "major"
-    )
-    assert measures.key_of(even([p + tonic for p in (57, 59, 60, 62, 64, 65, 68, 69, 64, 60, 57)])) == Key(
+    assert key_of(even([p + tonic for p in (60, 62, 64, 65, 67, 69, 71, 72, 67, 64, 60)])) == Key(tonic, "major")
+    assert key_of(even([p + tonic for p in (57, 59, 60, 62, 64, 65, 68, 69, 64, 60, 57)])) == Key(
         (tonic + 9) % 12, "minor"
     )
 
@@ -160,7 +158,7 @@ def test_nothing_is_no_error() -> None:
     assert math.isnan(measures.key_agreement(NOTHING, key))
     assert math.isnan(measures.shared_register(NOTHING, even([60])))
     assert math.isnan(measures.density(NOTHING, 0))
-    assert measures.key_of(NOTHING) == key
+    assert key_of(NOTHING) == key
     assert measures.ending(NOTHING, 96, key)[:4] == (0.0, 0.0, 0.0, 0.0)
     assert math.isnan(measures.parallels(NOTHING, even([60])))
     assert np.isnan(measures.similarity_curve(NOTHING, bars(4), 2)).all()

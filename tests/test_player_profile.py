@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.composing.constraints import SCALES, SLICES, Constraints
+from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.composing.masks import (
     FULL,
@@ -24,7 +24,7 @@ from realtime.composing.masks import (
 )
 from realtime.composing.player_profile import DISSONANT_NATS, DOUBLED_NATS, HEARD_NATS, OUT_OF_KEY_NATS, UNDER, Portrait
 from realtime.core.dialogue import PlayerNote, Turn
-from realtime.music.measures import Key
+from realtime.music.keys import SCALES, Key
 from realtime.music.metre import TICKS, Beat
 from realtime.music.vocabulary import ACCOMPANIMENT, BASS, BEAT, DRUMS, DURATION_TICKS, MELODY, Role
 

@@ -5,6 +5,7 @@ import pytest
 
 from realtime import midi
 from realtime.music import measures
+from realtime.music.keys import key_of
 from realtime.music.notes import note_array
 from realtime.music.tunes import ODE_TO_JOY, SHARE_HELD, TUNES, Tune, script
 
@@ -48,7 +49,7 @@ def test_it_is_in_the_key_it_names_and_can_be_sung(tune: Tune) -> None:
 
 
 def test_most_keys_are_found_from_the_notes() -> None:
-    found = [measures.key_of(notes_of(tune)) == tune.key for tune in TUNES]
+    found = [key_of(notes_of(tune)) == tune.key for tune in TUNES]
     assert sum(found) >= len(TUNES) - 2  # a pentatonic tune may go as its relative
 
 

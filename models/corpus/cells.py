@@ -17,7 +17,7 @@ from models.training.losses import autocast
 from realtime.errors import UserError
 from realtime.music.attributes import ATTRIBUTES, CONTROLS, SCALE, attributes, controls
 from realtime.music.cells import KEYS, LATENT, LOWEST, MODEL, PLAYER, Split, cell_edges, paint, split
-from realtime.music.measures import key_of
+from realtime.music.keys import key_of
 from realtime.music.vocabulary import DRUMS, MELODY
 
 FEWEST = FUTURE + 1

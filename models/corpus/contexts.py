@@ -16,9 +16,9 @@ from torch import Tensor
 from models.corpus.pack import Piece
 from models.nets.autoencoder import BarAutoencoder
 from models.nets.context import AHEAD, PAST, Told
-from realtime.music import measures
 from realtime.music.attributes import ATTRIBUTES, MOST, SCALE, STYLES, attributes
 from realtime.music.cells import BEATS, cell_edges, rolls
+from realtime.music.keys import key_of
 from realtime.music.metre import TICKS
 
 LAG = 2
@@ -69,7 +69,7 @@ def of_window(piece: Piece, start: int, notes: np.ndarray, player: np.ndarray) -
     here = piece.beats[piece.beats["start"] - start <= lines[-1]][-1]
     edges = cell_edges(lines, int(lines[-1]) + int(here["bar_ticks"]))
     own = notes[~player]
-    tonic = measures.key_of(notes).tonic if len(notes) else 0
+    tonic = key_of(notes).tonic if len(notes) else 0
     figures = attributes(own, edges, tonic)
     figures[np.isnan(figures[:, 1])] = np.nan  # a density of nothing is not a wish
     style = style_of(piece.source)

@@ -30,9 +30,9 @@ from models.training.directions import Bars, Samples, in_c, samples
 from realtime.editing.changes import Scene
 from realtime.editing.edit import Codec, Result, edit
 from realtime.errors import UserError
-from realtime.music import measures
 from realtime.music.attributes import ATTRIBUTES, SCALE, STYLES, attributes
 from realtime.music.cells import notes_in, rolls
+from realtime.music.keys import key_of
 from realtime.music.notes import NOTE
 
 AMOUNTS = np.linspace(-1, 1, 9)
@@ -101,7 +101,7 @@ def scenes(pack: Pack, splits: tuple[str, ...], pieces: int, seed: int = 1) -> l
         first = int(rng.choice(full))
         here = edges[first : first + CELLS + 1]
         inside = (notes["onset"] < here[-1]) & (notes["onset"] + notes["duration"] > here[0])
-        key = measures.key_of(notes)
+        key = key_of(notes)
         notes = notes[inside]
         free = notes["onset"] >= here[0]
         found.append(Scene(notes, notes["part"].astype(int), np.ones(len(notes), bool), free, here, key))

@@ -29,7 +29,7 @@ from models.training.decoder import positive
 from realtime.editing.edit import Codec, shift_to_c
 from realtime.music.attributes import ATTRIBUTES, MOST, SCALE, STYLES, attributes
 from realtime.music.cells import LATENT, cell_edges, rolls
-from realtime.music.measures import key_of
+from realtime.music.keys import key_of
 from realtime.music.vocabulary import DRUMS
 
 RIDGE = 0.01

@@ -11,23 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from realtime.composing.contract import LOGITS, MASKED
+from realtime.music.keys import SCALES
 from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, DURATION_TICKS, HEADS, MELODY, MODEL_PART, OPEN, Role
-
-SCALES: dict[str, tuple[int, ...]] = {
-    "major": (0, 2, 4, 5, 7, 9, 11),
-    "minor": (0, 2, 3, 5, 7, 8, 10),
-    "harmonic minor": (0, 2, 3, 5, 7, 8, 11),
-    "dorian": (0, 2, 3, 5, 7, 9, 10),
-    "phrygian": (0, 1, 3, 5, 7, 8, 10),
-    "lydian": (0, 2, 4, 6, 7, 9, 11),
-    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
-    "locrian": (0, 1, 3, 5, 6, 8, 10),
-    "major pentatonic": (0, 2, 4, 7, 9),
-    "minor pentatonic": (0, 3, 5, 7, 10),
-    "blues": (0, 3, 5, 6, 7, 10),
-    "whole tone": (0, 2, 4, 6, 8, 10),
-    "chromatic": tuple(range(12)),
-}
 
 _ends = np.cumsum(list(HEADS.values())).tolist()
 SLICES: dict[str, slice] = {

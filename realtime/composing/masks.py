@@ -16,7 +16,7 @@ from realtime.composing.overuse import Figures
 from realtime.composing.player_profile import Portrait
 from realtime.core.dialogue import Turn
 from realtime.music.controls import AS_IT_IS
-from realtime.music.measures import Key
+from realtime.music.keys import Key
 from realtime.music.metre import TICKS, Beat
 from realtime.music.vocabulary import ACCOMPANIMENT, ALONG, BEAT, DRUMS, DURATION_TICKS, HEADS, MELODY, OPEN, Role
 

@@ -13,7 +13,7 @@ from collections import deque
 import numpy as np
 
 from realtime.core.dialogue import PlayerNote
-from realtime.music.measures import Key, best_key
+from realtime.music.keys import Key, best_key
 from realtime.music.metre import TICKS
 from realtime.music.vocabulary import HEADS, MELODY, Role, velocity_index
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from realtime.music.attributes import FIFTHS
 from realtime.music.cells import KEYS, LOWEST, STEP_TICKS, STEPS, Split
-from realtime.music.measures import Key
+from realtime.music.keys import Key
 from realtime.music.metre import TICKS
 
 OFFERED = 64

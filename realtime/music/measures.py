@@ -11,18 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realtime.composing.constraints import SCALES
+from realtime.music.keys import SCALES, Key
 from realtime.music.metre import TICKS
 from realtime.music.notes import between, sounding
 from realtime.music.vocabulary import DURATION_TICKS, duration_indices
 
-# Krumhansl and Kessler 1982, as printed in Krumhansl, Cognitive Foundations of Musical Pitch (1990), p. 30; from the tonic.
-PROFILES = {
-    "major": np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88]),
-    "minor": np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17]),
-}
-KEY_SCALES = {"major": SCALES["major"], "minor": tuple(sorted({*SCALES["minor"], 11}))}
-"""What counts as in the key; in minor both sevenths do."""
 CONSONANT = (True, False, False, True, True, True, False)
 """By interval class 0..6: unison, thirds, fourths and fifths with their inversions. These are the classes to which Huron
 (Interval-Class Content in Equally Tempered Pitch-Class Sets, Music Perception 11, 1994) gives a positive index."""
@@ -31,33 +24,6 @@ PERFECT = (0, 7)
 GRID_TICKS = tuple(sorted({*range(0, TICKS, TICKS // 4), *range(0, TICKS, TICKS // 3)}))
 """Sixteenths and triplet eighths: a quarter of all ticks, which is what chance would hit."""
 SLOT_TICKS = 2
-
-
-class Key(NamedTuple):
-    """Tonic pitch class 0..11 and "major" or "minor"."""
-
-    tonic: int
-    scale: str
-
-    @property
-    def pitch_classes(self) -> frozenset[int]:
-        """What is in the key."""
-        return frozenset((self.tonic + degree) % 12 for degree in KEY_SCALES[self.scale])
-
-    @property
-    def triad(self) -> frozenset[int]:
-        """The tonic triad."""
-        return frozenset((self.tonic + degree) % 12 for degree in (0, 4 if self.scale == "major" else 3, 7))
-
-
-_KEYS = [Key(tonic, scale) for scale in PROFILES for tonic in range(12)]
-_FITS = np.stack(
-    [
-        np.roll((PROFILES[key.scale] - PROFILES[key.scale].mean()) / PROFILES[key.scale].std(), key.tonic)
-        for key in _KEYS
-    ]
-)
-"""Of each key the profile (24, 12) with mean 0 and deviation 1: its product with weights orders the keys by correlation."""
 
 
 def _mean(values: np.ndarray) -> float:
@@ -82,19 +48,6 @@ def scale_consistency(notes: np.ndarray) -> float:
         np.roll(np.isin(np.arange(12), SCALES["major"]), tonic) for tonic in range(12)
     ]  # minor: the same twelve sets
     return float(max(count[scale].sum() for scale in inside) / len(notes)) if len(notes) else float("nan")
-
-
-def best_key(weights: np.ndarray) -> Key:
-    """The key whose profile correlates best with the weights (12,) of the pitch classes (the algorithm of Krumhansl and
-    Schmuckler: Krumhansl 1990, chapter 4). C major where all weigh the same."""
-    if weights.std() == 0:
-        return Key(0, "major")
-    return _KEYS[int(np.argmax(_FITS @ (weights - weights.mean())))]
-
-
-def key_of(notes: np.ndarray) -> Key:
-    """`best_key` of the time each pitch class sounds."""
-    return best_key(np.bincount(notes["pitch"] % 12, weights=notes["duration"], minlength=12))
 
 
 def key_agreement(notes: np.ndarray, key: Key) -> float:

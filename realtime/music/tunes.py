@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtime import midi
-from realtime.music.measures import Key
+from realtime.music.keys import Key
 
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 SHARE_HELD = 0.9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from realtime.composing.constraints import SCALES, Constraints, Sampling
+from realtime.composing.constraints import Constraints, Sampling
 from realtime.composing.contract import MASKED
 from realtime.config import Config
 from realtime.core.modes import Accompany, Continue, Harmonise, Mode, Trade
@@ -13,6 +13,7 @@ from realtime.io.live.worker import Setup
 from realtime.midi import DRUM_CHANNEL
 from realtime.music.attributes import STYLES
 from realtime.music.controls import Controls
+from realtime.music.keys import SCALES
 from realtime.music.metre import TICKS
 from realtime.music.vocabulary import DRUMS, PART_NAMES
 

@@ -25,7 +25,7 @@ from realtime.io.files.midifile import FileNote, MidiPiece
 from realtime.io.files.rewrite import check_outputs, rewrite
 from realtime.music.attributes import ATTRIBUTES, MOST, SCALE, STYLES
 from realtime.music.cells import KEYS, LATENT, LOWEST, cell_edges
-from realtime.music.measures import key_of
+from realtime.music.keys import key_of
 from realtime.music.metre import BeatGrid, bar_segments
 from realtime.music.notes import NOTE
 from realtime.music.parts import TrackInfo, parts_of

@@ -19,9 +19,9 @@ from realtime.io.files.rewrite import check_outputs, rewrite
 from realtime.io.offline.edit import bars_of, voices_of
 from realtime.io.offline.studio import Plan, Studio
 from realtime.midi import DRUM_CHANNEL
-from realtime.music import measures
 from realtime.music.attributes import attributes
 from realtime.music.cells import notes_in
+from realtime.music.keys import key_of
 from realtime.music.metre import TICKS, BeatGrid, bar_segments
 from realtime.music.notes import NOTE, between
 from realtime.music.vocabulary import DRUMS, PART_NAMES
@@ -205,7 +205,7 @@ def _draw(
         lines.append(studio.grid.bar_start(lines[-1], 1))
     edges = studio.edges(shown, lines[-1])
     now = np.concatenate([others, made])
-    tonic = measures.key_of(now).tonic
+    tonic = key_of(now).tonic
     curves = {"after": attributes(now, edges, tonic)}
     if studio.graphs is not None:
         new = (edges[1:] > start) & (edges[:-1] < end)
