@@ -19,7 +19,7 @@ from export.convert import contract_of, to_onnx
 from export.operators import OPERATORS
 from export.parity import check
 from export.quantise import quantise
-from models.corpus.pack import Parser
+from models.command import Parser
 from models.nets.checkpoint import load_decoder
 from models.nets.decoder import SIZES, Decoder
 from realtime.composing.contract import Contract

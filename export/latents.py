@@ -25,14 +25,16 @@ from torch import Tensor, nn
 from export.convert import convert
 from export.graph import matrix
 from export.quantise import BLOCK, quantise
-from models.corpus.pack import Parser, load_pack
+from models.command import Parser
+from models.corpus.cells import Cells
+from models.corpus.pack import load_pack
 from models.nets.autoencoder import BarAutoencoder, load_bars
 from models.nets.checkpoint import load_decoder
 from models.nets.context import ContextNet
 from models.nets.planner import PLACES, load_planner
-from models.training.autoencoder import Cells, score
+from models.training.autoencoder import score
 from realtime.errors import UserError
-from realtime.io.files.midifile import write_bytes
+from realtime.io.files.whole import write_bytes
 from realtime.io.graphs.latent_graphs import GRAPHS, BarGraphs, Label
 
 CHECKED = 64

@@ -2,7 +2,8 @@
 
 import sys
 
-from models.corpus.pack import exit_status, main
+from models.command import exit_status
+from models.corpus.listing import main
 
 if __name__ == "__main__":
     sys.exit(exit_status(main))

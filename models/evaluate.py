@@ -2,7 +2,7 @@
 
 import sys
 
-from models.corpus.pack import exit_status
+from models.command import exit_status
 from models.evaluation.evaluate import run
 
 if __name__ == "__main__":

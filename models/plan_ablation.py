@@ -3,7 +3,7 @@
 import sys
 
 from models.ablation.plan import main
-from models.corpus.pack import exit_status
+from models.command import exit_status
 
 if __name__ == "__main__":
     sys.exit(exit_status(main))

@@ -145,7 +145,7 @@ def demo(
     given = dict(locals())
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from realtime.io.files.midifile import check_folder
+    from realtime.io.files.whole import check_folder
     from realtime.io.live import demo as duet
     from realtime.io.live.take import summary
 

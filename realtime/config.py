@@ -6,19 +6,18 @@ Channels are 1..16 here, at the edge; the engine counts from 0.
 """
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from realtime.editing.edit import Amount
-from realtime.errors import UserError
+from realtime.errors import UserError, nearest
 from realtime.music.attributes import ATTRIBUTES, MOST, STYLES
-from realtime.music.keys import SCALES
+from realtime.music.controls import Amount
+from realtime.music.keys import Key, parse_key, parse_pitch, parse_range
 
 MAX_BYTES = 1 << 20
 
@@ -26,62 +25,6 @@ Backend = Literal["auto", "alsa", "jack", "coremidi", "winmm"]
 ModeName = Literal["continue", "trade", "accompany", "harmonise"]
 Style = Literal["pop", "song", "quartet", "standard", "hymn", "folk", "game", "classical"]
 Part = Literal["melody", "accompaniment", "bass", "drums", "other"]
-
-NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
-PITCH = r"(?:[A-Ga-g][#♯b♭]?-?\d|\d{1,3})"
-
-
-class Key(NamedTuple):
-    """A tonic (pitch class 0..11, C = 0) and the name of a scale in SCALES."""
-
-    tonic: int
-    scale: str
-
-
-def parse_key(given: object) -> Key | None:
-    """Such as "F# dorian" -> Key(6, "dorian"); "C" is C major and "Am" A minor. Raises ValueError naming the nearest scale."""
-    if given is None or isinstance(given, Key):
-        return given
-    pattern = r"([A-Ga-g])([#♯b♭]?)(m(?=\s*$))?(?:\s+(\S.*?))?\s*"
-    match = re.fullmatch(pattern, given) if isinstance(given, str) else None
-    if match is None:
-        raise ValueError('allowed a note and a scale, as in "C", "A minor" or "F# dorian"')
-    letter, accidental, short_minor, scale = match.groups()
-    scale = " ".join(scale.lower().split()) if scale else ("minor" if short_minor else "major")
-    if scale not in SCALES:
-        raise ValueError(f"no scale {scale!r}{_nearest(scale, list(SCALES))}; allowed {', '.join(SCALES)}")
-    return Key((NATURALS[letter.upper()] + ACCIDENTALS[accidental]) % 12, scale)
-
-
-def parse_pitch(given: object) -> int | None:
-    """60, "60" or "C4" -> 60 (C4 is middle C). Raises ValueError outside 0..127."""
-    if given is None:
-        return None
-    pitch = -1
-    if isinstance(given, int) and not isinstance(given, bool):
-        pitch = given
-    elif isinstance(given, str) and re.fullmatch(r"\d{1,3}", given.strip()):
-        pitch = int(given)
-    elif isinstance(given, str) and (match := re.fullmatch(r"([A-Ga-g])([#♯b♭]?)(-?\d)", given.strip())):
-        pitch = NATURALS[match[1].upper()] + ACCIDENTALS[match[2]] + 12 * (int(match[3]) + 1)
-    if not 0 <= pitch <= 127:
-        raise ValueError('allowed 0 to 127, or a note as in "C4" (middle C, 60)')
-    return pitch
-
-
-def parse_range(given: object) -> tuple[int, int]:
-    """Such as "A0-C8", "36-84" or a pair -> (lowest, highest) pitch. Raises ValueError."""
-    ends: list[object] = list(given) if isinstance(given, list | tuple) else []
-    if isinstance(given, str) and (match := re.fullmatch(rf"\s*({PITCH})\s*-\s*({PITCH})\s*", given)):
-        ends = [*match.groups()]
-    try:
-        low, high = (parse_pitch(end) for end in ends)
-        if low is not None and high is not None and low <= high:
-            return low, high
-    except ValueError:
-        pass  # not two ends, or not pitches: the same advice as for two in the wrong order
-    raise ValueError('allowed two pitches, the lower first, as in "A0-C8" or "36-84"')
 
 
 Preset = dict[str, Amount]
@@ -102,7 +45,7 @@ def parse_preset(given: object) -> Preset:
     for name in names:
         amount = given[name]
         if name not in known:
-            raise ValueError(f"no control {name!r}{_nearest(str(name), list(known))}; allowed {', '.join(known)}")
+            raise ValueError(f"no control {name!r}{nearest(str(name), list(known))}; allowed {', '.join(known)}")
         if isinstance(amount, bool) or not isinstance(amount, int | float) or not -MOST <= amount <= MOST:
             raise ValueError(f"{name}: allowed {-MOST:g} to {MOST:g}")
     return {name: Amount(rise=given[name]) if rise else Amount(given[name]) for name in names}
@@ -329,11 +272,6 @@ def _names(model: type[Section]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _nearest(word: str, candidates: list[str]) -> str:
-    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 def _explain(detail: ErrorDetails, path: Path | None, overridden: set[str]) -> str:
     """One clause: where, what was given, what is allowed."""
     parts = [str(part) for part in detail["loc"]]
@@ -373,7 +311,7 @@ def _allowed(section: str, key: str, detail: ErrorDetails) -> str:
     literals = [value for part in (field.annotation, *get_args(field.annotation)) for value in get_args(part)]
     words = [value for value in literals if isinstance(value, str)]
     if words:
-        near = _nearest(str(detail["input"]), words)
+        near = nearest(str(detail["input"]), words)
         return f"allowed {', '.join(words)}{near}"
     rules = [(name, getattr(rule, name, None)) for rule in field.metadata for name in ("ge", "gt", "le")]
     bounds = {name: bound for name, bound in rules if bound is not None}

@@ -1,5 +1,8 @@
 """The one error a user is meant to read."""
 
+import difflib
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """One line for the user: what was given, what is allowed, what to do.
@@ -7,3 +10,9 @@ class UserError(Exception):
     The command line prints it on standard error and exits with status 2, without a traceback.
     Raised at the edges (configuration, files, ports, models), never in the pure core.
     """
+
+
+def nearest(word: str, allowed: Sequence[str]) -> str:
+    """A clause that names the entry of `allowed` most like `word`; empty where none is like it."""
+    close = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -14,7 +14,8 @@ import torch
 from models.ablation.decoder import ABLATION_SIZES, ParallelHeads, Told, equalise, parameters, tell_durations, variants
 from models.ablation.decoder import main as ablate_main
 from models.ablation.decoder_report import compare
-from models.corpus.pack import Pack, exit_status
+from models.command import exit_status
+from models.corpus.pack import Pack
 from models.corpus.perturb import LIVE, NONE, Augment
 from models.corpus.windows import Windows, collate
 from models.nets.decoder import SIZES, ChainedHeads

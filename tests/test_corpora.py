@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 from toycorpus import midi_bytes, tune
 
+from models.command import exit_status
 from models.corpus import pack
 from models.corpus.corpora import Corpus, Row, find, fingerprint, read, settle
-from models.corpus.pack import exit_status, load_pack, parse
+from models.corpus.listing import main
+from models.corpus.pack import load_pack, parse
 from realtime.errors import UserError
 
 Files = dict[str, bytes]
@@ -293,7 +295,7 @@ def test_a_torn_composition_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
         b"1,train,2008", b"1,test,2008"
     )
     monkeypatch.setattr(sys, "argv", ["data", str(as_zip(tmp_path, files)), "--cache", str(tmp_path / "cache")])
-    assert exit_status(pack.main) == 0
+    assert exit_status(main) == 0
     out = capsys.readouterr().out
     assert "maestro/alban berg/sonata op. 1: in the published splits test, train" in out
     assert "1 compositions in several published splits" in out
@@ -347,7 +349,7 @@ def ask(
 ) -> object:
     def run(*options: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["data", str(toy_corpus), "--cache", str(toy_cache), *options])
-        status = exit_status(pack.main)
+        status = exit_status(main)
         captured = capsys.readouterr()
         return status, captured.out if status == 0 else captured.err
 

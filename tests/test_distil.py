@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from toycorpus import corpus_files, write_corpus
 
-from models.corpus.pack import Pack, exit_status
+from models.command import exit_status
+from models.corpus.pack import Pack
 from models.corpus.perturb import Augment
 from models.corpus.windows import EXACT
 from models.nets.checkpoint import load_decoder, save_decoder

@@ -13,7 +13,7 @@ from toycorpus import SONG, SONG_METRES, SONG_TEMPOS, Metre, midi_bytes, tune
 
 from realtime.config import load
 from realtime.editing import lexicon
-from realtime.editing.edit import Amount, shift_to_c
+from realtime.editing.edit import shift_to_c
 from realtime.editing.lexicon import understood
 from realtime.errors import UserError
 from realtime.io.files import midifile
@@ -21,6 +21,7 @@ from realtime.io.files.midifile import FileNote
 from realtime.io.offline.edit import Tools, bars_of, edit_file, wishes_of
 from realtime.music.attributes import ATTRIBUTES, STYLES
 from realtime.music.cells import KEYS, LATENT, MODEL
+from realtime.music.controls import Amount
 from realtime.music.keys import key_of
 from realtime.music.notes import note_array
 

@@ -14,9 +14,11 @@ from toycorpus import corpus_files, write_corpus
 
 from export.__main__ import export, random_decoder
 from export.convert import contract_of
-from models.corpus.pack import Pack, exit_status, load_pack
+from models.bootstrap import RESAMPLES, interval, resampled
+from models.command import exit_status
+from models.corpus.pack import Pack, load_pack, song_of
 from models.evaluation.baselines import CopyThePast, Markov, Stream
-from models.evaluation.evaluate import RESAMPLES, fit, fitted, interval, resampled, run, song_of, stream_of, whole
+from models.evaluation.evaluate import fit, fitted, run, stream_of, whole
 from models.nets.decoder import Decoder, Size
 from realtime.music.vocabulary import BEAT, HEADS
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from realtime.errors import UserError
 from realtime.io.files import midifile
 from realtime.io.files.midifile import FileNote, MidiPiece
+from realtime.io.files.whole import check_writable, write_bytes
 
 NOTES = st.lists(
     st.builds(
@@ -174,8 +175,8 @@ def check(piece: MidiPiece) -> None:
 def test_unwritable_is_known_beforehand(tmp_path: Path) -> None:
     for path in (tmp_path / "none" / "x.mid", tmp_path, tmp_path / ("x" * 300), tmp_path / "a\0b"):
         with pytest.raises(UserError):
-            midifile.check_writable(path)
-    midifile.check_writable(tmp_path / "x.mid")
+            check_writable(path)
+    check_writable(tmp_path / "x.mid")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,5 +184,5 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
     folder = tmp_path / "x.mid"
     folder.mkdir()
     with pytest.raises(UserError, match="cannot be written"):
-        midifile.write_bytes(folder, b"new")
+        write_bytes(folder, b"new")
     assert list(tmp_path.iterdir()) == [folder]

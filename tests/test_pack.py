@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from toycorpus import COLUMNS, SONG, Metre, corpus_files, midi_bytes, tune, write_corpus
 
-from models.corpus.pack import NOTE, READ_COLUMNS, Pack, exit_status, load_pack, parse
-from models.corpus.pack import main as data_main
+from models.command import exit_status
+from models.corpus.listing import main as data_main
+from models.corpus.pack import NOTE, READ_COLUMNS, Pack, load_pack, parse
 from realtime.errors import UserError
 from realtime.music.metre import TICKS
 from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, tempo_bin

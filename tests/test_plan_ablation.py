@@ -35,16 +35,18 @@ from models.ablation.plan_scores import (
 from models.ablation.plan_scores import (
     ROWS as PLANNED,
 )
+from models.command import exit_status
 from models.corpus.contexts import LAG, Draw, contexts
-from models.corpus.pack import Pack, exit_status, load_pack
+from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import NONE
 from models.corpus.windows import collate, window
 from models.nets.autoencoder import BarAutoencoder
 from models.nets.checkpoint import save_tensors
 from models.nets.decoder import SIZES, Decoder
+from models.nets.layers import autocast
 from models.nets.planner import Planner
 from models.training.duets import Duet, given, play
-from models.training.losses import autocast, window_losses
+from models.training.losses import window_losses
 from realtime.music.cells import rolls
 from realtime.music.vocabulary import Role
 

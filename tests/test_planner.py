@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from models.command import exit_status
 from models.corpus.cells import CONTINUE, GAP, REST, WHOLE, EncodedCells, given_controls
 from models.corpus.contexts import style_of
-from models.corpus.pack import Pack, exit_status
+from models.corpus.pack import Pack
 from models.nets.autoencoder import BarAutoencoder
 from models.nets.checkpoint import save_tensors
 from models.nets.planner import FUTURE, PLACES, PREFIX, Planner, cell_times, sample

@@ -17,7 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.corpus.pack import Pack, exit_status
+from models.command import exit_status
+from models.corpus.pack import Pack
 from models.corpus.perturb import NONE
 from models.corpus.windows import CENSORED, Windows, collate
 from models.nets.checkpoint import load_decoder, load_weights, save_json

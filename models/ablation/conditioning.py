@@ -21,8 +21,9 @@ from rich.table import Table
 from torch import Tensor
 
 from models.ablation.plan_scores import Trust, draw_plans, excerpts, planned, true_plans
+from models.command import Parser, positive
 from models.corpus.contexts import HEARD, Draw, contexts
-from models.corpus.pack import Pack, Parser, load_pack
+from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import NONE
 from models.corpus.windows import Windows
 from models.nets.autoencoder import BarAutoencoder, load_bars
@@ -30,7 +31,6 @@ from models.nets.checkpoint import load_decoder, save_json
 from models.nets.context import Told
 from models.nets.decoder import Decoder
 from models.nets.planner import load_planner
-from models.training.decoder import positive
 from models.training.losses import VALIDATION_ROLES, validate
 from realtime.composing.latents import PLAN_TRUST
 from realtime.errors import UserError

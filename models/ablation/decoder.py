@@ -30,15 +30,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from models.ablation.decoder_report import report
-from models.corpus.pack import Pack, Parser, load_pack
+from models.command import Parser, positive
+from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import LIVE, NONE, Augment
 from models.corpus.windows import Windows, collate
 from models.nets.checkpoint import save_json
 from models.nets.decoder import SIZES, ChainedHeads, Decoder, Size
 from models.nets.flat import FlatDecoder
-from models.nets.layers import HEAD_SIZE
-from models.training.decoder import descend, lr_scale, make_optimisers, positive
-from models.training.losses import VALIDATION_ROLES, autocast, window_losses
+from models.nets.layers import HEAD_SIZE, autocast
+from models.training.decoder import descend, lr_scale, make_optimisers
+from models.training.losses import VALIDATION_ROLES, window_losses
 from realtime.errors import UserError
 from realtime.music.metre import TICKS
 from realtime.music.vocabulary import BEAT, MODEL_PART, Role, duration_index

@@ -50,16 +50,18 @@ from models.ablation.plan_scores import (
     true_plans,
     untold,
 )
+from models.command import Parser, positive
 from models.corpus.contexts import TRAINING, contexts
-from models.corpus.pack import Pack, Parser, load_pack
+from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import Augment
 from models.corpus.windows import Windows, collate
 from models.nets.autoencoder import BarAutoencoder, digest, load_bars
 from models.nets.checkpoint import load_decoder, save_json, save_tensors
 from models.nets.decoder import Decoder, Size
+from models.nets.layers import autocast
 from models.nets.planner import Planner, load_planner
-from models.training.decoder import descend, lr_scale, make_optimisers, positive
-from models.training.losses import autocast, head_losses
+from models.training.decoder import descend, lr_scale, make_optimisers
+from models.training.losses import head_losses
 from realtime.errors import UserError
 
 SPLITS = ("valid", "test")

@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from models.ablation.decoder_report import markdown
-from models.evaluation.evaluate import RESAMPLES, interval, resampled
+from models.bootstrap import RESAMPLES, interval, resampled
 from models.nets.checkpoint import save_json
 
 ONE, MIXTURE = 0, 1

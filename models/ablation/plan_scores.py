@@ -21,15 +21,15 @@ import torch
 from torch import Tensor
 
 from models.corpus.contexts import LAG, REACH, encode
-from models.corpus.pack import Pack, Piece
+from models.corpus.pack import Pack, Piece, song_of
 from models.corpus.perturb import NONE
 from models.corpus.windows import Windows, window
-from models.evaluation.evaluate import song_of
 from models.nets.autoencoder import BarAutoencoder
 from models.nets.context import AHEAD, ContextNet
 from models.nets.decoder import Decoder, State
+from models.nets.layers import autocast
 from models.nets.planner import FUTURE, Planner, sample
-from models.training.losses import autocast, window_losses
+from models.training.losses import window_losses
 from realtime.composing.latents import PLAN_STEPS
 from realtime.errors import UserError
 from realtime.music.attributes import CONTROLS

@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 
 from models.corpus.contexts import mean_of, style_of
-from models.corpus.pack import Pack, Piece
-from models.corpus.windows import SOURCE_WEIGHTS
+from models.corpus.pack import SOURCE_WEIGHTS, Pack, Piece
 from models.nets.autoencoder import BarAutoencoder
+from models.nets.layers import autocast
 from models.nets.planner import FUTURE, PLACES, PREFIX, cell_times
-from models.training.losses import autocast
 from realtime.errors import UserError
 from realtime.music.attributes import ATTRIBUTES, CONTROLS, SCALE, attributes, controls
 from realtime.music.cells import KEYS, LATENT, LOWEST, MODEL, PLAYER, Split, cell_edges, paint, split
 from realtime.music.keys import key_of
-from realtime.music.vocabulary import DRUMS, MELODY
+from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
 
 FEWEST = FUTURE + 1
 """Cells that a piece needs to be of use."""
@@ -159,3 +158,54 @@ def given_controls(rng: np.random.Generator, values: np.ndarray, planned: np.nda
     given = controls(np.where(kept, values, np.nan), style if styled and style >= 0 else None)
     given[~planned] = 0
     return given
+
+
+CELL_NOTE = np.dtype([("cell", "<i4"), ("first", "i1"), ("last", "i1"), ("key", "i1"), ("part", "u1")])
+"""One row a note in a cell, as `realtime.music.cells.Split` has it."""
+
+
+class Cells:
+    """Every cell of a split that has a pitched note, with who plays what dealt anew at each draw."""
+
+    def __init__(self, pack: Pack, split_name: str) -> None:
+        rows, weights, cells = [], [], 0
+        for i in pack.rows(split_name):
+            piece = pack[i]
+            if not len(piece.bar_starts):
+                continue
+            edges = cell_edges(piece.bar_starts, int(piece.beats["start"][-1] + piece.beats["length"][-1]))
+            cut = split(piece.notes, edges)
+            row = np.zeros(len(cut.note), CELL_NOTE)
+            row["cell"], row["first"], row["last"] = cells + cut.cell, cut.first, cut.last
+            row["key"], row["part"] = piece.notes["pitch"][cut.note] - LOWEST, piece.notes["part"][cut.note]
+            rows.append(row)
+            cells += len(edges) - 1
+            weights.append(np.full(len(edges) - 1, SOURCE_WEIGHTS.get(piece.source, 1.0)))
+        self.notes = np.concatenate(rows)
+        self.notes = self.notes[np.argsort(self.notes["cell"], kind="stable")]
+        self.edges = np.searchsorted(self.notes["cell"], np.arange(cells + 1))
+        weight = np.concatenate(weights) * (np.diff(self.edges) > 0)
+        self.cumulative = np.cumsum(weight / weight.sum())
+
+    def draw(self, rng: np.random.Generator, count: int, transpose: bool = True) -> Tensor:
+        """`count` rolls, (count, 4, 48, 88), by their sources' weights; `transpose`: each by -6 to +5 semitones."""
+        cells = np.minimum(np.searchsorted(self.cumulative, rng.random(count), side="right"), len(self.edges) - 2)
+        sizes = self.edges[cells + 1] - self.edges[cells]
+        which = np.repeat(np.arange(count), sizes)
+        inside = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        notes = self.notes[np.repeat(self.edges[cells], sizes) + inside]
+        key = notes["key"].astype(int) + (rng.integers(-6, 6, count)[which] if transpose else 0)
+        player = deal_parts(rng, count)[which, notes["part"]]
+        on = (key >= 0) & (key < KEYS)
+        rows = Split(which[on], which[on], notes["first"][on].astype(int), notes["last"][on].astype(int))
+        return torch.from_numpy(paint(rows, np.where(player, PLAYER, MODEL)[on], key[on], count))
+
+
+def deal_parts(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Which parts are the player's, (count, 5) bool: none, all, the melody, or any, each as often."""
+    kind = rng.integers(0, 4, count)
+    player = rng.random((count, len(PART_NAMES))) < 0.5
+    player[kind < 3] = False
+    player[kind == 1] = True
+    player[kind == 2, MELODY] = True
+    return player

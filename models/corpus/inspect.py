@@ -14,8 +14,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from realtime.errors import UserError
-from realtime.io.files.midifile import write_bytes
 from realtime.io.files.pianoroll import BAR, BEAT, INK, ROW, WHITE_KEYS, note_name
+from realtime.io.files.whole import write_bytes
 from realtime.music.metre import TICKS
 from realtime.music.vocabulary import DRUMS, PART_NAMES
 

@@ -13,26 +13,22 @@ what goes into it: `READ_COLUMNS` of all rows, the files' SHA-1 sums among them,
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
 import shutil
-import sys
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
-from models.corpus import inspect
 from models.corpus.corpora import Corpus, Row, find, fingerprint, read, settle
 from realtime.errors import UserError
 from realtime.music.metre import TICKS, BeatGrid, bar_segments
@@ -277,62 +273,18 @@ def _build(root: Path, part: Path, corpus: Corpus) -> None:
     (part / "table.json").write_text(json.dumps(meta))
 
 
-class Parser(argparse.ArgumentParser):
-    """A command line that says in one line what is wrong with it. Raises `UserError`."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {self.prog} --help")
-
-    def add_corpus(self, name: str = "--corpus", **options: Any) -> None:
-        """The corpus, under this name, and `--cache`."""
-        self.add_argument(name, type=Path, help="folder of MIDI files; see models/README.md", **options)
-        self.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+def song_of(row: dict[str, Any]) -> str:
+    """What composition a piece belongs to."""
+    return str(row["cluster"] or row["id"])
 
 
-def exit_status(command: Callable[[], None]) -> int:
-    """Run a command: 0, or 2 after one line on standard error about what the user got wrong."""
-    try:
-        command()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-def main() -> None:
-    """Pack a corpus (or find its pack), and print what is in it."""
-    parser = Parser(prog="python -m models.data", description=main.__doc__)
-    parser.add_corpus("corpus", metavar="CORPUS")
-    show = parser.add_mutually_exclusive_group()
-    show.add_argument("--list", action="store_true", help="a line a piece")
-    show.add_argument("--stats", action="store_true", help="each source and split in figures")
-    show.add_argument("--piece", metavar="ID", help="draw this piece (with --png)")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="where --piece is drawn")
-    args = parser.parse_args()
-    if (args.piece is None) != (args.png is None):
-        raise UserError("--piece ID and --png FILE belong together; give both")
-    if args.png is not None and args.png.suffix.lower() != ".png":
-        raise UserError(f"--png {args.png}: a picture is written as .png; give such a name")
-    pack = load_pack(args.corpus, args.cache)
-    # A pipe or a file has no width of its own.
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    if args.piece is not None:
-        inspect.draw(args.png, inspect.piece_of(pack, args.piece))
-        print(f"{args.png}: written")
-    elif args.list:
-        console.print(inspect.listing(pack))
-    elif args.stats:
-        console.print(inspect.figures(pack), highlight=False)
-    else:
-        count: Counter[tuple[str, str]] = Counter()
-        for row in pack.table:
-            count[row["source"], row["split"]] += row["notes"][1] - row["notes"][0]
-        for (source, split), notes in sorted(count.items()):
-            print(f"{source:20s} {split:6s} {notes:9d} notes")
-        for name, why in pack.skipped.items():
-            print(f"skipped {name}: {why}")
-        for name, first in pack.duplicates.items():
-            print(f"duplicate {name}: the notes of {first}")
-        for name, splits in pack.torn.items():
-            print(f"composition {name}: in the published splits {splits}, and left there")
-        print(inspect.summary(pack))
+SOURCE_WEIGHTS = {
+    "groove": 0.5,
+    "openscore_quartets": 0.7,
+    "freedoom": 0.6,
+    "pop909": 1.3,
+    "openewld": 2.0,
+    "openhymnal": 1.5,
+}
+"""How often a bar of a source is drawn, relative to the other sources' bars. Small tuneful sets count for more; the long
+quartets and the one-bar patterns of drums and game loops for less. A source that is not named counts 1."""

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from models.corpus import contexts
 from models.corpus.contexts import NEVER
-from models.corpus.pack import Pack, Piece
+from models.corpus.pack import SOURCE_WEIGHTS, Pack, Piece
 from models.corpus.perturb import OWN_SLIP_SEMITONES, Augment, perturb, tempo_shift
 from realtime.errors import UserError
 from realtime.music import vocabulary as voc
@@ -36,16 +36,6 @@ ROLE_SHARES = {
     Role.HARMONISE: 0.10,
     Role.INFILL: 0.10,
 }
-SOURCE_WEIGHTS = {
-    "groove": 0.5,
-    "openscore_quartets": 0.7,
-    "freedoom": 0.6,
-    "pop909": 1.3,
-    "openewld": 2.0,
-    "openhymnal": 1.5,
-}
-"""How often a bar of a source is drawn, relative to the other sources' bars. Small tuneful sets count for more; the long
-quartets and the one-bar patterns of drums and game loops for less. A source that is not named counts 1."""
 
 EXACT, CENSORED = 0, 1
 LEAD_BEATS = 16

@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from models.corpus.pack import Pack, Parser, load_pack
+from models.command import Parser, positive
+from models.corpus.pack import Pack, load_pack
 from models.nets.checkpoint import save_json
-from models.training.decoder import positive
 from models.training.directions import Bars, Samples, in_c, samples
 from realtime.editing.changes import Scene
 from realtime.editing.edit import Codec, Result, edit

@@ -26,8 +26,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from models.bootstrap import interval, resampled
+from models.command import Parser
 from models.corpus.contexts import LAG, REACH
-from models.corpus.pack import Pack, Parser, Piece, load_pack
+from models.corpus.pack import Pack, Piece, load_pack, song_of
 from models.corpus.perturb import NONE
 from models.corpus.windows import window
 from models.evaluation.baselines import CopyThePast, Markov, Stream
@@ -45,7 +47,6 @@ from realtime.music.metre import TICKS
 from realtime.music.vocabulary import BEAT, HEADS, Role
 
 SHIPPED_LSTM = SHIPPED_MODEL.with_name("lstm-s.onnx")
-RESAMPLES = 1000
 COPY_TRUST_PIECES = 400
 Item = TypeVar("Item")
 
@@ -136,23 +137,6 @@ def _played(piece: Piece) -> list[np.ndarray]:
     return [forced_nats(stepper, graphs, piece).sum(0) for stepper, graphs in _players]
 
 
-def resampled(nats: np.ndarray, notes: np.ndarray, songs: np.ndarray) -> np.ndarray:
-    """Bootstrap: (RESAMPLES,) nats per note of songs drawn anew, the same songs in every call with the same `songs`.
-
-    nats, notes: (pieces,); songs: (pieces,), what song a piece belongs to.
-    """
-    _, song = np.unique(songs, return_inverse=True)
-    nats, notes = np.bincount(song, nats), np.bincount(song, notes)
-    draws = np.random.default_rng(0).integers(0, len(nats), (RESAMPLES, len(nats)))
-    return nats[draws].sum(1) / notes[draws].sum(1)
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """The middle 95 %."""
-    low, high = np.percentile(values, (2.5, 97.5))
-    return round(float(low), 4), round(float(high), 4)
-
-
 def summary(nats: np.ndarray, notes: np.ndarray, songs: np.ndarray) -> dict[str, Any]:
     """Pieces' (pieces, 5) nats and numbers of notes -> {nats_per_note, low, high, heads}."""
     low, high = interval(resampled(nats.sum(1), notes, songs))
@@ -171,11 +155,6 @@ def fit(pieces: Iterable[Piece]) -> dict[str, Callable[[Stream], np.ndarray]]:
     unigram, markov = Markov(training, order=-1), Markov(training)
     copy = CopyThePast(training[:: max(len(training) // COPY_TRUST_PIECES, 1)], unigram)
     return {"markov5": markov.score, "copy": copy.score, "unigram": unigram.score}
-
-
-def song_of(row: dict[str, Any]) -> str:
-    """What composition a piece belongs to."""
-    return str(row["cluster"] or row["id"])
 
 
 def fitted(pack: Pack, fit_on: Pack | None) -> Callable[[int], dict[str, Callable[[Stream], np.ndarray]]]:

@@ -21,10 +21,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from models.bootstrap import interval, resampled
+from models.command import Parser
 from models.corpus.contexts import of_window
-from models.corpus.pack import Pack, Parser, Piece, load_pack
+from models.corpus.pack import Pack, Piece, load_pack, song_of
 from models.corpus.windows import CENSORED, LEAD_BEATS, NEVER, stream
-from models.evaluation.evaluate import forced_logits, heard_contexts, interval, resampled, song_of
+from models.evaluation.evaluate import forced_logits, heard_contexts
 from realtime.composing.constraints import SLICES
 from realtime.config import load
 from realtime.io.graphs.latent_graphs import LatentGraphs

@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models.corpus.pack import Parser, load_pack
+from models.command import Parser
+from models.corpus.pack import load_pack
 from models.evaluation.copies import line, lines_of, longest_copies
 from models.evaluation.prompts import BARS, SHIFT_BEAT, SHIFT_BEATS, SHORT_BARS, Listener, Played, Prompt, prompts_of
 from models.evaluation.sheet import ANTIPHON, PLAYER, REAL, Roll, draw

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realtime.io.files.midifile import write_bytes
 from realtime.io.files.pianoroll import BAR, COLOURS, INK, note_name
+from realtime.io.files.whole import write_bytes
 
 COLUMN_IN, ROW_IN, LEFT_IN, TOP_IN = 5.2, 1.35, 0.5, 0.5
 DPI = 80

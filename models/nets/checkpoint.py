@@ -21,7 +21,7 @@ from torch import Tensor
 from models.nets.decoder import SIZES, Decoder, Size
 from models.nets.rounding import to_rows
 from realtime.errors import UserError
-from realtime.io.files.midifile import write_bytes
+from realtime.io.files.whole import write_bytes
 from realtime.music import vocabulary
 
 LEAST_ROWS = 16

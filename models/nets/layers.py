@@ -8,6 +8,7 @@ tensor (or a tuple of tensors), never hidden in the module.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -176,3 +177,8 @@ class Block(nn.Module):
         y, state = self.mixer(self.norm1(x), state, chunk)
         x = x + self.dropout(y)
         return x + self.dropout(self.mlp(self.norm2(x))), state
+
+
+def autocast(device: torch.device) -> Any:
+    """bfloat16 for the matrix products."""
+    return torch.autocast(device.type, torch.bfloat16)

@@ -20,16 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.corpus.pack import Pack, Parser, load_pack
-from models.corpus.windows import SOURCE_WEIGHTS
+from models.command import Parser, positive
+from models.corpus.cells import Cells
+from models.corpus.pack import load_pack
 from models.nets.autoencoder import FREE_NATS, BarAutoencoder, load_bars, rate, reconstruction
 from models.nets.checkpoint import save_json, save_tensors
-from models.training.decoder import descend, holding, load_progress, move_average, positive, save_progress
-from realtime.music.cells import KEYS, LOWEST, MODEL, PLAYER, Split, cell_edges, paint, split
-from realtime.music.vocabulary import MELODY, PART_NAMES
+from models.training.decoder import descend, holding, load_progress, move_average, save_progress
 
-NOTE = np.dtype([("cell", "<i4"), ("first", "i1"), ("last", "i1"), ("key", "i1"), ("part", "u1")])
-"""One row a note in a cell, as `realtime.music.cells.Split` has it."""
 RATE_WEIGHT = 0.01
 """What a nat of the latent costs beside one of the roll's: little, as the gate is on what can be drawn back."""
 HELD_OUT = 8192
@@ -37,53 +34,6 @@ HELD_OUT = 8192
 ACTIVE_VARIANCE = 0.01
 """A unit whose mean varies more than this over the held-out cells is active (Burda et al. 2016, section 5)."""
 THRESHOLD = 0.5
-
-
-class Cells:
-    """Every cell of a split that has a pitched note, with who plays what dealt anew at each draw."""
-
-    def __init__(self, pack: Pack, split_name: str) -> None:
-        rows, weights, cells = [], [], 0
-        for i in pack.rows(split_name):
-            piece = pack[i]
-            if not len(piece.bar_starts):
-                continue
-            edges = cell_edges(piece.bar_starts, int(piece.beats["start"][-1] + piece.beats["length"][-1]))
-            cut = split(piece.notes, edges)
-            row = np.zeros(len(cut.note), NOTE)
-            row["cell"], row["first"], row["last"] = cells + cut.cell, cut.first, cut.last
-            row["key"], row["part"] = piece.notes["pitch"][cut.note] - LOWEST, piece.notes["part"][cut.note]
-            rows.append(row)
-            cells += len(edges) - 1
-            weights.append(np.full(len(edges) - 1, SOURCE_WEIGHTS.get(piece.source, 1.0)))
-        self.notes = np.concatenate(rows)
-        self.notes = self.notes[np.argsort(self.notes["cell"], kind="stable")]
-        self.edges = np.searchsorted(self.notes["cell"], np.arange(cells + 1))
-        weight = np.concatenate(weights) * (np.diff(self.edges) > 0)
-        self.cumulative = np.cumsum(weight / weight.sum())
-
-    def draw(self, rng: np.random.Generator, count: int, transpose: bool = True) -> Tensor:
-        """`count` rolls, (count, 4, 48, 88), by their sources' weights; `transpose`: each by -6 to +5 semitones."""
-        cells = np.minimum(np.searchsorted(self.cumulative, rng.random(count), side="right"), len(self.edges) - 2)
-        sizes = self.edges[cells + 1] - self.edges[cells]
-        which = np.repeat(np.arange(count), sizes)
-        inside = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        notes = self.notes[np.repeat(self.edges[cells], sizes) + inside]
-        key = notes["key"].astype(int) + (rng.integers(-6, 6, count)[which] if transpose else 0)
-        player = deal_parts(rng, count)[which, notes["part"]]
-        on = (key >= 0) & (key < KEYS)
-        rows = Split(which[on], which[on], notes["first"][on].astype(int), notes["last"][on].astype(int))
-        return torch.from_numpy(paint(rows, np.where(player, PLAYER, MODEL)[on], key[on], count))
-
-
-def deal_parts(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Which parts are the player's, (count, 5) bool: none, all, the melody, or any, each as often."""
-    kind = rng.integers(0, 4, count)
-    player = rng.random((count, len(PART_NAMES))) < 0.5
-    player[kind < 3] = False
-    player[kind == 1] = True
-    player[kind == 2, MELODY] = True
-    return player
 
 
 @torch.no_grad()

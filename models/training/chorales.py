@@ -26,11 +26,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.corpus.pack import Parser
+from models.command import Parser, positive, share
 from models.nets.checkpoint import save_json, save_tensors
 from models.nets.chorales import CLASSES, HIGHEST, LOWEST, SILENCE, START, STRIDE, VOICES, Chorale, features
-from models.training.decoder import descend, lr_scale, make_optimisers, move_average, positive, share
-from models.training.losses import autocast
+from models.nets.layers import autocast
+from models.training.decoder import descend, lr_scale, make_optimisers, move_average
 from realtime.errors import UserError
 
 ARCHIVE, MEMBER = Path("set_apart", "jsb_chorales.zip"), "json/Jsb16thSeparated.json"

@@ -30,15 +30,17 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Subset
 from torch.utils.tensorboard import SummaryWriter
 
+from models.command import Parser, positive, share
 from models.corpus.contexts import HEARD, TRAINING, Draw, contexts
-from models.corpus.pack import Parser, load_pack
+from models.corpus.pack import load_pack
 from models.corpus.perturb import NONE, Augment
 from models.corpus.windows import Windows, collate
 from models.nets.autoencoder import load_bars
 from models.nets.checkpoint import load_info, load_weights, save_decoder, save_tensors
 from models.nets.context import Told
 from models.nets.decoder import SIZES, Decoder
-from models.training.losses import VALIDATION_ROLES, autocast, head_losses, validate
+from models.nets.layers import autocast
+from models.training.losses import VALIDATION_ROLES, head_losses, validate
 from realtime.errors import UserError
 from realtime.music.vocabulary import HEADS
 
@@ -263,20 +265,6 @@ def train(args: argparse.Namespace) -> None:
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, for the command line."""
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
-
-
-def share(text: str) -> float:
-    """A number from 0 to 1, for the command line."""
-    if not 0 <= (number := float(text)) <= 1:
-        raise ValueError
-    return number
 
 
 def main() -> None:

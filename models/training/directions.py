@@ -21,11 +21,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from models.command import Parser, positive
 from models.corpus.contexts import style_of
-from models.corpus.pack import Pack, Parser, Piece, load_pack
+from models.corpus.pack import Pack, Piece, load_pack
 from models.nets.autoencoder import load_bars
 from models.nets.checkpoint import save_json
-from models.training.decoder import positive
 from realtime.editing.edit import Codec, shift_to_c
 from realtime.music.attributes import ATTRIBUTES, MOST, SCALE, STYLES, attributes
 from realtime.music.cells import LATENT, cell_edges, rolls

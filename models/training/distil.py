@@ -26,11 +26,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.corpus.pack import Pack, Parser, load_pack
+from models.command import Parser, positive, share
+from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import NONE, Augment
 from models.corpus.windows import Windows, collate
 from models.nets.checkpoint import load_info, load_weights, save_decoder
 from models.nets.decoder import SIZES, Decoder
+from models.nets.layers import autocast
 from models.training.decoder import (
     descend,
     holding,
@@ -38,12 +40,10 @@ from models.training.decoder import (
     lr_scale,
     make_optimisers,
     move_average,
-    positive,
     save_progress,
-    share,
 )
 from models.training.duets import Duet, Duets, figures, pair, play
-from models.training.losses import autocast, head_losses, validate
+from models.training.losses import head_losses, validate
 from realtime.errors import UserError
 from realtime.music.vocabulary import HEADS, Role
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from models.corpus.windows import CENSORED, Windows, collate
 from models.nets.context import Told
 from models.nets.decoder import Decoder
+from models.nets.layers import autocast
 from realtime.music.vocabulary import HEADS, Role
 
 VALIDATION_ROLES = (Role.COMPOSE, Role.CONTINUE, Role.TRADE, Role.ACCOMPANY)
@@ -40,11 +41,6 @@ def window_losses(logits: list[Tensor], batch: dict[str, Tensor]) -> Tensor:
         nll = F.cross_entropy(logits[i].float().flatten(0, 1), targets[..., i].flatten(), reduction="none")
         losses.append((nll.view_as(note) * note).sum(1))
     return torch.stack(losses, 1)
-
-
-def autocast(device: torch.device) -> Any:
-    """bfloat16 for the matrix products."""
-    return torch.autocast(device.type, torch.bfloat16)
 
 
 @torch.no_grad()

@@ -22,22 +22,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.command import Parser, positive
 from models.corpus.cells import PATTERNS, Batch, EncodedCells
 from models.corpus.contexts import mean_of
-from models.corpus.pack import Parser, load_pack
+from models.corpus.pack import load_pack
 from models.nets.autoencoder import BarAutoencoder, load_bars
 from models.nets.checkpoint import save_json, save_tensors
+from models.nets.layers import autocast
 from models.nets.planner import FUTURE, PREFIX, Planner, sample
-from models.training.decoder import (
-    descend,
-    holding,
-    load_progress,
-    lr_scale,
-    move_average,
-    positive,
-    save_progress,
-)
-from models.training.losses import autocast
+from models.training.decoder import descend, holding, load_progress, lr_scale, move_average, save_progress
 from realtime.errors import UserError
 from realtime.music.attributes import ATTRIBUTES, SCALE, attributes, controls
 from realtime.music.cells import CELL_TICKS, LOWEST, STEP_TICKS

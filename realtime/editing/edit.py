@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -41,29 +41,6 @@ EVEN = np.array([1.0, 0.1, 1.0, 1.0, 1.0])
 """How much each cell's own error counts, by attribute, besides that of the mean of all: figures move by whole octaves, and few
 such steps make a small change of register."""
 SUMS = 6
-
-
-class Amount(NamedTuple):
-    """How much of a control is asked: as much everywhere, and how much more at the end than at the beginning."""
-
-    level: float = 0.0
-    rise: float = 0.0
-
-    def times(self, factor: float) -> Amount:
-        """So many times as much."""
-        return Amount(self.level * factor, self.rise * factor)
-
-    def plus(self, other: Amount) -> Amount:
-        """Both."""
-        return Amount(self.level + other.level, self.rise + other.rise)
-
-    def over(self, cells: int) -> np.ndarray:
-        """(cells,) the amount in each."""
-        return self.level + self.rise * (np.arange(cells) + 0.5) / cells
-
-
-Wishes = Mapping[str, Amount]
-"""What is asked, by control: an attribute in units of `SCALE`, a style in shares of its direction."""
 
 
 class Codec(Protocol):

@@ -13,9 +13,9 @@ import difflib
 import re
 from collections.abc import Mapping
 
-from realtime.editing.edit import Amount, Wishes
 from realtime.errors import UserError
 from realtime.music.attributes import STYLES
+from realtime.music.controls import Amount, Wishes
 
 _AMOUNTS: tuple[tuple[str, dict[str, float]], ...] = (
     ("dense denser busy busier lively livelier active notes", {"density": 0.7}),

@@ -9,8 +9,9 @@ the guidance, they move what Antiphon leans to where that is the player's own re
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,3 +91,26 @@ class Controls:
 NOTHING = np.zeros(CONTROLS, np.float32)
 """The vector of controls that are not set."""
 AS_IT_IS = Controls()
+
+
+class Amount(NamedTuple):
+    """How much of a control is asked: as much everywhere, and how much more at the end than at the beginning."""
+
+    level: float = 0.0
+    rise: float = 0.0
+
+    def times(self, factor: float) -> Amount:
+        """So many times as much."""
+        return Amount(self.level * factor, self.rise * factor)
+
+    def plus(self, other: Amount) -> Amount:
+        """Both."""
+        return Amount(self.level + other.level, self.rise + other.rise)
+
+    def over(self, cells: int) -> np.ndarray:
+        """(cells,) the amount in each."""
+        return self.level + self.rise * (np.arange(cells) + 0.5) / cells
+
+
+Wishes = Mapping[str, Amount]
+"""What is asked, by control: an attribute in units of `SCALE`, a style in shares of its direction."""

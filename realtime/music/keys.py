@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
+
+from realtime.errors import nearest
 
 SCALES: dict[str, tuple[int, ...]] = {
     "major": (0, 2, 4, 5, 7, 9, 11),
@@ -33,7 +36,7 @@ KEY_SCALES = {"major": SCALES["major"], "minor": tuple(sorted({*SCALES["minor"],
 
 
 class Key(NamedTuple):
-    """Tonic pitch class 0..11 and "major" or "minor"."""
+    """A tonic (pitch class 0..11) and the name of a scale (`SCALES`)."""
 
     tonic: int
     scale: str
@@ -41,12 +44,12 @@ class Key(NamedTuple):
     @property
     def pitch_classes(self) -> frozenset[int]:
         """What is in the key."""
-        return frozenset((self.tonic + degree) % 12 for degree in KEY_SCALES[self.scale])
+        return frozenset((self.tonic + degree) % 12 for degree in KEY_SCALES.get(self.scale, SCALES[self.scale]))
 
     @property
     def triad(self) -> frozenset[int]:
         """The tonic triad."""
-        return frozenset((self.tonic + degree) % 12 for degree in (0, 4 if self.scale == "major" else 3, 7))
+        return frozenset((self.tonic + degree) % 12 for degree in (0, 4 if 4 in SCALES[self.scale] else 3, 7))
 
 
 _KEYS = [Key(tonic, scale) for scale in PROFILES for tonic in range(12)]
@@ -71,3 +74,55 @@ def best_key(weights: np.ndarray) -> Key:
 def key_of(notes: np.ndarray) -> Key:
     """`best_key` of the time each pitch class sounds."""
     return best_key(np.bincount(notes["pitch"] % 12, weights=notes["duration"], minlength=12))
+
+
+NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+
+ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
+
+PITCH = r"(?:[A-Ga-g][#♯b♭]?-?\d|\d{1,3})"
+
+
+def parse_key(given: object) -> Key | None:
+    """Such as "F# dorian" -> Key(6, "dorian"); "C" is C major and "Am" A minor. Raises ValueError naming the nearest scale."""
+    if given is None or isinstance(given, Key):
+        return given
+    pattern = r"([A-Ga-g])([#♯b♭]?)(m(?=\s*$))?(?:\s+(\S.*?))?\s*"
+    match = re.fullmatch(pattern, given) if isinstance(given, str) else None
+    if match is None:
+        raise ValueError('allowed a note and a scale, as in "C", "A minor" or "F# dorian"')
+    letter, accidental, short_minor, scale = match.groups()
+    scale = " ".join(scale.lower().split()) if scale else ("minor" if short_minor else "major")
+    if scale not in SCALES:
+        raise ValueError(f"no scale {scale!r}{nearest(scale, list(SCALES))}; allowed {', '.join(SCALES)}")
+    return Key((NATURALS[letter.upper()] + ACCIDENTALS[accidental]) % 12, scale)
+
+
+def parse_pitch(given: object) -> int | None:
+    """60, "60" or "C4" -> 60 (C4 is middle C). Raises ValueError outside 0..127."""
+    if given is None:
+        return None
+    pitch = -1
+    if isinstance(given, int) and not isinstance(given, bool):
+        pitch = given
+    elif isinstance(given, str) and re.fullmatch(r"\d{1,3}", given.strip()):
+        pitch = int(given)
+    elif isinstance(given, str) and (match := re.fullmatch(r"([A-Ga-g])([#♯b♭]?)(-?\d)", given.strip())):
+        pitch = NATURALS[match[1].upper()] + ACCIDENTALS[match[2]] + 12 * (int(match[3]) + 1)
+    if not 0 <= pitch <= 127:
+        raise ValueError('allowed 0 to 127, or a note as in "C4" (middle C, 60)')
+    return pitch
+
+
+def parse_range(given: object) -> tuple[int, int]:
+    """Such as "A0-C8", "36-84" or a pair -> (lowest, highest) pitch. Raises ValueError."""
+    ends: list[object] = list(given) if isinstance(given, list | tuple) else []
+    if isinstance(given, str) and (match := re.fullmatch(rf"\s*({PITCH})\s*-\s*({PITCH})\s*", given)):
+        ends = [*match.groups()]
+    try:
+        low, high = (parse_pitch(end) for end in ends)
+        if low is not None and high is not None and low <= high:
+            return low, high
+    except ValueError:
+        pass  # not two ends, or not pitches: the same advice as for two in the wrong order
+    raise ValueError('allowed two pitches, the lower first, as in "A0-C8" or "36-84"')

@@ -23,7 +23,8 @@ from realtime.core.engine import Engine
 from realtime.core.settings import EngineSettings
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.io.clock import now_ns
-from realtime.io.files.midifile import FileNote, check_writable, write_bytes
+from realtime.io.files.midifile import FileNote
+from realtime.io.files.whole import check_writable, write_bytes
 from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.take import Take

@@ -29,7 +29,7 @@ from realtime.io.bench import live as bench_live
 from realtime.io.bench import model as bench_model
 from realtime.io.bench import plan as bench_plan
 from realtime.io.bench.model import percentiles
-from realtime.io.files.midifile import check_writable, write_bytes
+from realtime.io.files.whole import check_writable, write_bytes
 from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import model_path
 

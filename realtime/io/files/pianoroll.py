@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from realtime.core.tempo import PPQN
-from realtime.io.files.midifile import FileNote, write_bytes
+from realtime.io.files.midifile import FileNote
+from realtime.io.files.whole import write_bytes
 from realtime.music.attributes import ATTRIBUTES, SCALE
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from realtime.core.tempo import PPQN
 from realtime.errors import UserError
-from realtime.io.files.midifile import END, META, NAME, FileNote, check_writable, notes_of, read_events, write_bytes
+from realtime.io.files.midifile import END, META, NAME, FileNote, notes_of, read_events
+from realtime.io.files.whole import check_writable, write_bytes
 
 _LONGEST_DELTA = (1 << 28) - 1
 _NOTHING = bytes((META, 0x01, 0))

@@ -14,7 +14,7 @@ from realtime.config import Config
 from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
 from realtime.errors import UserError
-from realtime.io.files.midifile import check_writable
+from realtime.io.files.whole import check_writable
 from realtime.io.live.player import Player
 from realtime.io.live.recorder import SUFFIX, Recorder, find_unfinished, salvage
 from realtime.io.live.settings import engine_settings, worker_setup

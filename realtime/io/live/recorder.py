@@ -24,14 +24,8 @@ from typing import Literal, NamedTuple
 
 from realtime.core.tempo import PPQN
 from realtime.errors import UserError
-from realtime.io.files.midifile import (
-    DEFAULT_BPM,
-    MAX_QUARTERS,
-    FileNote,
-    encode,
-    note_events,
-    write_bytes,
-)
+from realtime.io.files.midifile import DEFAULT_BPM, MAX_QUARTERS, FileNote, encode, note_events
+from realtime.io.files.whole import write_bytes
 
 Direction = Literal["player", "antiphon"]
 DIRECTIONS: tuple[Direction, ...] = ("player", "antiphon")

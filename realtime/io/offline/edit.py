@@ -17,7 +17,7 @@ import numpy as np
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.editing import edit
 from realtime.editing.changes import Scene
-from realtime.editing.edit import Amount, Codec, Result, Wishes
+from realtime.editing.edit import Codec, Result
 from realtime.editing.lexicon import understood
 from realtime.errors import UserError
 from realtime.io.files import midifile, pianoroll
@@ -25,6 +25,7 @@ from realtime.io.files.midifile import FileNote, MidiPiece
 from realtime.io.files.rewrite import check_outputs, rewrite
 from realtime.music.attributes import ATTRIBUTES, MOST, SCALE, STYLES
 from realtime.music.cells import KEYS, LATENT, LOWEST, cell_edges
+from realtime.music.controls import Amount, Wishes
 from realtime.music.keys import key_of
 from realtime.music.metre import BeatGrid, bar_segments
 from realtime.music.notes import NOTE

@@ -1,0 +1,47 @@
+"""What every command line of models shares."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from realtime.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line that says in one line what is wrong with it. Raises `UserError`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+    def add_corpus(self, name: str = "--corpus", **options: Any) -> None:
+        """The corpus, under this name, and `--cache`."""
+        self.add_argument(name, type=Path, help="folder of MIDI files; see models/README.md", **options)
+        self.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
+
+
+def exit_status(command: Callable[[], None]) -> int:
+    """Run a command: 0, or 2 after one line on standard error about what the user got wrong."""
+    try:
+        command()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for the command line."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, for the command line."""
+    if not 0 <= (number := float(text)) <= 1:
+        raise ValueError
+    return number

@@ -1,0 +1,59 @@
+"""Files written whole or not at all: asked beforehand whether they can be, then a temporary file and os.replace."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from realtime.errors import UserError
+
+
+def check_writable(path: Path) -> None:
+    """Raise UserError now where `path` could not be written later. Leaves nothing behind."""
+    probe = path.parent / f".{path.name}.{os.getpid()}.probe"
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is a folder or a device; give the name of a file")
+        # Tried, not asked: permission bits say little to root and on network drives.
+        probe.touch()
+        probe.unlink()
+    except (OSError, ValueError) as error:  # ValueError: a name no file can have
+        raise _unwritable(path, error) from None
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UserError now where no file could be written into `folder` later; it need not exist. Leaves nothing behind."""
+    made: list[Path] = []
+    try:
+        for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            missing.mkdir()
+            made.append(missing)
+        probe = folder / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    finally:
+        for path in reversed(made):
+            path.rmdir()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """The whole file or nothing: a temporary file in the same folder, then `os.replace`. Raises UserError."""
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):
+            temporary.unlink(missing_ok=True)
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError | ValueError) -> UserError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return UserError(f"{path}: cannot be written ({reason}); choose a folder that exists and is yours")
