@@ -11,7 +11,7 @@ from torch import Tensor
 from models.corpus.pack import load_pack
 from models.corpus.perturb import NONE
 from models.corpus.windows import Windows, collate
-from models.evaluation.evaluate import forced_logits
+from models.evaluation.scoring import forced_logits
 from models.nets.decoder import Decoder
 from models.training.losses import VALIDATION_ROLES, head_losses
 from realtime.io.graphs.stepper import Stepper
@@ -32,7 +32,7 @@ def nats_difference(decoder: Decoder, path: Path, windows: dict[str, Tensor]) ->
     """(nats per note in torch, how many more through the file) on a batch as `models.corpus.windows.collate` makes it.
 
     Both sides are weighed by `models.training.losses.head_losses`; the file's logits are
-    `models.evaluation.evaluate.forced_logits`.
+    `models.evaluation.scoring.forced_logits`.
     """
     notes = float(windows["note"].sum())
     ours = 0.0

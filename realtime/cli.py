@@ -189,7 +189,7 @@ def compose(
 ) -> None:
     """Continue a MIDI file by up to 1024 bars, planned as a whole."""
     given = {name: value for name, value in locals().items() if name != "bars"}
-    from realtime.io.offline.files import compose as continue_file
+    from realtime.io.offline.compose import compose as continue_file
 
     print(continue_file(configuration(config, given), source, target, bars, loop, png, say))
 
@@ -218,7 +218,7 @@ def infill(
 ) -> None:
     """Make some bars of a MIDI file anew, such that they fit both sides; all else stays as it is."""
     given = {name: value for name, value in locals().items() if name not in ("bars", "part")}
-    from realtime.io.offline.files import infill as fill_file
+    from realtime.io.offline.infill import infill as fill_file
 
     print(fill_file(configuration(config, given), source, target, bars, part or [], png, say))
 

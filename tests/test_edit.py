@@ -18,7 +18,8 @@ from realtime.editing.lexicon import understood
 from realtime.errors import UserError
 from realtime.io.files import midifile
 from realtime.io.files.midifile import FileNote
-from realtime.io.offline.edit import Tools, bars_of, edit_file, wishes_of
+from realtime.io.offline.edit import Tools, edit_file, wishes_of
+from realtime.io.offline.source import bars_of
 from realtime.music.attributes import ATTRIBUTES, STYLES
 from realtime.music.cells import KEYS, LATENT, MODEL
 from realtime.music.controls import Amount

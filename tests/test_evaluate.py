@@ -18,7 +18,8 @@ from models.bootstrap import RESAMPLES, interval, resampled
 from models.command import exit_status
 from models.corpus.pack import Pack, load_pack, song_of
 from models.evaluation.baselines import CopyThePast, Markov, Stream
-from models.evaluation.evaluate import fit, fitted, run, stream_of, whole
+from models.evaluation.evaluate import fit, fitted, run
+from models.evaluation.scoring import stream_of, whole
 from models.nets.decoder import Decoder, Size
 from realtime.music.vocabulary import BEAT, HEADS
 

@@ -15,7 +15,7 @@ from toycorpus import Metre, midi_bytes, tune
 from realtime import cli
 from realtime.io.files import midifile
 from realtime.io.files.midifile import FileNote
-from realtime.io.offline.files import Source
+from realtime.io.offline.source import Source
 from realtime.music.vocabulary import MELODY
 
 BAR = 4 * 480

@@ -18,7 +18,7 @@ from models.corpus.pack import Pack
 from models.nets.autoencoder import BarAutoencoder
 from models.nets.checkpoint import save_tensors
 from models.nets.planner import FUTURE, PLACES, PREFIX, Planner, cell_times, sample
-from models.training.decoder import lr_scale
+from models.training.loop import lr_scale
 from models.training.planner import errors, figures_of
 from models.training.planner import main as train_main
 from realtime.composing.latents import LEAD, _cell_times

@@ -23,8 +23,8 @@ from models.corpus.perturb import NONE
 from models.corpus.windows import CENSORED, Windows, collate
 from models.nets.checkpoint import load_decoder, load_weights, save_json
 from models.nets.decoder import SIZES, Decoder
-from models.training.decoder import lr_scale, make_optimisers, optimiser_tensors, restore_optimisers
 from models.training.decoder import main as train_main
+from models.training.loop import lr_scale, make_optimisers, optimiser_tensors, restore_optimisers
 from models.training.losses import head_losses
 from realtime.errors import UserError
 from realtime.music.vocabulary import HEADS

@@ -38,7 +38,7 @@ from models.nets.checkpoint import save_json
 from models.nets.decoder import SIZES, ChainedHeads, Decoder, Size
 from models.nets.flat import FlatDecoder
 from models.nets.layers import HEAD_SIZE, autocast
-from models.training.decoder import descend, lr_scale, make_optimisers
+from models.training.loop import descend, lr_scale, make_optimisers
 from models.training.losses import VALIDATION_ROLES, window_losses
 from realtime.errors import UserError
 from realtime.music.metre import TICKS

@@ -60,7 +60,7 @@ from models.nets.checkpoint import load_decoder, save_json, save_tensors
 from models.nets.decoder import Decoder, Size
 from models.nets.layers import autocast
 from models.nets.planner import Planner, load_planner
-from models.training.decoder import descend, lr_scale, make_optimisers
+from models.training.loop import descend, lr_scale, make_optimisers
 from models.training.losses import head_losses
 from realtime.errors import UserError
 

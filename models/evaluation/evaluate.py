@@ -28,98 +28,18 @@ from rich.table import Table
 
 from models.bootstrap import interval, resampled
 from models.command import Parser
-from models.corpus.contexts import LAG, REACH
 from models.corpus.pack import Pack, Piece, load_pack, song_of
-from models.corpus.perturb import NONE
-from models.corpus.windows import window
 from models.evaluation.baselines import CopyThePast, Markov, Stream
+from models.evaluation.scoring import forced_nats, stream_of, summary
 from models.nets.checkpoint import save_json
-from models.nets.context import AHEAD, PAST
-from realtime.composing.constraints import SLICES
-from realtime.composing.contract import LOGITS, MASKED
 from realtime.errors import UserError
 from realtime.io.graphs.latent_graphs import LatentGraphs
 from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import SHIPPED_MODEL
-from realtime.music.attributes import CONTROLS
-from realtime.music.cells import BEATS, LATENT
-from realtime.music.metre import TICKS
-from realtime.music.vocabulary import BEAT, HEADS, Role
 
 SHIPPED_LSTM = SHIPPED_MODEL.with_name("lstm-s.onnx")
 COPY_TRUST_PIECES = 400
 Item = TypeVar("Item")
-
-
-def whole(piece: Piece, cells: bool = False) -> dict[str, np.ndarray]:
-    """A piece from its first bar line to its end, as one window (see `windows.window`) without padding."""
-    length = len(piece.notes) + len(piece.beats)
-    arrays = window(piece, length, np.random.default_rng(0), NONE, Role.COMPOSE, bar=0, cells=cells)
-    counts = arrays["turn"] > 0
-    return {name: values[counts] if len(values) == len(counts) else values for name, values in arrays.items()}
-
-
-def heard_contexts(graphs: LatentGraphs, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """The contexts (T, d) of the events of `whole` with cells: the latents that are known by then, no plan, no controls."""
-    rolls = np.unpackbits(arrays["rolls"], axis=-1).astype(np.float32)
-    latents = np.concatenate([np.zeros((REACH, LATENT), np.float32), graphs.encode(rolls)])
-    nothing = (
-        np.zeros((1, AHEAD, LATENT), np.float32),
-        np.zeros((1, AHEAD), np.float32),
-        np.zeros((1, CONTROLS), np.float32),
-    )
-    made = []
-    for cell in range(len(rolls)):
-        known = (np.arange(cell - REACH, cell - LAG + 1) >= 0).astype(np.float32)
-        made.append(graphs.context(latents[None, cell : cell + PAST], known[None], *nothing))
-    cell = np.searchsorted(arrays["edges"], arrays["tick"], side="right") - 1
-    beat = np.clip((arrays["tick"] - arrays["edges"][cell]) // TICKS, 0, BEATS - 1)
-    contexts: np.ndarray = np.stack(made)[cell, beat]
-    return contexts
-
-
-def stream_of(piece: Piece) -> Stream:
-    """A piece for the baselines."""
-    arrays = whole(piece)
-    return Stream(arrays["events"][:, 5:7], arrays["targets"])
-
-
-def forced_logits(
-    stepper: Stepper, events: np.ndarray, held: np.ndarray, targets: np.ndarray, contexts: np.ndarray | None = None
-) -> np.ndarray:
-    """The exported graph's logits (T, 228) over a stream from an empty history, each event followed by its target.
-
-    events: (T, 9); held: (T, 256); targets: (T, 5); contexts: (T, d), where the graph takes them. The graph feeds
-    its heads with its own draws, so each draw is forced to the target by masking all else; the logits are those before the masks.
-    """
-    starts = np.array([where.start for where in SLICES.values()])
-    free, noise = np.zeros(HEADS["pitch"], np.float32), np.zeros(len(HEADS), np.float32)
-    sampling = np.tile(np.array([1.0, 0.0, 1.0], np.float32), (len(HEADS), 1))
-    logits = np.empty((len(events), LOGITS), np.float32)
-    stepper.reset()
-    for t, (event, flags, target) in enumerate(zip(events, held.astype(np.float32), targets, strict=True)):
-        bias = np.full(LOGITS, MASKED, np.float32)
-        bias[starts + target] = 0.0
-        stepper.step(event, flags, free, bias, sampling, noise, contexts[t] if contexts is not None else None)
-        logits[t] = stepper.last_logits
-    return logits
-
-
-def forced_nats(stepper: Stepper, graphs: LatentGraphs | None, piece: Piece) -> np.ndarray:
-    """The exported model's score of a piece, step by step as it is played: (N, 5) nats, 0 where a BEAT has no more. With its
-    graphs it is told of the bars before, as live."""
-    arrays = whole(piece, cells=graphs is not None)
-    contexts = heard_contexts(graphs, arrays) if graphs is not None else None
-    targets = arrays["targets"]
-    logits = forced_logits(stepper, arrays["events"], arrays["held"], targets, contexts).astype(np.float64)
-    nats = np.empty(targets.shape)
-    for head, where in enumerate(SLICES.values()):
-        rows = logits[:, where]
-        top = rows.max(1)
-        chosen = np.take_along_axis(rows, targets[:, head : head + 1], 1)[:, 0]
-        nats[:, head] = np.log(np.exp(rows - top[:, None]).sum(1)) + top - chosen
-    nats[targets[:, 0] == BEAT, 1:] = 0.0
-    return nats
 
 
 _players: list[tuple[Stepper, LatentGraphs | None]] = []
@@ -135,18 +55,6 @@ def _open(models: Sequence[Path]) -> None:
 def _played(piece: Piece) -> list[np.ndarray]:
     """(5,) nats of the whole piece, for each exported model."""
     return [forced_nats(stepper, graphs, piece).sum(0) for stepper, graphs in _players]
-
-
-def summary(nats: np.ndarray, notes: np.ndarray, songs: np.ndarray) -> dict[str, Any]:
-    """Pieces' (pieces, 5) nats and numbers of notes -> {nats_per_note, low, high, heads}."""
-    low, high = interval(resampled(nats.sum(1), notes, songs))
-    heads = nats.sum(0) / notes.sum()
-    return {
-        "nats_per_note": round(float(heads.sum()), 4),
-        "low": low,
-        "high": high,
-        "heads": {name: round(float(x), 4) for name, x in zip(HEADS, heads, strict=True)},
-    }
 
 
 def fit(pieces: Iterable[Piece]) -> dict[str, Callable[[Stream], np.ndarray]]:

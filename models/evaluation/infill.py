@@ -26,7 +26,7 @@ from models.command import Parser
 from models.corpus.contexts import of_window
 from models.corpus.pack import Pack, Piece, load_pack, song_of
 from models.corpus.windows import CENSORED, LEAD_BEATS, NEVER, stream
-from models.evaluation.evaluate import forced_logits, heard_contexts
+from models.evaluation.scoring import forced_logits, heard_contexts
 from realtime.composing.constraints import SLICES
 from realtime.config import load
 from realtime.io.graphs.latent_graphs import LatentGraphs

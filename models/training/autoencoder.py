@@ -25,7 +25,7 @@ from models.corpus.cells import Cells
 from models.corpus.pack import load_pack
 from models.nets.autoencoder import FREE_NATS, BarAutoencoder, load_bars, rate, reconstruction
 from models.nets.checkpoint import save_json, save_tensors
-from models.training.decoder import descend, holding, load_progress, move_average, save_progress
+from models.training.loop import descend, holding, load_progress, move_average, save_progress
 
 RATE_WEIGHT = 0.01
 """What a nat of the latent costs beside one of the roll's: little, as the gate is on what can be drawn back."""

@@ -30,7 +30,7 @@ from models.command import Parser, positive, share
 from models.nets.checkpoint import save_json, save_tensors
 from models.nets.chorales import CLASSES, HIGHEST, LOWEST, SILENCE, START, STRIDE, VOICES, Chorale, features
 from models.nets.layers import autocast
-from models.training.decoder import descend, lr_scale, make_optimisers, move_average
+from models.training.loop import descend, lr_scale, make_optimisers, move_average
 from realtime.errors import UserError
 
 ARCHIVE, MEMBER = Path("set_apart", "jsb_chorales.zip"), "json/Jsb16thSeparated.json"

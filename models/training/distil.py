@@ -33,16 +33,8 @@ from models.corpus.windows import Windows, collate
 from models.nets.checkpoint import load_info, load_weights, save_decoder
 from models.nets.decoder import SIZES, Decoder
 from models.nets.layers import autocast
-from models.training.decoder import (
-    descend,
-    holding,
-    load_progress,
-    lr_scale,
-    make_optimisers,
-    move_average,
-    save_progress,
-)
 from models.training.duets import Duet, Duets, figures, pair, play
+from models.training.loop import descend, holding, load_progress, lr_scale, make_optimisers, move_average, save_progress
 from models.training.losses import head_losses, validate
 from realtime.errors import UserError
 from realtime.music.vocabulary import HEADS, Role

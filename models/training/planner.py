@@ -30,7 +30,7 @@ from models.nets.autoencoder import BarAutoencoder, load_bars
 from models.nets.checkpoint import save_json, save_tensors
 from models.nets.layers import autocast
 from models.nets.planner import FUTURE, PREFIX, Planner, sample
-from models.training.decoder import descend, holding, load_progress, lr_scale, move_average, save_progress
+from models.training.loop import descend, holding, load_progress, lr_scale, move_average, save_progress
 from realtime.errors import UserError
 from realtime.music.attributes import ATTRIBUTES, SCALE, attributes, controls
 from realtime.music.cells import CELL_TICKS, LOWEST, STEP_TICKS

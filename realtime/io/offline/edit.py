@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +21,12 @@ from realtime.errors import UserError
 from realtime.io.files import midifile, pianoroll
 from realtime.io.files.midifile import FileNote, MidiPiece
 from realtime.io.files.rewrite import check_outputs, rewrite
+from realtime.io.offline.source import Bars, bars_of, voices_of
 from realtime.music.attributes import ATTRIBUTES, MOST, SCALE, STYLES
 from realtime.music.cells import KEYS, LATENT, LOWEST, cell_edges
 from realtime.music.controls import Amount, Wishes
 from realtime.music.keys import key_of
-from realtime.music.metre import BeatGrid, bar_segments
 from realtime.music.notes import NOTE
-from realtime.music.parts import TrackInfo, parts_of
 from realtime.music.vocabulary import DRUMS, PART_NAMES
 
 DIRECTIONS = "directions.json"
@@ -64,59 +61,6 @@ def tools(model: Path) -> Tools:
             f"{file}: not {LATENT} numbers for each of {', '.join(ATTRIBUTES)}; make it with models.training.directions"
         )
     return Tools(graphs, given)
-
-
-class Bars(NamedTuple):
-    """Bars first..last of a file, numbered from 1, a pick-up counted as one; `starts` in ticks, the end of the last included.
-    A pick-up starts at 0, though its whole bar would have before."""
-
-    first: int
-    last: int
-    starts: np.ndarray
-
-
-def bars_of(piece: MidiPiece, asked: str | None, source: Path) -> Bars:
-    """The bars asked for ("9-16", "4", None: all). Raises `UserError`: none such, or with a change of metre between them."""
-    signatures = [(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in piece.time_signatures]
-    segments = bar_segments(signatures)
-    grid = BeatGrid(segments)
-    end = max(note.onset_pulse + note.duration_pulse for note in piece.notes) / PULSES_PER_TICK
-    starts = [0]
-    while starts[-1] < end:
-        starts.append(grid.bar_start(starts[-1], 1))
-    count = len(starts) - 1
-    match = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", asked) if asked is not None else None
-    if asked is not None and match is None:
-        raise UserError(f"--bars {asked}: not bars; give the first and the last, as in 9-16, or one, as in 9")
-    first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, count)
-    if first > last:
-        raise UserError(f"--bars {asked}: the range is reversed; give the first bar first, as in {last}-{first}")
-    if not 1 <= first <= last <= count:
-        raise UserError(
-            f"--bars {asked}: {source} has bars 1 to {count}; give the first and the last of those to change"
-        )
-    chosen = np.array(starts[first - 1 : last + 1])
-    metres = signatures[-len(segments) :] if len(segments) < len(signatures) else signatures
-    for (_, *before), (tick, *after) in pairwise(metres):
-        if chosen[0] < tick < chosen[-1] and before != after:
-            bar = int(np.searchsorted(starts, tick, side="right"))
-            raise UserError(
-                f"--bars {first}-{last}: the metre changes at bar {bar} to {after[0]}/{after[1]}; give bars of one metre"
-            )
-    return Bars(first, last, chosen)
-
-
-def voices_of(piece: MidiPiece) -> tuple[list[int], list[int]]:
-    """Of each note its voice, a number for each track and channel, and its part 0..4."""
-    names = sorted({(note.track, note.channel) for note in piece.notes})
-    voice = [names.index((note.track, note.channel)) for note in piece.notes]
-    infos = []
-    for number, (track, _) in enumerate(names):
-        own = [note for note, of in zip(piece.notes, voice, strict=True) if of == number]
-        height = sum(note.pitch for note in own) / len(own)
-        infos.append(TrackInfo(piece.track_names[track], own[0].program, own[0].is_drum, height))
-    part_of = parts_of(infos)
-    return voice, [part_of[number] for number in voice]
 
 
 def _chosen(part: Sequence[int], names: Sequence[str], source: Path) -> np.ndarray:

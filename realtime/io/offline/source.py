@@ -1,22 +1,22 @@
-"""`antiphon compose` and `antiphon infill`: a MIDI file goes on, or some of its bars are made anew."""
+"""What the file commands read: a file's notes by part and voice, its bars, and which of them are asked for."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, count
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from realtime.config import Config
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.errors import UserError
 from realtime.io.files import midifile, pianoroll
 from realtime.io.files.midifile import FileNote, MidiPiece
-from realtime.io.files.rewrite import check_outputs, rewrite
-from realtime.io.offline.edit import bars_of, voices_of
+from realtime.io.files.rewrite import check_outputs
 from realtime.io.offline.studio import Plan, Studio
 from realtime.midi import DRUM_CHANNEL
 from realtime.music.attributes import attributes
@@ -24,16 +24,21 @@ from realtime.music.cells import notes_in
 from realtime.music.keys import key_of
 from realtime.music.metre import TICKS, BeatGrid, bar_segments
 from realtime.music.notes import NOTE, between
-from realtime.music.vocabulary import DRUMS, PART_NAMES
+from realtime.music.parts import TrackInfo, parts_of
+from realtime.music.vocabulary import DRUMS
 
 OVERHANG_TICKS = 6
 """A last note that rings this little beyond a bar line does not push the continuation into the next bar."""
+
 NEAR_BARS = 4
 """Bars on either side of a gap that say which parts play in it, and where."""
+
 DENSITY_BARS = 8
 """Bars on either side of a gap that say how dense it is to be."""
+
 AHEAD_BARS = 12
 """Bars after a gap that its plan leads to."""
+
 MOST_BARS = 1024
 
 
@@ -96,104 +101,7 @@ def notes_of(notes: Sequence[FileNote], part: Sequence[int]) -> np.ndarray:
     return made
 
 
-def compose(
-    config: Config, source: Path, target: Path, bars: int, loop: bool, png: Path | None, say: Callable[[str], None]
-) -> str:
-    """Continue `source` by `bars` bars into `target`: the file's own tracks, and one of Antiphon's for each part.
-
-    Without `play.part` Antiphon plays the parts the file has. `loop`: the new bars lead back to the first of them. Returns a line
-    for the user; raises `UserError`, and then nothing is written.
-    """
-    music_of = Source(source, target, png)
-    piece, notes, grid = music_of.piece, music_of.notes, music_of.grid
-    last = int((notes["onset"] + notes["duration"]).max()) - OVERHANG_TICKS
-    start = grid.bar_start(max(last, int(notes["onset"].max())), 1)
-    end = grid.bar_start(start, bars)
-    studio = Studio(config, music_of.bars, music_of.bpm(start), say)
-    studio.parts = studio.parts or tuple(sorted({*music_of.part}))
-    plan = studio.plan(notes, start, end, loop)
-    made = (studio.looped if loop else studio.continued)(notes, start, end, plan)
-
-    near = np.flatnonzero(notes["onset"] >= studio.back(start, NEAR_BARS)).tolist()
-    new: list[FileNote] = []
-    names: list[str] = []
-    for part in np.unique(made["part"]).tolist():
-        track = len(piece.track_names) + len(names)
-        names.append(_unused(f"antiphon {PART_NAMES[part]}", piece.track_names))
-        new += [replace(note, track=track) for note in music_of.as_played(made[made["part"] == part], near)]
-    added = rewrite(source, target, (), new, names)
-    first = _bar_number(grid, start)
-    if png is not None:
-        title = f"{source.name} and {bars} bars more"
-        voices: dict[str, Sequence[FileNote]] = {"player": piece.notes, "antiphon": added}
-        _draw(png, title, studio, voices, notes, made, plan, (studio.back(start, NEAR_BARS), start, end))
-    return f"{target}: {bars} bars and {len(added)} notes after bar {first}" + (
-        f"; bars {first + 1} to {first + bars} are a loop" if loop else ""
-    )
-
-
-def _unused(name: str, taken: Container[str]) -> str:
-    """`name`, numbered where it is taken: a track of that name, Antiphon's of an earlier run say, stays beside the new one."""
-    return next(each for each in chain((name,), (f"{name} {n}" for n in count(2))) if each not in taken)
-
-
-def infill(
-    config: Config,
-    source: Path,
-    target: Path,
-    asked: str,
-    parts: Sequence[str],
-    png: Path | None,
-    say: Callable[[str], None],
-) -> str:
-    """Write `source` into `target` with the notes of some parts in some bars made anew; everything else stays as it is.
-
-    asked: bars, as in "9-12"; parts: of `PART_NAMES`, none: all that play there, or else near. Returns a line for the user;
-    raises `UserError`, and then nothing is written.
-    """
-    music_of = Source(source, target, png)
-    piece, notes, grid = music_of.piece, music_of.notes, music_of.grid
-    chosen = bars_of(piece, asked, source)
-    if chosen.last - chosen.first >= MOST_BARS:
-        raise UserError(f"--bars {asked}: {chosen.last - chosen.first + 1} bars; allowed 1 to {MOST_BARS} at once")
-    start, end = int(chosen.starts[0]), int(chosen.starts[-1])
-    there = {PART_NAMES[part] for part in music_of.part}
-    for name in parts:
-        if name not in there:
-            given = ", ".join(name for name in PART_NAMES if name in there)
-            raise UserError(f"--part {name}: not in {source}; it has {given}")
-    studio = Studio(config, music_of.bars, music_of.bpm(start), say)
-    before, after = studio.back(start, NEAR_BARS), grid.bar_start(end, NEAR_BARS)
-    near = np.flatnonzero((notes["onset"] >= before) & (notes["onset"] < after)).tolist()
-    inside = (notes["onset"] >= start) & (notes["onset"] < end)
-    playing = {*notes["part"][inside].tolist()} or {music_of.part[i] for i in near} or {*music_of.part}
-    wanted = {PART_NAMES.index(name) for name in parts} or playing
-    theirs = np.isin(notes["part"], sorted(wanted))
-    gone = theirs & inside
-    kept = np.sort(notes[~gone], order=("onset", "pitch"))
-    if not (len(kept) or start):
-        raise UserError(f"bars {chosen.first}-{chosen.last} are the whole file; leave something to go by")
-
-    studio.parts = tuple(sorted(wanted))
-    studio.rate = music_of.rate(notes[theirs], start, end, studio.back(start, DENSITY_BARS))
-    if (kept["onset"] >= end).any():
-        known = min(grid.bar_start(end, AHEAD_BARS), grid.bar_start(int(kept["onset"].max()), 1))
-        plan = studio.plan(kept, start, end, after=known)
-        made = studio.filled(kept, start, end, plan)
-    else:
-        plan = studio.plan(kept, start, end)
-        made = studio.continued(kept, start, end, plan)
-    removed = [note for note, is_gone in zip(piece.notes, gone, strict=True) if is_gone]
-    added = rewrite(source, target, removed, music_of.as_played(made, near, np.flatnonzero(gone).tolist()))
-    if png is not None:
-        left = set(removed)
-        voices = {"kept": [note for note in piece.notes if note not in left], "removed": removed, "new": added}
-        name = f"{source.name}, bars {chosen.first}-{chosen.last} made anew"
-        _draw(png, name, studio, voices, kept, made, plan, (before, start, end))
-    return f"{target}: bars {chosen.first}-{chosen.last}, {len(removed)} notes taken out, {len(added)} put in"
-
-
-def _draw(
+def draw_result(
     path: Path, title: str, studio: Studio, voices: Mapping[str, Sequence[FileNote]], others: np.ndarray,
     made: np.ndarray, plan: Plan, span: tuple[int, int, int],
 ) -> None:  # fmt: skip
@@ -220,14 +128,67 @@ def _draw(
     }
     pianoroll.draw_bars(
         path, here, [line * PULSES_PER_TICK for line in lines], title, "attributes of the bars as they are now",
-        _bar_number(studio.grid, shown) + 1,
+        bar_number(studio.grid, shown) + 1,
         curves=pianoroll.Curves([int(edge) * PULSES_PER_TICK for edge in edges], curves),
     )  # fmt: skip
 
 
-def _bar_number(grid: BeatGrid, tick: int) -> int:
+def bar_number(grid: BeatGrid, tick: int) -> int:
     """How many bars lie before `tick`, the pick-up counted as one."""
     count, at = 0, grid.bar_start(0)
     while at < tick:
         count, at = count + 1, grid.bar_start(at, 1)
     return count
+
+
+class Bars(NamedTuple):
+    """Bars first..last of a file, numbered from 1, a pick-up counted as one; `starts` in ticks, the end of the last included.
+    A pick-up starts at 0, though its whole bar would have before."""
+
+    first: int
+    last: int
+    starts: np.ndarray
+
+
+def bars_of(piece: MidiPiece, asked: str | None, source: Path) -> Bars:
+    """The bars asked for ("9-16", "4", None: all). Raises `UserError`: none such, or with a change of metre between them."""
+    signatures = [(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in piece.time_signatures]
+    segments = bar_segments(signatures)
+    grid = BeatGrid(segments)
+    end = max(note.onset_pulse + note.duration_pulse for note in piece.notes) / PULSES_PER_TICK
+    starts = [0]
+    while starts[-1] < end:
+        starts.append(grid.bar_start(starts[-1], 1))
+    count = len(starts) - 1
+    match = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", asked) if asked is not None else None
+    if asked is not None and match is None:
+        raise UserError(f"--bars {asked}: not bars; give the first and the last, as in 9-16, or one, as in 9")
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, count)
+    if first > last:
+        raise UserError(f"--bars {asked}: the range is reversed; give the first bar first, as in {last}-{first}")
+    if not 1 <= first <= last <= count:
+        raise UserError(
+            f"--bars {asked}: {source} has bars 1 to {count}; give the first and the last of those to change"
+        )
+    chosen = np.array(starts[first - 1 : last + 1])
+    metres = signatures[-len(segments) :] if len(segments) < len(signatures) else signatures
+    for (_, *before), (tick, *after) in pairwise(metres):
+        if chosen[0] < tick < chosen[-1] and before != after:
+            bar = int(np.searchsorted(starts, tick, side="right"))
+            raise UserError(
+                f"--bars {first}-{last}: the metre changes at bar {bar} to {after[0]}/{after[1]}; give bars of one metre"
+            )
+    return Bars(first, last, chosen)
+
+
+def voices_of(piece: MidiPiece) -> tuple[list[int], list[int]]:
+    """Of each note its voice, a number for each track and channel, and its part 0..4."""
+    names = sorted({(note.track, note.channel) for note in piece.notes})
+    voice = [names.index((note.track, note.channel)) for note in piece.notes]
+    infos = []
+    for number, (track, _) in enumerate(names):
+        own = [note for note, of in zip(piece.notes, voice, strict=True) if of == number]
+        height = sum(note.pitch for note in own) / len(own)
+        infos.append(TrackInfo(piece.track_names[track], own[0].program, own[0].is_drum, height))
+    part_of = parts_of(infos)
+    return voice, [part_of[number] for number in voice]

@@ -1,0 +1,131 @@
+"""What every training loop shares: optimisers, averages of weights, progress on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from models.nets.checkpoint import save_tensors
+from models.nets.decoder import Decoder
+from realtime.errors import UserError
+
+EMA_DECAY = 0.999
+CONTEXT_FASTER = 3.0
+"""How much faster than the rest a context net is trained: mostly it comes to a decoder that has learned already."""
+
+
+def lr_scale(step: int, steps: int, warmup: int = 100) -> float:
+    """Warm-up, flat, linear decay to a hundredth over the last fifth."""
+    decay = max((steps - step) / (0.2 * steps), 0.01)
+    return min((step + 1) / warmup, 1.0, decay)
+
+
+def make_optimisers(decoder: Decoder, lr: float, name: str) -> list[torch.optim.Optimizer]:
+    """AdamW for all, or Muon (orthogonalised momentum) for the matrices of the blocks and AdamW for the rest."""
+    matrices = [p for n, p in decoder.blocks.named_parameters() if p.ndim == 2 and "conv" not in n and "decay" not in n]
+    net = getattr(decoder, "context", None)
+    told = [p for p in net.parameters() if p.requires_grad] if net is not None else []
+    chosen = {id(p) for p in [*matrices, *told]}
+    rest: list[Any] = [{"params": [p for p in decoder.parameters() if p.requires_grad and id(p) not in chosen]}]
+    rest += [{"params": told, "faster": CONTEXT_FASTER}] if told else []
+    if name == "adamw":
+        groups = [{"params": matrices, "weight_decay": 0.05}, *({**group, "weight_decay": 0.0} for group in rest)]
+        return [torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)]
+    return [
+        torch.optim.Muon(matrices, lr=lr, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
+
+
+def descend(model: nn.Module, optimisers: list[torch.optim.Optimizer], lr: float) -> None:
+    """One step at this learning rate along the gradients, clipped, which are then cleared."""
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = lr * group.get("faster", 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def move_average(average: dict[str, Tensor], model: nn.Module, step: int, most: float = EMA_DECAY) -> None:
+    """Move the average of the weights, in place, towards those after step number `step`; its decay grows up to `most`."""
+    decay = min(most, (step + 1) / (step + 10))
+    for name, p in model.state_dict().items():
+        average[name].lerp_(p, 1 - decay)
+
+
+@contextmanager
+def holding(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
+    """Within, the model has these weights; after it its own again."""
+    own = {name: p.clone() for name, p in model.state_dict().items()}
+    model.load_state_dict(weights)
+    yield
+    model.load_state_dict(own)
+
+
+def optimiser_tensors(optimisers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Every tensor of the optimisers' states, by a flat name."""
+    return {
+        f"optimiser.{i}.{index}.{key}": value
+        for i, optimiser in enumerate(optimisers)
+        for index, state in optimiser.state_dict()["state"].items()
+        for key, value in state.items()
+    }
+
+
+def restore_optimisers(optimisers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    """Undo `optimiser_tensors`."""
+    for i, optimiser in enumerate(optimisers):
+        whole = optimiser.state_dict()
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            kind, *where = name.split(".", 3)
+            if kind == "optimiser" and int(where[0]) == i:
+                state.setdefault(int(where[1]), {})[where[2]] = value
+        whole["state"] = state
+        optimiser.load_state_dict(whole)
+
+
+def save_progress(
+    file: Path,
+    decoder: Decoder,
+    average: dict[str, Tensor],
+    optimisers: list[torch.optim.Optimizer],
+    step: int,
+    seconds: float,
+) -> None:
+    """Write everything that is needed to go on."""
+    save_tensors(
+        file,
+        {f"model.{n}": t for n, t in decoder.state_dict().items()}
+        | {f"average.{n}": t for n, t in average.items()}
+        | optimiser_tensors(optimisers)
+        | {"step": torch.tensor(step), "seconds": torch.tensor(seconds)},
+    )
+
+
+def load_progress(
+    file: Path, decoder: Decoder, optimisers: list[torch.optim.Optimizer], device: torch.device
+) -> tuple[dict[str, Tensor], int, float]:
+    """Undo `save_progress`: restores weights and optimisers in place; returns the average, the step and the seconds.
+
+    Raises `UserError`."""
+    try:
+        tensors = load_file(file, device=str(device))
+        decoder.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+        restore_optimisers(optimisers, tensors)
+        step, seconds = int(tensors["step"]), float(tensors["seconds"])
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{file}: cannot be gone on from ({reason}); give the run's own --size and --optimiser, or another --out"
+        ) from None
+    return {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")}, step, seconds
