@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,6 +35,7 @@ from models.training.autoencoder import score
 from realtime.errors import UserError
 from realtime.io.files.whole import write_bytes
 from realtime.io.graphs.latent_graphs import GRAPHS, BarGraphs, Label
+from realtime.io.graphs.runtime import ort
 
 CHECKED = 64
 """Cells that a graph is checked on; a context net takes one."""

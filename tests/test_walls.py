@@ -134,6 +134,12 @@ def test_one_place_for_each_thing(path: Path) -> None:
         assert path.name == "pianoroll.py"
 
 
+def test_onnxruntime_is_imported_in_one_place() -> None:
+    tests = (path.relative_to(ROOT) for path in (ROOT / "tests").glob("*.py"))
+    importers = [path for path in (*SOURCES, *tests) if "onnxruntime" in tops(path)]
+    assert importers == [Path("realtime/io/graphs/runtime.py")], "it has to be loaded with its telemetry off"
+
+
 @pytest.mark.parametrize("path", in_package("realtime"), ids=str)
 def test_matplotlib_waits_until_something_is_drawn(path: Path) -> None:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))

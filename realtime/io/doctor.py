@@ -116,7 +116,7 @@ def _libraries() -> Iterator[Line]:
         )
         return
     try:
-        ort = importlib.import_module("onnxruntime")
+        ort = importlib.import_module("realtime.io.graphs.runtime").ort
     except ImportError as error:
         yield Line("missing", f"onnxruntime cannot be loaded ({_one_line(error)})", f"{INSTALL} --force-reinstall")
         return
@@ -150,7 +150,7 @@ def _backends() -> Iterator[Line]:
 def _providers(model: Path) -> Iterator[Line]:
     from realtime.io.graphs.stepper import Stepper
 
-    ort = importlib.import_module("onnxruntime")
+    ort = importlib.import_module("realtime.io.graphs.runtime").ort
     listed = [name.removesuffix("ExecutionProvider").lower() for name in ort.get_available_providers()]
     yield Line("ok" if "cpu" in listed else "missing", f"providers in this onnxruntime: {', '.join(listed)}")
     if "cuda" not in listed:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from rich.console import Console
 from rich.table import Table
 
@@ -30,6 +29,7 @@ from realtime.io.bench import model as bench_model
 from realtime.io.bench import plan as bench_plan
 from realtime.io.bench.model import percentiles
 from realtime.io.files.whole import check_writable, write_bytes
+from realtime.io.graphs.runtime import ort
 from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import model_path
 

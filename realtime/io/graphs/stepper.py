@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from realtime.composing.contract import LOGITS, METADATA_KEY, Contract, ContractError
 from realtime.errors import UserError
+from realtime.io.graphs.runtime import ort
 from realtime.music.vocabulary import FIELDS, HEADS, HELD
 
 PROVIDERS = ("auto", "cpu", "cuda")
