@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from performing import FakeGraphs, NoiseStepper, composer_of
+from performing import AS_IT_COMES, FakeGraphs, NoiseStepper, composer_of
 
+from realtime.composing.composer import Composer
 from realtime.composing.constraints import Constraints
 from realtime.composing.latents import PLAN_TRUST
 from realtime.composing.long_plan import Foreseen
@@ -103,9 +104,7 @@ def test_the_context_of_a_cell_has_the_latents_up_to_two_before_it_and_the_plan_
     rng = np.random.default_rng(0)
     plan = {bar * BAR: rng.normal(size=LATENT).astype(np.float32) for bar in (3, 4, 5)}
     latents = Foreseen(graphs, GRID, 1, lambda: 0, AS_IT_IS, plan)
-    stepper = NoiseStepper()
-    composer = composer_of(stepper, FREELY)
-    composer._latents = latents
+    composer = Composer(NoiseStepper(), FREELY, AS_IT_COMES, GRID, 120.0, 1, lambda: 0, latents)
     graphs.contexts.clear()
     notes = line(*((bar * BAR, 24, 60 + bar) for bar in range(3)))
     Writer(composer, GRID).write(notes, 0, Turn(3 * BAR, 5 * BAR), 5 * BAR, Role.CONTINUE)

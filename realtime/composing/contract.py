@@ -33,6 +33,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Protocol
+
+import numpy as np
 
 from realtime.music import vocabulary
 
@@ -83,3 +86,33 @@ class Contract:
             if theirs != ours:
                 raise ContractError(f"its {clause} is {theirs}, this program plays {ours}")
         return contract
+
+
+class Stepper(Protocol):
+    """A model behind this contract, with a ring of its last states: one call feeds an event and draws what follows."""
+
+    @property
+    def position(self) -> int:
+        """How many events have been fed; `rewind` goes back to an earlier count."""
+
+    @property
+    def oldest(self) -> int:
+        """The earliest position that can still be gone back to."""
+
+    def step(
+        self,
+        event: tuple[int, ...],
+        held: np.ndarray,
+        release: np.ndarray,
+        bias: np.ndarray,
+        sampling: np.ndarray,
+        noise: np.ndarray,
+        context: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Feed one event (9 fields); returns (choice (5,), log_prob (5,)). Shapes as above, without B and T."""
+
+    def rewind(self, position: int) -> None:
+        """Go back to `position`."""
+
+    def reset(self) -> None:
+        """An empty context, position 0."""

@@ -88,8 +88,38 @@ class Masks:
         bias = self._always[role].copy()
         if turn is None:
             return bias
-        constraints, beat = self._constraints, now.beat
-        time, pitch = bias[SLICES["time"]], bias[SLICES["pitch"]]
+        time, _, pitch, duration, velocity = (bias[SLICES[name]] for name in HEADS)  # views
+        self._mask_times(time, role, turn, now)
+        if role in ALONG:
+            pitch[now.keys_down] = MASKED
+        self._weigh_pitches(pitch, role, now)
+        if self._goes_with_player(role):
+            velocity += self.portrait.loudness(role in ALONG)
+        self._weigh_resting(time[BEAT:], role, turn, now)
+        if role == Role.ACCOMPANY and self._constraints.follow:
+            bar_end = now.beat.start + now.beat.bar_ticks - now.beat.in_bar * TICKS
+            duration[:OPEN][bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
+        if self._is_answer(role):
+            left = None if turn.end is None else turn.end - now.beat.start
+            last, times = now.line
+            if self._constraints.closes and left is not None and left <= CLOSING_TICKS:
+                self._close(left, time, pitch, duration)
+            elif times >= REPEATS:
+                pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
+        return bias
+
+    def _goes_with_player(self, role: Role) -> bool:
+        """Whether the register, key and loudness of the player are followed."""
+        return self._constraints.follow and (self._pitched if role in ALONG else self._tune)
+
+    def _is_answer(self, role: Role) -> bool:
+        """Whether Antiphon plays a tune of its own that follows the player's."""
+        return self._constraints.follow and role not in ALONG and self._alone
+
+    def _mask_times(self, time: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
+        """Onsets lie in the turn, not before what is final or already fed, and where a voice is free. The first note of an
+        answer must come in the beat in which its turn starts."""
+        beat = now.beat
         at = beat.start + np.arange(TICKS)
         allowed = at >= max(now.tick, turn.start)
         if turn.voices:
@@ -97,43 +127,39 @@ class Masks:
         else:
             allowed &= (at >= now.floor) & (at < beat.start + beat.length)
             if turn.end is not None:
-                allowed &= at + constraints.min_duration <= turn.end
+                allowed &= at + self._constraints.min_duration <= turn.end
         allowed &= (now.release[:, None] > at[None, :]).sum(0) < self._most_notes(role)
         time[:BEAT][~allowed] = MASKED
         if now.made == 0 and role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
-            time[BEAT] = MASKED  # an answer comes in with its turn; later it may rest as it likes
-        if role == Role.ACCOMPANY and now.tick == beat.start and constraints.rate is None:
-            full = self._full + self.controls.more_voices
-            time[BEAT] += THIN_NATS * max(full - int((now.release > now.tick).sum()), 0)
-        if role in ALONG:
-            pitch[now.keys_down] = MASKED
-        if constraints.follow and (self._pitched if role in ALONG else self._tune):
-            by_key = constraints.tonic is None and not self.controls.modal
+            time[BEAT] = MASKED
+
+    def _weigh_pitches(self, pitch: np.ndarray, role: Role, now: Moment) -> None:
+        """Towards the player's key and register, away from overused patterns, and as the knobs for colour ask."""
+        if self._goes_with_player(role):
+            by_key = self._constraints.tonic is None and not self.controls.modal
             pitch += self.portrait.leanings(role, now.keys_down, by_key, self.controls.semitones)
-            bias[SLICES["velocity"]] += self.portrait.loudness(role in ALONG)
-        if constraints.follow and self._pitched:
-            pitch += self.figures.leanings(beat, role)
+        if self._constraints.follow and self._pitched:
+            pitch += self.figures.leanings(now.beat, role)
         if self.controls.modal and self._pitched and (key := self._key or self.portrait.key) is not None:
             pitch += self.controls.colour(key.tonic)
-        if constraints.rate is not None:
-            time[BEAT] += self._surplus(turn, now, constraints.rate, MOST_KNOWN_NATS)
-        if constraints.follow and role == Role.ACCOMPANY:
-            bar_end = beat.start + beat.bar_ticks - beat.in_bar * TICKS
-            duration = bias[SLICES["duration"]][:OPEN]
-            duration[bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
-            if constraints.rate is None and self.portrait.rate is not None:
-                time[BEAT] += max(self._surplus(turn, now, self.portrait.rate * ALONG_NOTES), 0.0)
-        elif constraints.follow and role not in ALONG and self._alone:
+
+    def _weigh_resting(self, rest: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
+        """For letting the beat pass, `rest` (1,): more after many notes and while the player plays, less after few."""
+        known = self._constraints.rate
+        if role == Role.ACCOMPANY and now.tick == now.beat.start and known is None:
+            full = self._full + self.controls.more_voices
+            rest += THIN_NATS * max(full - int((now.release > now.tick).sum()), 0)
+        if known is not None:
+            rest += self._surplus(turn, now, known, MOST_KNOWN_NATS)
+        rate = self.portrait.rate if known is None else None
+        if self._constraints.follow and role == Role.ACCOMPANY:
+            if rate is not None:
+                rest += max(self._surplus(turn, now, rate * ALONG_NOTES), 0.0)
+        elif self._is_answer(role):
             if now.keys_down.any():
-                time[BEAT] += ROOM_NATS
-            if constraints.rate is None and self.portrait.rate is not None:
-                time[BEAT] += self._surplus(turn, now, self.portrait.rate)
-            last, times = now.line
-            if constraints.closes and turn.end is not None and turn.end - beat.start <= CLOSING_TICKS:
-                self._close(turn.end - beat.start, time, pitch, bias[SLICES["duration"]])
-            elif times >= REPEATS:
-                pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
-        return bias
+                rest += ROOM_NATS
+            if rate is not None:
+                rest += self._surplus(turn, now, rate)
 
     def _surplus(self, turn: Turn, now: Moment, rate: float, most: float = MOST_SURPLUS_NATS) -> float:
         """Nats for resting, by the notes made beyond `rate` a quarter; negative for fewer."""

@@ -33,7 +33,7 @@ RUN = 20
 
 
 class Step(NamedTuple):
-    """The arguments of one step; see `composer.Stepper`."""
+    """The arguments of one step; see `contract.Stepper`."""
 
     event: tuple[int, ...]
     held: np.ndarray

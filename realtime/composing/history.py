@@ -1,0 +1,160 @@
+"""The past that the composer can go back to: each event that the model was fed, and the situation after it.
+
+    following(event, ...)   the snapshot that an event leads to, before it is fed
+    append(snapshot)        the event was fed
+    go_back(boundary, ...)  the events from `boundary` on were never fed, and Antiphon never played its notes from there on
+
+A snapshot holds no state of the model, only its position in the stepper's ring of states, so going back copies nothing and takes
+microseconds. Whatever else is remembered of Antiphon's own notes is taken back here too, and nowhere else. What the player played
+is never taken back. Times in ticks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+
+from realtime.composing.contract import Stepper
+from realtime.composing.overuse import Figures
+from realtime.composing.recent_notes import Heard
+from realtime.core.dialogue import ModelNote, PlayerNote
+from realtime.music.metre import Beat
+from realtime.music.vocabulary import Event
+
+LONG_FREE = -(1 << 40)
+"""A release tick long past: the pitch is free."""
+
+
+class Snapshot(NamedTuple):
+    """The situation after one event: enough to go back to it, and to feed the event again."""
+
+    position: int
+    """Of the model's state after the event, as the stepper counts."""
+    tick: int
+    beat: Beat
+    event: Event
+    nth: int
+    """How many events at this tick came before."""
+    keys: np.ndarray
+    """The player's keys that were down, (128,) bool."""
+    release: np.ndarray
+    """Absolute tick at which each of Antiphon's pitches is free, (128,) int64."""
+    made: int
+    """Notes proposed in this turn so far."""
+    line: tuple[int, int]
+    """The pitch of Antiphon's last note, and how many times in a row it has come by now."""
+
+
+class History:
+    """See the module's docstring. `figures` is told of Antiphon's notes, and of what is taken back of them."""
+
+    def __init__(self, stepper: Stepper, figures: Figures) -> None:
+        self.keys_down = np.zeros(128, bool)
+        """The player's keys that are down now."""
+        self._stepper = stepper
+        self._snapshots: deque[Snapshot] = deque()
+        self._notes = Heard()
+        self._figures = figures
+        self._answers: dict[int, list[int]] = {}
+        """By key of the player's: the pitches of Antiphon's that sound until it goes up."""
+
+    # --- events ---
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no event was fed since time began, or began anew elsewhere."""
+        return not self._snapshots
+
+    @property
+    def last(self) -> Snapshot:
+        """The situation now. There is none while the history is empty."""
+        return self._snapshots[-1]
+
+    def following(
+        self, event: Event, tick: int, beat: Beat, release: np.ndarray | None = None, own: bool = False
+    ) -> Snapshot:
+        """The snapshot after one event more. `release`: as in `Snapshot`, None where the event does not change it; `own`: the
+        event is a note that Antiphon makes in this turn."""
+        position, keys = self._stepper.position + 1, self.keys_down.copy()
+        if self.is_empty:
+            free = np.full(128, LONG_FREE) if release is None else release
+            return Snapshot(position, tick, beat, event, 0, keys, free, 0, (-1, 0))
+        last = self.last
+        nth = last.nth + 1 if last.tick == tick else 0
+        release, made, line = last.release if release is None else release, last.made, last.line
+        if own:
+            made += 1
+            line = (event.pitch, line[1] + 1 if event.pitch == line[0] else 1)
+        return Snapshot(position, tick, beat, event, nth, keys, release, made, line)
+
+    def append(self, snapshot: Snapshot) -> None:
+        """An event was fed. Snapshots whose state has left the ring are dropped."""
+        self._snapshots.append(snapshot)
+        while self._snapshots[0].position < self._stepper.oldest:
+            self._snapshots.popleft()
+
+    def go_back(self, boundary: int, silence: bool, same_turn: bool) -> None:
+        """Back to the last event before `boundary`, or as far as the ring reaches; not while empty.
+
+        `silence`: what sounds of Antiphon's ends at the boundary. `same_turn`: the notes made so far still count as this turn's.
+        """
+        self._notes.take_back(boundary, silence)
+        self._figures.take_back(boundary)
+        # The event that is gone back to may have to be fed again, so the ring must still know the state before it.
+        while (
+            len(self._snapshots) > 1
+            and self.last.tick >= boundary
+            and self._snapshots[-2].position > self._stepper.oldest
+        ):
+            self._snapshots.pop()
+        last = self.last
+        self._stepper.rewind(last.position)
+        release = np.minimum(last.release, boundary) if silence else last.release
+        self._snapshots[-1] = last._replace(release=release, made=last.made if same_turn else 0)
+
+    def take_last(self) -> Snapshot:
+        """Go back over the last event as well, which is then to be fed again."""
+        last = self._snapshots.pop()
+        self._stepper.rewind(last.position - 1)
+        return last
+
+    def clear(self) -> None:
+        """Time begins anew elsewhere, in silence. The model's state stays as it is."""
+        self.keys_down[:] = False
+        self._snapshots.clear()
+        self._notes.clear()
+        self._figures.clear()
+        self._answers.clear()
+
+    # --- notes ---
+
+    def key_down(self, note: PlayerNote) -> None:
+        """The player's key went down."""
+        self.keys_down[note.pitch] = True
+        self._notes.key_down(note)
+
+    def key_up(self, tick: int, pitch: int) -> None:
+        """The player's key went up, and its answers end with it."""
+        self.keys_down[pitch] = False
+        self._notes.key_up(tick, pitch)
+        for answer in self._answers.pop(pitch, ()):
+            self._notes.release(tick, answer)
+            for snapshot in self._snapshots:
+                snapshot.release[answer] = min(snapshot.release[answer], tick)
+
+    def proposed(self, note: ModelNote, answered: int | None = None) -> None:
+        """Antiphon made a note. `answered`: the key of the player's with which it ends."""
+        self._notes.proposed(note)
+        self._figures.proposed(note)
+        if answered is not None:
+            self._answers.setdefault(answered, []).append(note.pitch)
+
+    def close_cell(self, start: int, end: int) -> np.ndarray:
+        """The roll (4, 48, 88) of a cell that is over (`Heard.close`)."""
+        return self._notes.close(start, end)
+
+    def drop_cell(self) -> None:
+        """A cell is over, and nobody will ask for its roll."""
+        self._notes.clear()

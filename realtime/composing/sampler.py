@@ -1,0 +1,86 @@
+"""One step of the model: feed an event with its features, draw what follows it under the biases of the moment.
+
+It reads no clock but the one handed to it for measuring, and its randomness comes from the seed, the tick and the number of
+the event within the tick alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from realtime.composing.constraints import Sampling
+from realtime.composing.contract import Stepper
+from realtime.composing.history import Snapshot
+from realtime.composing.latents import Latents
+from realtime.composing.masks import Masks, Moment, is_legal
+from realtime.core.dialogue import Plan, Turn
+from realtime.music.metre import Beat
+from realtime.music.vocabulary import BEAT_EVENT, HEADS, Event, fields
+
+PHRASE_BARS = 4
+"""In a turn that is longer, or has no end, the temperature's schedule begins anew after so many bars."""
+
+
+class Sampler:
+    """See the module's docstring. `tempo` (a `vocabulary.tempo_bin`) may be set at any time."""
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        masks: Masks,
+        sampling: Sampling,
+        tempo: int,
+        seed: int,
+        clock_ns: Callable[[], int],
+        latents: Latents | None,
+    ) -> None:
+        self.tempo = tempo
+        self._stepper = stepper
+        self._masks = masks
+        self._sampling = sampling
+        self._seed = seed
+        self._clock_ns = clock_ns
+        self._latents = latents
+        self._step_ns: list[int] = []
+        self._rejected = 0
+
+    def step(self, snapshot: Snapshot, plan: Plan, keys_down: np.ndarray) -> Event:
+        """Feed the event of a snapshot, and draw the next one for the plan's turn.
+
+        What is fed is what was true at the event; what may be drawn also depends on the keys that the player holds by now,
+        `keys_down` (128,) bool. A draw that is no legal note is counted and becomes a BEAT.
+        """
+        _, tick, beat, event, nth, keys, release, made, line = snapshot
+        bias = self._masks.bias(plan.role, plan.turn, Moment(tick, beat, plan.boundary, made, line, release, keys_down))
+        held = np.concatenate([keys, release > tick]).astype(np.float32)
+        free_from = np.maximum(release - beat.start, -1).astype(np.float32)
+        sampling = self._sampling.rows(_progress(plan.turn, tick, beat) if plan.turn is not None else 0.0, plan.role)
+        random = np.random.Generator(np.random.Philox(key=self._seed, counter=[nth, tick % (1 << 63), 0, 0]))
+        noise = random.random(len(HEADS), np.float32)
+        inputs = fields(event, beat, self.tempo, plan.role)
+        context = self._latents.at(tick) if self._latents is not None else None
+        started = self._clock_ns()
+        choice, _ = self._stepper.step(inputs, held, free_from, bias, sampling, noise, context)
+        self._step_ns.append(self._clock_ns() - started)
+        if not is_legal(choice, bias, release - beat.start):
+            self._rejected += 1
+            return BEAT_EVENT
+        return Event(*(int(drawn) for drawn in choice))
+
+    def take_counts(self) -> tuple[tuple[int, ...], int]:
+        """Since this was last asked: how long each step took (ns), and how many draws were no legal note."""
+        counts = tuple(self._step_ns), self._rejected
+        self._step_ns.clear()
+        self._rejected = 0
+        return counts
+
+
+def _progress(turn: Turn, tick: int, beat: Beat) -> float:
+    """How far through the turn, 0..1, or, where that is longer or has no end, through the phrase of `PHRASE_BARS` bars; the last
+    one ends with the turn. 0 before its start."""
+    phrase = PHRASE_BARS * beat.bar_ticks
+    if turn.end is None or turn.end - turn.start > phrase:
+        return (max(tick, turn.start) - (turn.start if turn.end is None else turn.end)) % phrase / phrase
+    return max(tick - turn.start, 0) / (turn.end - turn.start)
