@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime import midi
-from realtime.core.clocksync import ClockFollower, Transport
+from realtime.core.clocksync import ClockFollower, TransportChange
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 
 MS = 1_000_000
@@ -35,12 +35,13 @@ def follow(times_ns: list[int], jitter_ms: float, seed: int, bpm: float = 120) -
     rng = random.Random(seed)
     tempo_map = TempoMap(bpm)
     follower = ClockFollower(tempo_map)
-    assert follower.handle(START, times_ns[0] - MS) is Transport.START
+    assert follower.handle(START, times_ns[0] - MS) is TransportChange.START
     errors_ms: list[float] = []
     for number, (time, following) in enumerate(pairwise(times_ns)):
         pulse = number * PULSES_PER_TICK
         errors_ms.append((tempo_map.ns_at(pulse) - time) / MS)
-        assert follower.handle(CLOCK, time + round(rng.uniform(-jitter_ms, jitter_ms) * MS)) is None
+        change = follower.handle(CLOCK, time + round(rng.uniform(-jitter_ms, jitter_ms) * MS))
+        assert change is (TransportChange.RUN if number == 0 else None)
         errors_ms.append((tempo_map.ns_at(pulse + PULSES_PER_TICK // 2) - (time + following) / 2) / MS)
     return follower, errors_ms
 
@@ -135,7 +136,7 @@ def test_the_clock_after_start_is_the_downbeat_at_its_stamp() -> None:
         assert follower.handle(CLOCK, time) is None
     assert not follower.running
     assert tempo_map.bpm_at(10**9) == pytest.approx(120)
-    assert follower.handle(START, 3000 * MS) is Transport.START
+    assert follower.handle(START, 3000 * MS) is TransportChange.START
     assert not follower.running
     assert -PULSES_PER_TICK - 1 <= tempo_map.pulse_at(3000 * MS) < 0, "just before the downbeat"
     follower.handle(CLOCK, 3013 * MS)
@@ -159,13 +160,13 @@ def test_stop_keeps_the_position_and_continue_goes_on_there() -> None:
     follower.handle(START, times_ns[0])
     for time in times_ns[:48]:
         follower.handle(CLOCK, time)
-    assert follower.handle(STOP, times_ns[47] + MS) is Transport.STOP
+    assert follower.handle(STOP, times_ns[47] + MS) is TransportChange.STOP
     assert not follower.running
     for time in times_ns[48:300]:
         follower.handle(CLOCK, time)
     assert (follower.position_pulse, follower.running) == (48 * PULSES_PER_TICK, False)
     assert follower.bpm == pytest.approx(120)
-    assert follower.handle(CONTINUE, times_ns[300] - MS) is Transport.CONTINUE
+    assert follower.handle(CONTINUE, times_ns[300] - MS) is TransportChange.CONTINUE
     follower.handle(CLOCK, times_ns[300])
     assert follower.running
     assert tempo_map.ns_at(48 * PULSES_PER_TICK) == times_ns[300]
@@ -175,9 +176,9 @@ def test_stop_keeps_the_position_and_continue_goes_on_there() -> None:
 def test_song_position_while_stopped_is_where_continue_begins() -> None:
     tempo_map = TempoMap(120)
     follower = ClockFollower(tempo_map)
-    assert follower.handle(song_position(1920 * 70), 0) is Transport.LOCATE
+    assert follower.handle(song_position(1920 * 70), 0) is TransportChange.LOCATE
     assert follower.position_pulse == 1920 * 70
-    assert follower.handle(CONTINUE, MS) is Transport.CONTINUE
+    assert follower.handle(CONTINUE, MS) is TransportChange.CONTINUE
     follower.handle(CLOCK, 2 * MS)
     assert tempo_map.ns_at(1920 * 70) == 2 * MS
 
@@ -186,7 +187,7 @@ def test_song_position_between_continue_and_the_clock_counts() -> None:
     tempo_map = TempoMap(120)
     follower = ClockFollower(tempo_map)
     follower.handle(CONTINUE, 0)
-    assert follower.handle(song_position(960), MS) is Transport.LOCATE
+    assert follower.handle(song_position(960), MS) is TransportChange.LOCATE
     follower.handle(CLOCK, 2 * MS)
     assert follower.running
     assert tempo_map.ns_at(960) == 2 * MS
@@ -202,7 +203,7 @@ def test_song_position_while_running_relocates_and_one_that_agrees_does_not() ->
     here = tempo_map.position_at(times_ns[95] + MS)
     assert follower.handle(song_position(1920), times_ns[95] + MS) is None
     assert tempo_map.position_at(times_ns[95] + MS) == here
-    assert follower.handle(song_position(7680), times_ns[95] + MS) is Transport.LOCATE
+    assert follower.handle(song_position(7680), times_ns[95] + MS) is TransportChange.LOCATE
     assert follower.running
     for number, time in enumerate(times_ns[96:200]):
         follower.handle(CLOCK, time)
@@ -214,7 +215,7 @@ def test_start_while_running_begins_again() -> None:
     tempo_map = TempoMap(120)
     follower = ClockFollower(tempo_map)
     for begin in (0, 50):
-        assert follower.handle(START, times_ns[begin] - MS) is Transport.START
+        assert follower.handle(START, times_ns[begin] - MS) is TransportChange.START
         for time in times_ns[begin : begin + 50]:
             follower.handle(CLOCK, time)
         assert tempo_map.ns_at(0) == pytest.approx(times_ns[begin], abs=10)

@@ -61,7 +61,7 @@ def test_controllers_of_any_channel_turn_the_knobs_before_and_while_playing() ->
     desk.play(midi.note_on(0, 60, 80), 10)
     desk.play(midi.control(0, 26, 0), tick_ns(5))
     desk.play(midi.control(0, 27, 0), tick_ns(6))
-    assert desk.engine.controls == Controls(register=1.0, guidance=0.0)
+    assert desk.engine.knobs.controls == Controls(register=1.0, guidance=0.0)
     assert [request.controls for request in desk.requests if isinstance(request, Steer)] == [
         Controls(register=1.0),
         Controls(register=1.0, guidance=0.0),
@@ -74,7 +74,7 @@ def test_without_controllers_and_beside_the_pedal_the_knobs_stay() -> None:
         desk.play(midi.note_on(0, 60, 80), 0)
         for value in (127, 0):
             desk.play(midi.control(0, 22, value), tick_ns(5))
-        assert desk.engine.controls == AS_IT_IS
+        assert desk.engine.knobs.controls == AS_IT_IS
     assert pedal.engine.player.trigger_tick == 5
 
 

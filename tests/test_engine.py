@@ -28,7 +28,6 @@ from realtime.core.engine import Engine
 from realtime.core.modes import Harmonise
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.music.controls import AS_IT_IS
-from realtime.music.vocabulary import tempo_bin
 from realtime.simulate import Performance, perform
 
 SHORT = Constraints(max_duration=12)
@@ -55,7 +54,7 @@ def test_at_each_note_accompany_keeps_what_is_final_and_takes_back_the_rest() ->
         desk.until(now_ns)
         before = desk.engine.scheduler.planned()
         desk.engine.handle(midi.note_on(0, 60 + beat, 80), now_ns)
-        boundary = plans(desk.engine._requests)[0].boundary
+        boundary = plans(desk.engine.turns.requests)[0].boundary
         assert boundary * PULSES_PER_TICK >= desk.engine.tempo.pulse_at(now_ns + desk.engine.settings.commit_ns)
         kept = [note for note in before if note.onset_pulse < boundary * PULSES_PER_TICK]
         assert desk.engine.scheduler.planned() == kept
@@ -129,7 +128,7 @@ def test_when_a_plan_is_complete_nothing_older_is_expected_any_more() -> None:
     desk = Desk("accompany")
     for i in range(30):
         desk.play(midi.note_on(0, 40 + i, 80), i * 100 * MS)
-    assert desk.engine._boundaries == []
+    assert not len(desk.engine.turns.plans)
 
 
 def test_after_yielding_nothing_more_of_the_turn_is_sent_whenever_it_comes() -> None:
@@ -181,9 +180,9 @@ def test_with_no_composer_it_rests_and_remembers_no_more_than_it_must() -> None:
     for stamp_ns, message in tune([60, 64] * 50, note_ns=100 * MS):
         engine.handle(message, stamp_ns)
         assert engine.poll(stamp_ns) == []
-    engine.receive(Reached(engine._generation, 0, (), 0), 10_000 * MS)
-    assert engine._boundaries == []
-    assert not len(engine._answers)
+    engine.receive(Reached(engine.turns.plans.generation, 0, (), 0), 10_000 * MS)
+    assert not len(engine.turns.plans)
+    assert not len(engine.turns.answers)
 
 
 def test_a_new_composer_is_told_where_it_is_and_goes_on_with_the_turn() -> None:
@@ -261,8 +260,7 @@ def test_the_model_hears_of_a_tempo_that_has_changed() -> None:
     desk = Desk("trade", follow_clock=True)
     for stamp_ns, message in sorted([*clock, *((times[24 * i], midi.note_on(0, 60 + i, 80)) for i in range(8))]):
         desk.play(message, stamp_ns)
-    (retempo,) = [request for request in desk.requests if isinstance(request, Retempo)]
-    assert tempo_bin(retempo.bpm) == tempo_bin(100.0) != tempo_bin(120.0)
+    assert [round(request.bpm) for request in desk.requests if isinstance(request, Retempo)] == [100]
     desk.requests.clear()
     desk.engine.composer_is_new(times[-1])
     desk.engine.handle(CLOCK, times[-1] + 25 * MS)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from realtime.core.scheduler import PlannedNote
 from realtime.core.tempo import PULSES_PER_TICK
 
 Key = tuple[int, int]
@@ -39,9 +40,13 @@ class Answers:
         """`key` went down and the plan `generation` is to answer it."""
         self._by_generation[generation] = Answer(key, onset_pulse)
 
-    def of(self, generation: int) -> Answer | None:
-        """The answer a plan is for, if it is for one."""
-        return self._by_generation.get(generation)
+    def fitted(self, generation: int, note: PlannedNote) -> PlannedNote | None:
+        """`note` of the plan `generation`, on the onset of the key that it answers and as long; None: it answers no key."""
+        answer = self._by_generation.get(generation)
+        if answer is None:
+            return None
+        duration_pulse = answer.add((note.channel, note.pitch), note.duration_pulse)
+        return replace(note, onset_pulse=answer.onset_pulse, duration_pulse=duration_pulse)
 
     def key_up(self, key: Key, pulse: int) -> list[Key]:
         """`key` went up: what answers it is to end now."""

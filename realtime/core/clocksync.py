@@ -35,9 +35,10 @@ _OUTLIER_CLOCKS = 4
 _CATCH_UP = 2.0
 
 
-class Transport(Enum):
-    """What a message did to the transport."""
+class TransportChange(Enum):
+    """What a message did to the transport. RUN: the first clock after Start or Continue, from which the position moves."""
 
+    RUN = "run"
     START = "start"
     CONTINUE = "continue"
     STOP = "stop"
@@ -73,7 +74,7 @@ class ClockFollower:
         """Whether no clock came during the last second. The map keeps the last tempo meanwhile."""
         return not self._stamps_ns or now_ns - self._stamps_ns[-1] > LOST_NS
 
-    def handle(self, message: bytes, stamp_ns: int) -> Transport | None:
+    def handle(self, message: bytes, stamp_ns: int) -> TransportChange | None:
         """Take one canonical message with its stamp; says what became of the transport. Other messages are ignored.
 
         After Start, Continue or a jump the map already stands just before the new position, which the next clock fixes.
@@ -81,28 +82,30 @@ class ClockFollower:
         """
         status = message[0]
         if status == CLOCK:
+            was_running = self.running
             self._clock(stamp_ns)
-        elif status == START:
+            return TransportChange.RUN if self.running and not was_running else None
+        if status == START:
             self._anchor(0, stamp_ns)
             self.running = False
-            return Transport.START
-        elif status == CONTINUE and not self.running:
+            return TransportChange.START
+        if status == CONTINUE and not self.running:
             self._anchor(self.position_pulse, stamp_ns)
-            return Transport.CONTINUE
-        elif status == STOP:
+            return TransportChange.CONTINUE
+        if status == STOP:
             self.running = self._anchor_next = False
-            return Transport.STOP
-        elif status == SONG_POSITION:
+            return TransportChange.STOP
+        if status == SONG_POSITION:
             return self._jump((message[1] | message[2] << 7) * _PULSES_PER_SONG_POSITION, stamp_ns)
         return None
 
-    def _jump(self, pulse: int, stamp_ns: int) -> Transport | None:
+    def _jump(self, pulse: int, stamp_ns: int) -> TransportChange | None:
         if self.running and pulse == self.position_pulse:
             return None
         if self.running or self._anchor_next:
             self._anchor(pulse, stamp_ns)
         self.position_pulse = pulse
-        return Transport.LOCATE
+        return TransportChange.LOCATE
 
     def _anchor(self, pulse: int, stamp_ns: int) -> None:
         """Let the next clock be `pulse`. Until it comes, the map expects it one period from now."""

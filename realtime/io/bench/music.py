@@ -90,7 +90,7 @@ def compose(
     composer = Composer(stepper, constraints, sampling, BeatGrid(settings.bars), settings.bpm, seed, now_ns)
     tempo = TempoMap(settings.bpm)
     engine = Engine(settings, tempo)
-    engine.rolling = True
+    engine.transport.rolling = True
     performance = perform(engine, composer, messages, tempo.ns_at(end_tick * PULSES_PER_TICK))
     take = Take()
     take.events["player"] = [(pulse, message) for _, pulse, message in performance.played]

@@ -121,7 +121,7 @@ class Player:
     def run(self, seconds: float | None = None, bars: int | None = None) -> Session:
         """Play. Whatever happens, every note that was sent is released before this returns."""
         end_ns = now_ns() + int(seconds * 1e9) if seconds is not None else None
-        if self.engine.follower is not None:
+        if self.engine.transport.follower is not None:
             # What is played before the first Start has a place in the recording too.
             self.engine.tempo.locate(now_ns(), 0)
         lost: PortLost | None = None
@@ -194,7 +194,7 @@ class Player:
                     self.engine.handle(message, stamp_ns)
                     if self.engine.mode_name != mode:
                         self._say(f"mode: {self.engine.mode_name} (program change)")
-                    follower = self.engine.follower
+                    follower = self.engine.transport.follower
                     if self.engine.counts.jumps != jumps and self.engine.rolling and follower is not None:
                         self._sink.jump(follower.position_pulse)
                     if message[0] < midi.SYSEX and (self.engine.rolling or follower is not None):
@@ -250,8 +250,8 @@ class Player:
             self._say_once("more comes in than anyone can play: what was too much is left out")
         if self.engine.rolling:
             bpm = self.engine.tempo.bpm_at(self.engine.tempo.pulse_at(now))
-            if self.engine.follower is not None:
-                bpm = self.engine.follower.bpm
+            if self.engine.transport.follower is not None:
+                bpm = self.engine.transport.follower.bpm
             if abs(bpm - self._last_bpm) > 0.5:
                 self._last_bpm = bpm
                 self._sink.tempo(self.engine.tempo.pulse_at(now), bpm)

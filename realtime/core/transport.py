@@ -1,0 +1,48 @@
+"""The transport: whether song time moves, where it is and at what tempo.
+
+At an internal tempo the player's first note starts it. With MIDI clock the sender starts, stops and moves it.
+"""
+
+from __future__ import annotations
+
+from realtime import midi
+from realtime.core.clocksync import ClockFollower, TransportChange
+from realtime.core.tempo import PULSES_PER_TICK, TempoMap
+
+
+class Transport:
+    """`rolling`: song time moves, or will with the next MIDI clock. `follower` is None at an internal tempo."""
+
+    def __init__(self, tempo: TempoMap, follow_clock: bool) -> None:
+        self.tempo = tempo
+        self.follower = ClockFollower(tempo) if follow_clock else None
+        self.rolling = False
+
+    def first_note(self, stamp_ns: int) -> None:
+        """The player plays while song time stands: at an internal tempo it starts, and this note is the downbeat of bar 1."""
+        if self.follower is None:
+            self.rolling = True
+            self.tempo.locate(stamp_ns, 0)
+
+    def handle(self, message: bytes, stamp_ns: int) -> TransportChange | None:
+        """Take one system message. Returns what it changed; at an internal tempo, none changes anything."""
+        if self.follower is None:
+            return None
+        change = self.follower.handle(message, stamp_ns)
+        if change in (TransportChange.START, TransportChange.CONTINUE):
+            self.rolling = True
+        elif change is TransportChange.STOP:
+            self.rolling = False
+        return change
+
+    def moves_with(self, message: bytes) -> bool:
+        """Whether `message` is a MIDI clock that song time moves with."""
+        return message[0] == midi.CLOCK and self.follower is not None and self.rolling
+
+    def next_tick(self) -> int:
+        """The tick from which song time goes on after a change: the one that the next MIDI clock will be."""
+        return self.follower.position_pulse // PULSES_PER_TICK if self.follower is not None else 0
+
+    def bpm_at(self, pulse: int) -> float:
+        """The tempo to play at from `pulse` on: with MIDI clock, the filtered one."""
+        return self.follower.bpm if self.follower is not None else self.tempo.bpm_at(pulse)

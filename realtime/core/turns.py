@@ -1,0 +1,190 @@
+"""Whose turn it is, and what the composer is asked for it: decisions at musical moments.
+
+Decisions fall half a tick after their tick, so that they never coincide with what is played on the grid. Each is taken for
+its own moment, with the boundary that it has there, however late it is carried out.
+
+Units: `_pulse` 1/480 quarter note, `_ns` host nanoseconds; ticks (1/24) otherwise.
+"""
+
+from __future__ import annotations
+
+from realtime.core.answers import Answers
+from realtime.core.counts import Counts
+from realtime.core.dialogue import Advance, Extend, KeyUp, Plan, PlayerNote, Relocate, Request, Retempo, Turn
+from realtime.core.modes import Mode, PlayerState
+from realtime.core.output import Output
+from realtime.core.passing import PassingTime
+from realtime.core.plans import LONG_AGO, Plans
+from realtime.core.settings import EngineSettings
+from realtime.core.tempo import PULSES_PER_TICK
+from realtime.core.transport import Transport
+from realtime.music.metre import TICKS, BeatGrid
+
+_HALF_TICK = PULSES_PER_TICK // 2
+
+
+class Turns:
+    """The mode, the turn in progress and its plan. `requests`: what the composer is to be asked, in order.
+
+    `decided_pulse`: the moment up to which every decision has been taken.
+    """
+
+    def __init__(self, settings: EngineSettings, transport: Transport, output: Output, counts: Counts) -> None:
+        self.grid = BeatGrid(settings.bars)
+        self.player = PlayerState(settings.rest_ticks)
+        self.mode_name = settings.mode
+        self.turn: Turn | None = None
+        self.plans = Plans()
+        self.answers = Answers()
+        self.requests: list[Request] = []
+        self.decided_pulse = LONG_AGO
+        self._settings = settings
+        self._transport = transport
+        self._tempo = transport.tempo
+        self._output = output
+        self._counts = counts
+        self._passing = PassingTime(self.grid)
+        self._planned_until = 0
+
+    @property
+    def mode(self) -> Mode:
+        """The mode being played."""
+        return self._settings.modes[self.mode_name]
+
+    # --- what the player does ---
+
+    def key_down(self, key: tuple[int, int], note: PlayerNote, pulse: int, stamp_ns: int) -> None:
+        """The player struck `key`, (channel, pitch): it is answered, ends Antiphon's turn, or changes the plan."""
+        self.player.note_on(note.tick, key)
+        if self.mode.voices:
+            self._plan(note.tick + 1, note, Turn(note.tick, note.tick + 1, self.mode.voices), note.tick + 1)
+            self.answers.ask(self.plans.generation, key, pulse)
+            self._counts.turns += 1
+        elif self.turn is not None and self.mode.yields:
+            self._end_turn_at_once(pulse, note.tick, note)
+        else:
+            self._plan(max(self._boundary(stamp_ns), note.tick + 1), note, self.turn, self._planned_until)
+
+    def key_up(self, key: tuple[int, int], pulse: int, tick: int) -> None:
+        """The player let go of `key`: its answers end. Ignored where the key was not down."""
+        if key not in self.player.down:
+            return
+        self.player.note_off(tick, key)
+        if all(pitch != key[1] for _, pitch in self.player.down):
+            self.requests.append(KeyUp(tick, key[1]))
+            if self.turn is not None:  # planned while the key was down: the model has to hear that it is not
+                boundary = max(self._boundary(self._tempo.ns_at(pulse)), tick + 1)
+                self._plan(boundary, None, self.turn, self._planned_until)
+        for channel, pitch in self.answers.key_up(key, pulse):
+            self._output.ledger.hold_until(channel, pitch, pulse)
+
+    def change_mode(self, name: str, now_ns: int) -> None:
+        """From now on play the mode `name`: the turn in progress ends, what already sounds ends as planned."""
+        pulse = self._tempo.pulse_at(now_ns)
+        self.decide_until(pulse)
+        self._cancel_turn(self._boundary(now_ns))
+        self.mode_name = name
+        self.decide(pulse)
+
+    def jump(self) -> None:
+        """Song time stopped or goes on elsewhere: there is no turn, and nothing that was played or asked before counts."""
+        self.turn = None
+        self.answers.clear()
+        self.plans.jump()
+        self.player = PlayerState(self._settings.rest_ticks)
+        self.decided_pulse = LONG_AGO
+        if self._transport.rolling:
+            tick = self._transport.next_tick()
+            self._passing.relocate(tick)
+            self.requests.append(Relocate(tick))
+
+    # --- decisions ---
+
+    def next_decision(self) -> int | None:
+        """The pulse of the next decision if nothing comes in before it; None: there is none."""
+        tick = self.decided_pulse // PULSES_PER_TICK
+        moments = [self.mode.deadline(self.player, self.grid), self._passing.next_cell]
+        if self.turn is None:
+            moments += [self._passing.next_beat]
+            turn = self.mode.turn(tick, self.player, self.grid)
+            moments += [turn.start - self._settings.prepare_ticks, turn.start] if turn is not None else []
+        else:
+            moments += [self.turn.end]
+            if self.turn.end is None or self._planned_until < self.turn.end:
+                moments += [self._planned_until - self._settings.lookahead_ticks]
+        pulses = [moment * PULSES_PER_TICK + _HALF_TICK for moment in moments if moment is not None]
+        return min((pulse for pulse in pulses if pulse > self.decided_pulse), default=None)
+
+    def decide_until(self, pulse: int) -> None:
+        """Take every decision that was due by `pulse`, each at its own moment."""
+        while (due := self.next_decision()) is not None and due <= pulse:
+            self.decided_pulse = due
+            self.decide(due)
+
+    def decide(self, pulse: int) -> None:
+        """Compare whose turn it is with what is being done, and act on the difference."""
+        self.decided_pulse = max(self.decided_pulse, pulse)
+        tick = (pulse - _HALF_TICK) // PULSES_PER_TICK
+        boundary = self._boundary(self._tempo.ns_at(pulse))
+        turn = self.mode.turn(tick, self.player, self.grid)
+        if (cell := self._passing.cell(tick, self._settings.lookahead_ticks)) is not None:
+            self.requests.append(cell)
+        if self.turn is not None and turn != self.turn:
+            if self.turn.end is not None and tick >= self.turn.end:
+                self.turn = None
+            elif turn is None and self.turn.end is None:
+                self._end_turn_at_once(pulse, tick + 1, None)  # the player has stopped: nothing rings on
+            else:
+                self._cancel_turn(boundary)
+        if self.turn is None and turn is not None and tick >= turn.start - self._settings.prepare_ticks:
+            self._begin_turn(turn, boundary, pulse)
+        if self._passing.beat(tick) and self.turn is None:
+            self.requests.append(Advance(tick))
+        self._extend_plan(tick)
+
+    def _begin_turn(self, turn: Turn, boundary: int, pulse: int) -> None:
+        self.turn = turn
+        self._planned_until = self._within_turn(max(turn.start, boundary) + self._settings.lookahead_ticks)
+        self._counts.turns += 1
+        self.requests.append(Retempo(self._transport.bpm_at(pulse)))
+        self._plan(boundary, None, turn, self._planned_until)
+
+    def _end_turn_at_once(self, pulse: int, tick: int, note: PlayerNote | None) -> None:
+        """The turn is over, and so is every note of it that sounds."""
+        self.turn = None
+        self._output.release_all(pulse)
+        self._plan(tick, note, silence=True)
+
+    def _cancel_turn(self, boundary: int) -> None:
+        """The turn is over: what is not final is taken back, what sounds ends as planned."""
+        if self.turn is not None:
+            self.turn = None
+            self._plan(boundary, None)
+
+    # --- plans ---
+
+    def _boundary(self, ns: int) -> int:
+        """The first tick beyond the commit window at host time `ns`. It never goes back: what is final stays final."""
+        return max(self.plans.boundary, -(-self._tempo.pulse_at(ns + self._settings.commit_ns) // PULSES_PER_TICK))
+
+    def _plan(
+        self, boundary: int, note: PlayerNote | None, turn: Turn | None = None, until: int = 0, silence: bool = False
+    ) -> None:
+        """Ask for a new plan from `boundary` on. What the old one had there is taken back; with `silence`, all that it had."""
+        taken_back_from = LONG_AGO if silence else boundary
+        generation = self.plans.new(boundary, taken_back_from)
+        if not (turn is not None and turn.voices):
+            self._counts.retracted += len(self._output.scheduler.cancel(taken_back_from * PULSES_PER_TICK))
+        self.requests.append(Plan(generation, boundary, note, self.mode.role, turn, until, silence))
+
+    def _extend_plan(self, tick: int) -> None:
+        """Keep the plan of the turn a lookahead beyond `tick`, in steps of a beat."""
+        while self.turn is not None and tick >= self._planned_until - self._settings.lookahead_ticks:
+            until = self._within_turn(self._planned_until + TICKS)
+            if until == self._planned_until:
+                break
+            self._planned_until = until
+            self.requests.append(Extend(self.plans.generation, until))
+
+    def _within_turn(self, tick: int) -> int:
+        return tick if self.turn is None or self.turn.end is None else min(tick, self.turn.end)
