@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.nets import mixers
 from models.nets.decoder import SIZES, Decoder
-from models.nets.layers import Block, ShortConv, SwiGLU, attend
+from models.nets.layers import Block, ShortConv, SwiGLU, attend, autocast, product_dtype
 from models.nets.mixers import MIXERS, GatedDeltaNet, WindowAttention, writes
 from realtime.music.vocabulary import FIELDS, HELD
 
@@ -214,3 +214,28 @@ def test_keys_of_the_delta_rule_have_length_one() -> None:
     y, _ = mixer.mix(q, k, v, x, None, 16)
     z, _ = mixer.mix(10 * q, 10 * k, v, x, None, 16)
     torch.testing.assert_close(y, z)
+
+
+# --- the dtype of training ---
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ({"avx2": True, "avx512_f": False, "avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({"avx2": True, "avx512_f": True, "avx512_vnni": True, "avx512_bf16": False}, torch.float32),
+        ({"avx2": True, "avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"architecture": "aarch64", "neon": True}, torch.float32),
+    ],
+    ids=["AVX2", "AVX-512", "AVX-512 BF16", "AMX BF16", "ARM"],
+)
+def test_products_are_in_bfloat16_only_where_the_cpu_has_instructions(
+    features: dict[str, bool | str], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu = torch.device("cpu")
+    assert product_dtype(cpu, features) == expected
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    x = torch.ones(2, 2)
+    with autocast(cpu):
+        assert (x @ x).dtype == expected

@@ -81,6 +81,7 @@ def log_of(out: Path) -> list[dict[str, Any]]:
     for line in (out / "log.jsonl").read_text().splitlines():
         entry = json.loads(line)
         del entry["seconds"]
+        assert entry.pop("events_per_second", 1) > 0
         entries[entry["step"], "valid" in entry] = entry
     return [entries[key] for key in sorted(entries)]
 

@@ -25,6 +25,7 @@ from models.corpus.cells import Cells
 from models.corpus.pack import load_pack
 from models.nets.autoencoder import FREE_NATS, BarAutoencoder, load_bars, rate, reconstruction
 from models.nets.checkpoint import save_json, save_tensors
+from models.nets.layers import autocast
 from models.training.loop import descend, holding, load_progress, move_average, save_progress
 
 RATE_WEIGHT = 0.01
@@ -111,7 +112,7 @@ def train(args: argparse.Namespace) -> None:
     while step < args.steps:
         torch.manual_seed(args.seed * 1_000_003 + step)
         roll = cells.draw(np.random.default_rng((args.seed, step)), args.batch)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             if args.decoder_only:
                 with torch.no_grad():
                     mean, log_variance = bars.encoder(roll)

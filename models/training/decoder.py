@@ -35,7 +35,7 @@ from models.nets.autoencoder import load_bars
 from models.nets.checkpoint import load_info, load_weights, save_decoder
 from models.nets.context import Told
 from models.nets.decoder import SIZES, Decoder
-from models.nets.layers import autocast
+from models.nets.layers import autocast, product_name
 from models.training.loop import descend, holding, load_progress, lr_scale, make_optimisers, move_average, save_progress
 from models.training.losses import VALIDATION_ROLES, head_losses, validate
 from realtime.errors import UserError
@@ -100,8 +100,13 @@ def train(args: argparse.Namespace) -> None:
     }
     if bars is not None:
         info["bars"] = bars.name
+    info["products"] = product_name(device)
+    if rank == 0:
+        compiled = "compiled" if args.compile else "not compiled"
+        print(f"{info['products']} products on {device}, {torch.get_num_threads()} threads, {compiled}", flush=True)
     board = SummaryWriter(args.out / "tensorboard") if rank == 0 else None
     started = time.monotonic()
+    logged, busy = step, 0.0  # seconds of training alone since the last line of the log
     running = torch.zeros(len(HEADS) + 1)
 
     def tell(batch: dict[str, Tensor], seed: int, draw: Draw = TRAINING) -> Told | None:
@@ -113,6 +118,7 @@ def train(args: argparse.Namespace) -> None:
         print(f"step {step} {seconds:.0f} s {entry}", flush=True)
 
     while step < args.steps:
+        busy -= time.monotonic()
         torch.manual_seed(args.seed * 1_000_003 + step * world + rank)  # dropout, the same after a resume
         batch = {name: x.to(device) for name, x in next(loader).items()}
         told = tell(batch, args.seed * 1_000_003 + step * world + rank)
@@ -128,12 +134,15 @@ def train(args: argparse.Namespace) -> None:
         move_average(average, decoder, step)
         step += 1
         running += sums.cpu()
+        busy += time.monotonic()
         if rank == 0 and board and (step % args.log_every == 0 or step == args.steps):
             seconds += time.monotonic() - started
             started = time.monotonic()
             per_head = (running[:-1] / running[-1].clamp(min=1)).tolist()
             entry = dict(zip(HEADS, (round(x, 4) for x in per_head), strict=True))
-            log({"train": round(sum(per_head), 4), **entry})
+            rate = round((step - logged) * args.batch * args.length / busy)
+            log({"train": round(sum(per_head), 4), **entry, "events_per_second": rate})
+            logged, busy = step, 0.0
             board.add_scalar("train/nats_per_note", sum(per_head), step)
             running.zero_()
         if rank == 0 and board and (step % args.save_every == 0 or step == args.steps):
