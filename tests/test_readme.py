@@ -1,7 +1,9 @@
-"""What the documentation tells a user to type: every command is one that the program takes, and those marked `run` run."""
+"""What the documentation says is there: every command is one that the program takes, those marked `run` run, and every file,
+module and name on the pages about the code exists."""
 
 from __future__ import annotations
 
+import ast
 import functools
 import os
 import re
@@ -20,6 +22,7 @@ from realtime.io.live.settings import SHIPPED_MODEL
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/daw.md", "models/README.md", "CONTRIBUTING.md")
+MAPS = ("docs/architecture.md", "CONTRIBUTING.md", "models/README.md")
 FENCE = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TWO_COMMANDS = ("pip install . && antiphon demo", "pip install '.[train,test]' && pytest")
 
@@ -158,3 +161,59 @@ def test_every_setting_the_readme_names_is_one() -> None:
     }
     for word in re.findall(r"`(--[a-z-]+)[^`]*`", text):
         assert word in options, word
+
+
+# --- the pages about the code ---
+
+
+def named_on(page: str) -> set[str]:
+    """What stands in code style on a page, blocks aside."""
+    return set(re.findall(r"`([^`\n]+)`", FENCE.sub("", (ROOT / page).read_text(encoding="utf8"))))
+
+
+@functools.cache
+def defined(file: Path) -> frozenset[str]:
+    """Names of a source file: its functions, classes and variables, and those of its classes."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return frozenset(names)
+
+
+def is_there(dotted: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        module = ROOT.joinpath(*parts[:length])
+        file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+        if file.exists():
+            return set(parts[length:]) <= defined(file)
+    return False
+
+
+@pytest.mark.parametrize("page", MAPS)
+def test_files_and_modules_on_a_page_exist(page: str) -> None:
+    for name in named_on(page):
+        if re.fullmatch(r"(realtime|models|export|docs|tests|\.ci)/[\w./-]*", name):
+            assert (ROOT / name).exists(), f"{page}: {name} is not there"
+        elif re.fullmatch(r"(realtime|models|export)(\.\w+)+", name):
+            assert is_there(name), f"{page}: {name} is not there"
+
+
+def test_classes_and_constants_on_the_map_exist() -> None:
+    names = frozenset().union(
+        *(defined(path) for folder in ("realtime", "models", "tests") for path in (ROOT / folder).rglob("*.py"))
+    )
+    for name in named_on("docs/architecture.md"):
+        if re.fullmatch(r"[A-Z]\w+(\.\w+)*(\(.*\))?", name) and name != "NAME":
+            assert set(name.partition("(")[0].split(".")) <= names, f"docs/architecture.md: {name} is not there"
+
+
+def test_every_file_of_the_program_is_on_the_map() -> None:
+    named = named_on("docs/architecture.md")
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "realtime").rglob("*.py")}
+    missing = sorted(file for file in files - named if not file.endswith("__init__.py"))
+    assert not missing, f"docs/architecture.md: give a line to {', '.join(missing)}"
