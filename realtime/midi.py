@@ -1,7 +1,7 @@
 """MIDI messages as plain `bytes`: constants, builders, normalisation. No I/O; safe to call on any thread.
 
-Channels are 0..15, data bytes 0..127. A message is *canonical* when it is complete, in range, not in running status,
-and when a note's end is a note-off: never a note-on of velocity 0. Only `normalise` takes anything else. Builders
+Channels are 0..15, data bytes 0..127. A message is *canonical* when it is complete, in range and not in running
+status, and ends a note by a note-off, not by a note-on of velocity 0. Only `normalise` takes other input. Builders
 raise ValueError out of range. After the MIDI 1.0 Detailed Specification (MMA, 1996).
 """
 
@@ -33,7 +33,7 @@ SUSTAIN = 64  # controller numbers
 ALL_SOUND_OFF = 120
 ALL_NOTES_OFF = 123
 
-# What the specification puts in the place of a release velocity that was not measured.
+# The value that the specification gives to a release velocity that was not measured.
 RELEASE_VELOCITY = 64
 
 # Bytes per message by status; a status that is not here (data bytes, F4, F5, F7, F9, FD) opens no message.
@@ -54,7 +54,7 @@ def note_on(channel: int, pitch: int, velocity: int) -> bytes:
 
 
 def note_off(channel: int, pitch: int) -> bytes:
-    """The one note-off that Antiphon sends for a key."""
+    """The note-off of a key, in the only form that Antiphon sends."""
     return _message(NOTE_OFF, channel, pitch, RELEASE_VELOCITY)
 
 
@@ -107,10 +107,10 @@ def normalise(data: Sequence[int]) -> bytes | None:
 
 
 def panic(channels: Iterable[int]) -> list[bytes]:
-    """Everything that silences `channels`, in sending order, channel by channel.
+    """The messages that silence `channels`, in the order of sending, channel by channel.
 
-    Sustain off comes first because a held pedal postpones all-notes-off; the single note-offs are there for
-    instruments that ignore all-notes-off.
+    Sustain off comes first, because a held pedal delays all-notes-off. The single note-offs are for instruments that ignore
+    all-notes-off.
     """
     messages: list[bytes] = []
     for number in channels:

@@ -1,6 +1,6 @@
-"""Whole performances in simulated time: the engine and the composer of the live program, a script instead of a player.
+"""Whole performances in simulated time: engine and composer are those of the live program, the player is a script.
 
-Time jumps from one moment at which something happens to the next. The same script and seed give the same bytes.
+Time jumps from each moment at which something happens to the next. The same script and seed give the same bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from realtime.midi import normalise
 
 @dataclass(slots=True)
 class Performance:
-    """What happened: (host ns, pulse, message) of everything in and out, in order."""
+    """All messages in (`played`) and out (`sent`), in order, as (host ns, pulse, message)."""
 
     played: list[tuple[int, int, bytes]] = field(default_factory=list)
     sent: list[tuple[int, int, bytes]] = field(default_factory=list)
@@ -30,11 +30,10 @@ def perform(
     think_ns: int = 0,
     loopback_ns: int | None = None,
 ) -> Performance:
-    """Play `script`, (host ns, message) in any order, to the engine before `until_ns`, then stop it: what would begin with
-    the end is not begun.
+    """Play `script`, (host ns, message) in any order, to the engine up to `until_ns` (exclusive), then stop the engine.
 
-    `think_ns` is how long each request takes the composer: its replies arrive that much later, as from a slow machine.
-    `loopback_ns`: the output is wired to the input, and what is sent comes in again that much later.
+    `think_ns`: how long the composer takes for each request, as on a slow machine: its replies arrive that much later.
+    `loopback_ns`: the output is wired to the input: what is sent comes in again that much later. None: it is not.
     """
     performance = Performance()
     serial = 0
@@ -55,11 +54,11 @@ def perform(
         while agenda and agenda[0][0] <= now_ns:
             _, _, item = heapq.heappop(agenda)
             if isinstance(item, bytes):
-                if (heard := normalise(item)) is not None:
-                    engine.handle(heard, now_ns)
-                    performance.played.append((now_ns, engine.tempo.pulse_at(now_ns), heard))
+                if (canonical := normalise(item)) is not None:
+                    engine.handle(canonical, now_ns)
+                    performance.played.append((now_ns, engine.tempo.pulse_at(now_ns), canonical))
             else:
-                engine.receive(item, now_ns)  # type: ignore[arg-type]  # the agenda holds messages and replies
+                engine.receive(item, now_ns)  # type: ignore[arg-type]  # the agenda holds only messages and replies
         for sent in engine.poll(now_ns):
             performance.sent.append((now_ns, sent.pulse, sent.message))
             if loopback_ns is not None:

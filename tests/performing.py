@@ -1,4 +1,4 @@
-"""What the tests of whole performances share: a model with known behaviour, ways to write tunes, and the one invariant."""
+"""For the tests of whole performances: steppers and graphs of known behaviour, tunes, and checks of what was sent."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ SentList = list[tuple[int, int, bytes]]
 
 
 class NoiseStepper:
-    """A stepper without a model: every choice that is not masked is equally likely, drawn with the noise it is given.
+    """A stepper without a model: every choice that is not masked is equally likely.
 
-    It remembers what it was fed, so that a test can look at the stream the model would have seen.
+    It keeps the events it was fed (`fed`) and their held-now flags (`held`): the stream that a model would have seen.
     """
 
     def __init__(self, slots: int = 4096) -> None:
@@ -85,13 +85,13 @@ class NoiseStepper:
 
 
 PROJECT = np.random.default_rng(1).standard_normal((int(np.prod(ROLL)), LATENT)).astype(np.float32) / 100
-"""How `FakeGraphs` encode."""
+"""The projection with which `FakeGraphs` encode a roll."""
 D = 6
-"""The width of their contexts."""
+"""The width of the context vectors of `FakeGraphs`."""
 
 
 class FakeGraphs:
-    """Graphs whose answers depend on all that they are given, and that keep what that was."""
+    """Graphs whose results depend on every input. They keep their inputs."""
 
     def __init__(self) -> None:
         self.rolls: list[np.ndarray] = []
@@ -133,8 +133,8 @@ class FakeGraphs:
         return total[0, :D] + np.arange(BEATS, dtype=np.float32)[:, None]
 
 
-class LedStepper(NoiseStepper):
-    """Its draws depend on the context, which it keeps for every event."""
+class ContextStepper(NoiseStepper):
+    """A stepper whose choices depend on the context vector, which it keeps for every event."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class LedStepper(NoiseStepper):
 
 
 def settings_of(mode: str, **changes: object) -> EngineSettings:
-    """The defaults, with changes."""
+    """The default settings with `changes`, for `mode` among `MODES`."""
     return replace(EngineSettings(MODES, mode), **changes)  # type: ignore[arg-type]
 
 
@@ -159,7 +159,7 @@ def composer_of(
     settings: EngineSettings | None = None,
     graphs: Graphs | None = None,
 ) -> Composer:
-    """A composer without a model; with `graphs`, it has a rolling latent context."""
+    """A composer without a model. With `graphs` it has a rolling latent context."""
     settings = settings or settings_of("trade")
     grid = BeatGrid(settings.bars)
     latents = Latents(graphs, grid, seed, lambda: 0, settings.controls) if graphs is not None else None
@@ -196,8 +196,8 @@ def duet(
     return perform(engine, composer, script, until_ns, think_ns, loopback_ns), engine
 
 
-class Desk:
-    """Engine and composer step by step, for tests that look in between. The composer answers at once."""
+class StepByStep:
+    """A session that a test moves on itself, to look at the state in between. The composer answers at once."""
 
     def __init__(self, mode: str, composer: Composer | None = None, **changes: object) -> None:
         settings = settings_of(mode, **changes)
@@ -206,10 +206,10 @@ class Desk:
         self.sent: SentList = []
         self.requests: list[Request] = []
         self.pieces: int | None = None
-        """How much of the work that may wait is done at a time; None: all of it."""
+        """How many calls of `composer.work` are made at a time; None: as many as there is work for."""
 
     def until(self, ns: int) -> None:
-        """Let time pass."""
+        """Let time pass up to `ns`."""
         now_ns = 0
         while (wake_ns := self.engine.wake_ns()) is not None and wake_ns <= ns:
             now_ns = max(now_ns, wake_ns)
@@ -217,13 +217,13 @@ class Desk:
         self.settle(ns)
 
     def play(self, message: bytes, ns: int) -> None:
-        """Something comes in."""
+        """Let time pass up to `ns`, then let `message` come in."""
         self.until(ns)
         self.engine.handle(message, ns)
         self.settle(ns)
 
     def settle(self, ns: int) -> None:
-        """Send what is due, and let the composer answer until it is asked nothing more."""
+        """Send what is due, and pass requests and replies until there are none left."""
         while True:
             self.sent += [(ns, sent.pulse, sent.message) for sent in self.engine.poll(ns)]
             requests = self.engine.take_requests()
@@ -241,7 +241,7 @@ class Desk:
 
 
 def proposals(composer: Composer, *requests: Request) -> list[ModelNote]:
-    """The notes a composer answers with."""
+    """The notes with which a composer replies to `requests`."""
     replies = [reply for request in requests for reply in composer.handle(request)]
     return [reply.note for reply in replies if isinstance(reply, Proposed)]
 
@@ -257,12 +257,12 @@ def tune(pitches: list[int | None], note_ns: int = BEAT_NS, start_ns: int = 0, c
 
 
 def tick_ns(tick: float, bpm: float = 120) -> int:
-    """Host time of a tick, from a downbeat at 0; a little after it, as a note that is meant for it."""
+    """Host time 1 ns after `tick`, with tick 0 at 0 ns."""
     return round(tick * 60e9 / 24 / bpm) + 1
 
 
 def assert_nothing_hangs(sent: SentList) -> None:
-    """Every note-on sent is followed by exactly one note-off, and no note-off comes out of nowhere."""
+    """Every note-on sent is followed by exactly one note-off, and every note-off follows its note-on."""
     sounding: Counter[tuple[int, int]] = Counter()
     for _, _, message in sent:
         key = (midi.channel(message), message[1])

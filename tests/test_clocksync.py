@@ -88,7 +88,7 @@ def test_a_step_in_tempo_is_caught_within_a_beat() -> None:
     assert follower.bpm == pytest.approx(140, rel=1e-4)
 
 
-def test_clocks_without_jitter_are_exact_whatever_the_map_thought_before() -> None:
+def test_clocks_without_jitter_are_followed_exactly_from_any_initial_tempo() -> None:
     for bpm in (40, 90, 300):
         follower, errors_ms = follow(clocks_ns([bpm] * 240), 0, seed=0)
         assert max(map(abs, errors_ms[96:])) < 0.001

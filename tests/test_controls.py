@@ -6,7 +6,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from performing import ANYTHING, Desk, tick_ns
+from performing import ANYTHING, StepByStep, tick_ns
 
 from realtime import midi
 from realtime.composing.constraints import Constraints
@@ -55,26 +55,26 @@ def test_a_vector_tells_what_is_set_and_nothing_else() -> None:
 
 
 def test_controllers_of_any_channel_turn_the_knobs_before_and_while_playing() -> None:
-    desk = Desk("trade", controls_cc=20)
-    desk.play(midi.control(5, 21, 127), 0)
-    assert not desk.engine.rolling
-    desk.play(midi.note_on(0, 60, 80), 10)
-    desk.play(midi.control(0, 26, 0), tick_ns(5))
-    desk.play(midi.control(0, 27, 0), tick_ns(6))
-    assert desk.engine.knobs.controls == Controls(register=1.0, guidance=0.0)
-    assert [request.controls for request in desk.requests if isinstance(request, Steer)] == [
+    session = StepByStep("trade", controls_cc=20)
+    session.play(midi.control(5, 21, 127), 0)
+    assert not session.engine.rolling
+    session.play(midi.note_on(0, 60, 80), 10)
+    session.play(midi.control(0, 26, 0), tick_ns(5))
+    session.play(midi.control(0, 27, 0), tick_ns(6))
+    assert session.engine.knobs.controls == Controls(register=1.0, guidance=0.0)
+    assert [request.controls for request in session.requests if isinstance(request, Steer)] == [
         Controls(register=1.0),
         Controls(register=1.0, guidance=0.0),
     ]
 
 
 def test_without_controllers_and_beside_the_pedal_the_knobs_stay() -> None:
-    off, pedal = Desk("continue"), Desk("continue", controls_cc=20, trigger_cc=22)
-    for desk in (off, pedal):
-        desk.play(midi.note_on(0, 60, 80), 0)
+    off, pedal = StepByStep("continue"), StepByStep("continue", controls_cc=20, trigger_cc=22)
+    for session in (off, pedal):
+        session.play(midi.note_on(0, 60, 80), 0)
         for value in (127, 0):
-            desk.play(midi.control(0, 22, value), tick_ns(5))
-        assert desk.engine.knobs.controls == AS_IT_IS
+            session.play(midi.control(0, 22, value), tick_ns(5))
+        assert session.engine.knobs.controls == AS_IT_IS
     assert pedal.engine.player.trigger_tick == 5
 
 

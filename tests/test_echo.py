@@ -1,4 +1,4 @@
-"""The echo guard: each send explains one echo, and nothing of the player's own."""
+"""The echo guard: each send makes one equal message an echo, and never a note of the player's."""
 
 import random
 
@@ -52,7 +52,7 @@ def test_the_players_release_is_not_taken_for_ours() -> None:
     assert not guard.is_echo(note_off(0, 60), 110 * MS), "nothing of ours came back, so this is the player's"
 
 
-def test_what_is_no_midi_is_no_echo() -> None:
+def test_bytes_that_are_no_midi_message_are_no_echo() -> None:
     guard = EchoGuard()
     guard.sent(b"", 0)
     assert not guard.is_echo(b"", 0)

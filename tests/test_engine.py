@@ -1,4 +1,4 @@
-"""The engine from the inside: plans and boundaries, late and stale replies, MIDI clock and transport, a new composer."""
+"""The engine step by step: plans and boundaries, late and stale replies, MIDI clock and transport, a new composer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from performing import (
     BAR_PULSES,
     BEAT_NS,
     MS,
-    Desk,
     Script,
+    StepByStep,
     assert_nothing_hangs,
     composer_of,
     onsets,
@@ -46,33 +46,33 @@ def plans(requests: list[object]) -> list[Plan]:
 
 
 def test_at_each_note_accompany_keeps_what_is_final_and_takes_back_the_rest() -> None:
-    desk = Desk("accompany", composer_of(constraints=SHORT, settings=settings_of("accompany")))
-    desk.play(midi.note_on(0, 60, 80), 0)
+    session = StepByStep("accompany", composer_of(constraints=SHORT, settings=settings_of("accompany")))
+    session.play(midi.note_on(0, 60, 80), 0)
     retracted = 0
     for beat in range(1, 9):
         now_ns = beat * BEAT_NS - 130 * MS
-        desk.until(now_ns)
-        before = desk.engine.scheduler.planned()
-        desk.engine.handle(midi.note_on(0, 60 + beat, 80), now_ns)
-        boundary = plans(desk.engine.turns.requests)[0].boundary
-        assert boundary * PULSES_PER_TICK >= desk.engine.tempo.pulse_at(now_ns + desk.engine.settings.commit_ns)
+        session.until(now_ns)
+        before = session.engine.scheduler.planned()
+        session.engine.handle(midi.note_on(0, 60 + beat, 80), now_ns)
+        boundary = plans(session.engine.turns.requests)[0].boundary
+        assert boundary * PULSES_PER_TICK >= session.engine.tempo.pulse_at(now_ns + session.engine.settings.commit_ns)
         kept = [note for note in before if note.onset_pulse < boundary * PULSES_PER_TICK]
-        assert desk.engine.scheduler.planned() == kept
+        assert session.engine.scheduler.planned() == kept
         retracted += len(before) - len(kept)
-        desk.settle(now_ns)
-        after = desk.engine.scheduler.planned()
+        session.settle(now_ns)
+        after = session.engine.scheduler.planned()
         assert after[: len(kept)] == kept
         assert all(note.onset_pulse >= boundary * PULSES_PER_TICK for note in after[len(kept) :])
-    assert desk.engine.counts.retracted == retracted > 0
+    assert session.engine.counts.retracted == retracted > 0
 
 
-def test_a_key_that_goes_up_is_told_and_what_was_planned_with_it_is_planned_again() -> None:
-    desk = Desk("accompany")
-    desk.play(midi.note_on(0, 60, 80), 0)
-    desk.until(tick_ns(20))
-    desk.requests.clear()
-    desk.play(midi.note_off(0, 60), tick_ns(20))
-    key_up, plan = desk.requests
+def test_a_key_up_during_a_turn_is_sent_to_the_composer_and_the_rest_planned_anew() -> None:
+    session = StepByStep("accompany")
+    session.play(midi.note_on(0, 60, 80), 0)
+    session.until(tick_ns(20))
+    session.requests.clear()
+    session.play(midi.note_off(0, 60), tick_ns(20))
+    key_up, plan = session.requests
     assert key_up == KeyUp(20, 60)
     assert isinstance(plan, Plan)
     assert plan.played is None
@@ -80,80 +80,80 @@ def test_a_key_that_goes_up_is_told_and_what_was_planned_with_it_is_planned_agai
     assert plan.turn == Turn(0)
 
 
-def test_a_pitch_that_is_held_on_two_channels_goes_up_with_the_second() -> None:
-    desk = Desk("trade")
+def test_a_pitch_held_on_two_channels_is_up_when_both_keys_are() -> None:
+    session = StepByStep("trade")
     for channel in (0, 1):
-        desk.play(midi.note_on(channel, 60, 80), 0)
-    desk.play(midi.note_off(1, 60), tick_ns(10))
-    assert not any(isinstance(request, KeyUp) for request in desk.requests)
-    desk.play(midi.note_off(0, 60), tick_ns(20))
-    assert desk.requests[-1] == KeyUp(20, 60)
+        session.play(midi.note_on(channel, 60, 80), 0)
+    session.play(midi.note_off(1, 60), tick_ns(10))
+    assert not any(isinstance(request, KeyUp) for request in session.requests)
+    session.play(midi.note_off(0, 60), tick_ns(20))
+    assert session.requests[-1] == KeyUp(20, 60)
 
 
-def test_an_unmatched_note_off_is_nobodys() -> None:
-    desk = Desk("trade")
-    desk.play(midi.note_on(0, 60, 80), 0)
-    before = list(desk.requests)
-    desk.play(midi.note_off(0, 61), tick_ns(10))
-    desk.play(midi.note_off(1, 60), tick_ns(10))
-    assert desk.requests == before
+def test_a_note_off_without_its_note_on_is_ignored() -> None:
+    session = StepByStep("trade")
+    session.play(midi.note_on(0, 60, 80), 0)
+    before = list(session.requests)
+    session.play(midi.note_off(0, 61), tick_ns(10))
+    session.play(midi.note_off(1, 60), tick_ns(10))
+    assert session.requests == before
 
 
-def test_all_notes_off_of_a_daw_lifts_the_keys_of_its_channel() -> None:
-    desk = Desk("trade")
+def test_all_notes_off_from_a_daw_releases_the_keys_of_its_channel() -> None:
+    session = StepByStep("trade")
     for channel, pitch in ((0, 60), (0, 64), (1, 67)):
-        desk.play(midi.note_on(channel, pitch, 80), 0)
-    desk.play(midi.control(0, midi.ALL_NOTES_OFF, 0), tick_ns(12))
-    assert desk.engine.player.down == {(1, 67)}
-    assert {request.pitch for request in desk.requests if isinstance(request, KeyUp)} == {60, 64}
+        session.play(midi.note_on(channel, pitch, 80), 0)
+    session.play(midi.control(0, midi.ALL_NOTES_OFF, 0), tick_ns(12))
+    assert session.engine.player.down == {(1, 67)}
+    assert {request.pitch for request in session.requests if isinstance(request, KeyUp)} == {60, 64}
 
 
 def test_notes_of_a_replaced_plan_are_refused_however_late_they_come() -> None:
     """A slow composer is still at its first plan while the player goes on: none of its stale notes may be taken."""
-    desk = Desk("accompany")
-    desk.engine.handle(midi.note_on(0, 40, 80), 0)
-    first = plans(desk.engine.take_requests())[-1]
+    session = StepByStep("accompany")
+    session.engine.handle(midi.note_on(0, 40, 80), 0)
+    first = plans(session.engine.take_requests())[-1]
     boundaries = []
     for i in range(1, 40):
-        desk.engine.handle(midi.note_on(0, 40 + i, 80), i * 10 * MS)
-        boundaries += [plan.boundary for plan in plans(desk.engine.take_requests())]
+        session.engine.handle(midi.note_on(0, 40 + i, 80), i * 10 * MS)
+        boundaries += [plan.boundary for plan in plans(session.engine.take_requests())]
     now_ns = 400 * MS
     for tick in range(min(boundaries) - 1, max(boundaries) + 30):
-        desk.engine.receive(Proposed(first.generation, ModelNote(tick, 100, 80, 6, 0)), now_ns)
-    planned = [note.onset_pulse // PULSES_PER_TICK for note in desk.engine.scheduler.planned()]
+        session.engine.receive(Proposed(first.generation, ModelNote(tick, 100, 80, 6, 0)), now_ns)
+    planned = [note.onset_pulse // PULSES_PER_TICK for note in session.engine.scheduler.planned()]
     assert planned == [min(boundaries) - 1]
 
 
-def test_when_a_plan_is_complete_nothing_older_is_expected_any_more() -> None:
-    desk = Desk("accompany")
+def test_a_complete_plan_leaves_no_older_plan_to_wait_for() -> None:
+    session = StepByStep("accompany")
     for i in range(30):
-        desk.play(midi.note_on(0, 40 + i, 80), i * 100 * MS)
-    assert not len(desk.engine.turns.plans)
+        session.play(midi.note_on(0, 40 + i, 80), i * 100 * MS)
+    assert not len(session.engine.turns.plans)
 
 
 def test_after_yielding_nothing_more_of_the_turn_is_sent_whenever_it_comes() -> None:
-    desk = Desk("continue", modes={"continue": settings_of("continue").modes["continue"]})
+    session = StepByStep("continue", modes={"continue": settings_of("continue").modes["continue"]})
     for message, ns in ((midi.note_on(0, 60, 80), 0), (midi.note_off(0, 60), 100 * MS)):
-        desk.play(message, ns)
-    desk.until(4 * BEAT_NS)
-    turn = desk.engine.turn
+        session.play(message, ns)
+    session.until(4 * BEAT_NS)
+    turn = session.engine.turn
     assert turn is not None
-    generation = plans(desk.requests)[-1].generation
-    desk.engine.scheduler.clear()
+    generation = plans(session.requests)[-1].generation
+    session.engine.scheduler.clear()
     back_ns = tick_ns(turn.start + 20.4)
     tick = turn.start + 20
-    desk.until(back_ns - 1)
-    desk.engine.receive(Proposed(generation, ModelNote(tick, 50, 80, 96, 0)), back_ns - 1)  # not polled any more
-    desk.engine.handle(midi.note_on(0, 60, 80), back_ns)
+    session.until(back_ns - 1)
+    session.engine.receive(Proposed(generation, ModelNote(tick, 50, 80, 96, 0)), back_ns - 1)  # not polled any more
+    session.engine.handle(midi.note_on(0, 60, 80), back_ns)
     for early in (tick - 1, tick, tick + 1):
-        desk.engine.receive(Proposed(generation, ModelNote(early, 52, 80, 96, 0)), back_ns)
-    sent = desk.engine.poll(back_ns)
+        session.engine.receive(Proposed(generation, ModelNote(early, 52, 80, 96, 0)), back_ns)
+    sent = session.engine.poll(back_ns)
     assert not any(midi.is_note_on(one.message) for one in sent)
-    assert not desk.engine.scheduler.planned()
-    assert not desk.engine.ledger.sounding()
+    assert not session.engine.scheduler.planned()
+    assert not session.engine.ledger.sounding()
 
 
-def test_an_answer_that_waits_to_be_sent_ends_with_its_key_all_the_same() -> None:
+def test_an_answer_ends_with_its_key_even_if_it_was_not_sent_yet() -> None:
     """The reply and the key-up come in before the next poll."""
     engine = Engine(settings_of("harmonise", modes={"harmonise": Harmonise(1)}), TempoMap(120))
     engine.handle(midi.note_on(0, 60, 80), 0)
@@ -175,7 +175,7 @@ def test_stopping_sends_what_waits_and_releases_it() -> None:
     assert engine.wake_ns() is None
 
 
-def test_with_no_composer_it_rests_and_remembers_no_more_than_it_must() -> None:
+def test_without_replies_it_stays_silent_and_a_late_reply_clears_what_was_waited_for() -> None:
     engine = Engine(settings_of("harmonise"), TempoMap(120))
     for stamp_ns, message in tune([60, 64] * 50, note_ns=100 * MS):
         engine.handle(message, stamp_ns)
@@ -185,28 +185,28 @@ def test_with_no_composer_it_rests_and_remembers_no_more_than_it_must() -> None:
     assert not len(engine.turns.answers)
 
 
-def test_a_new_composer_is_told_where_it_is_and_goes_on_with_the_turn() -> None:
-    desk = Desk("trade", bpm=120.0)
+def test_a_new_composer_gets_knobs_and_position_and_continues_the_turn() -> None:
+    session = StepByStep("trade", bpm=120.0)
     for stamp_ns, message in tune([60] * 8):
-        desk.play(message, stamp_ns)
-    desk.until(9 * BEAT_NS)
-    desk.composer = composer_of(seed=5)
-    desk.requests.clear()
-    desk.engine.composer_is_new(9 * BEAT_NS)
-    desk.until(16 * BEAT_NS)
-    assert desk.requests[:2] == [Steer(AS_IT_IS), Relocate(9 * 24)]
-    assert plans(desk.requests)[0].turn == Turn(192, 384)
-    assert any(ns > 10 * BEAT_NS for ns, _, _ in onsets(desk.sent))
-    assert all(span.off_ns <= 4 * BAR_NS for span in spans(desk.sent))
+        session.play(message, stamp_ns)
+    session.until(9 * BEAT_NS)
+    session.composer = composer_of(seed=5)
+    session.requests.clear()
+    session.engine.composer_is_new(9 * BEAT_NS)
+    session.until(16 * BEAT_NS)
+    assert session.requests[:2] == [Steer(AS_IT_IS), Relocate(9 * 24)]
+    assert plans(session.requests)[0].turn == Turn(192, 384)
+    assert any(ns > 10 * BEAT_NS for ns, _, _ in onsets(session.sent))
+    assert all(span.off_ns <= 4 * BAR_NS for span in spans(session.sent))
 
 
 def test_an_event_that_is_handled_after_a_later_decision_counts_as_a_missed_deadline() -> None:
-    on_time, late = Desk("trade"), Desk("trade")
-    for desk, handled_ns in ((on_time, tick_ns(72)), (late, tick_ns(73))):
-        desk.play(midi.note_on(0, 60, 80), 0)
-        desk.until(handled_ns)  # half a tick after each beat it is told
-        desk.engine.handle(midi.note_on(0, 64, 80), tick_ns(72))
-    assert [desk.engine.counts.missed_deadlines for desk in (on_time, late)] == [0, 1]
+    on_time, late = StepByStep("trade"), StepByStep("trade")
+    for session, handled_ns in ((on_time, tick_ns(72)), (late, tick_ns(73))):
+        session.play(midi.note_on(0, 60, 80), 0)
+        session.until(handled_ns)  # half a tick after each beat there is a decision
+        session.engine.handle(midi.note_on(0, 64, 80), tick_ns(72))
+    assert [session.engine.counts.missed_deadlines for session in (on_time, late)] == [0, 1]
 
 
 # --- MIDI clock and transport ---
@@ -255,17 +255,17 @@ def test_trade_stays_on_the_grid_of_a_jittering_clock_and_through_a_ramp(ramp: b
     assert_nothing_hangs(performance.sent)
 
 
-def test_the_model_hears_of_a_tempo_that_has_changed() -> None:
+def test_the_composer_gets_the_tempo_of_the_clock_when_a_turn_begins() -> None:
     clock, times = clocks([100.0] * 384)
-    desk = Desk("trade", follow_clock=True)
+    session = StepByStep("trade", follow_clock=True)
     for stamp_ns, message in sorted([*clock, *((times[24 * i], midi.note_on(0, 60 + i, 80)) for i in range(8))]):
-        desk.play(message, stamp_ns)
-    assert [round(request.bpm) for request in desk.requests if isinstance(request, Retempo)] == [100]
-    desk.requests.clear()
-    desk.engine.composer_is_new(times[-1])
-    desk.engine.handle(CLOCK, times[-1] + 25 * MS)
-    desk.settle(times[-1] + 30 * MS)
-    assert any(isinstance(request, Retempo) for request in desk.requests), "a new one knows only the settings"
+        session.play(message, stamp_ns)
+    assert [round(request.bpm) for request in session.requests if isinstance(request, Retempo)] == [100]
+    session.requests.clear()
+    session.engine.composer_is_new(times[-1])
+    session.engine.handle(CLOCK, times[-1] + 25 * MS)
+    session.settle(times[-1] + 30 * MS)
+    assert any(isinstance(request, Retempo) for request in session.requests), "a new one knows only the settings"
 
 
 @pytest.mark.parametrize("what", ["stop", "start", "locate"])
@@ -283,9 +283,9 @@ def test_a_transport_jump_in_the_middle_of_a_turn_releases_everything_at_once(wh
     settings = settings_of("trade", follow_clock=True)
     engine = Engine(settings, TempoMap(120))
     performance = perform(engine, composer_of(constraints=Constraints(min_duration=96)), script, times[at + 150])
-    heard = spans(performance.sent)
-    assert any(span.off_ns == jump_ns for span in heard)
-    assert max(span.off_ns for span in heard) == jump_ns
+    notes = spans(performance.sent)
+    assert any(span.off_ns == jump_ns for span in notes)
+    assert max(span.off_ns for span in notes) == jump_ns
     assert not [one for one in performance.sent if one[0] > jump_ns]
     assert_nothing_hangs(performance.sent)
 
@@ -327,7 +327,7 @@ def test_a_lost_clock_is_played_through_at_the_last_tempo() -> None:
     assert_nothing_hangs(performance.sent)
 
 
-def test_clock_and_transport_mean_nothing_with_an_internal_tempo() -> None:
+def test_clock_and_transport_are_ignored_at_an_internal_tempo() -> None:
     script = [*tune([60] * 8), (3 * BEAT_NS, START), (3 * BEAT_NS, CLOCK), (9 * BEAT_NS, STOP)]
     settings = settings_of("trade")
     engine = Engine(settings, TempoMap(120))

@@ -10,11 +10,11 @@ from performing import (
     MODES,
     MS,
     PROJECT,
+    ContextStepper,
     D,
-    Desk,
     FakeGraphs,
-    LedStepper,
     NoiseStepper,
+    StepByStep,
     composer_of,
     duet,
     settings_of,
@@ -211,10 +211,10 @@ TUNE = tune([60, 64, 67, 72] * 6)
 def test_work_in_pieces_between_the_notes_changes_nothing(mode: str, bar: int) -> None:
     """Real time is simulated time as long as no plan is late; one that is, is counted."""
 
-    def play(pieces: int | None) -> tuple[Desk, LedStepper]:
-        stepper = LedStepper()
+    def play(pieces: int | None) -> tuple[StepByStep, ContextStepper]:
+        stepper = ContextStepper()
         config = settings_of(mode, bars=((0, bar),))
-        desk = Desk(mode, composer_of(stepper, settings=config, graphs=FakeGraphs()), bars=((0, bar),))
+        desk = StepByStep(mode, composer_of(stepper, settings=config, graphs=FakeGraphs()), bars=((0, bar),))
         desk.pieces = pieces
         for stamp_ns, message in sorted(TUNE):
             desk.play(message, stamp_ns)
@@ -235,7 +235,7 @@ def test_work_in_pieces_between_the_notes_changes_nothing(mode: str, bar: int) -
 
 
 def test_plans_that_are_late_are_counted_and_the_music_goes_on() -> None:
-    desk = Desk("trade", composer_of(LedStepper(), graphs=FakeGraphs()))
+    desk = StepByStep("trade", composer_of(ContextStepper(), graphs=FakeGraphs()))
     desk.pieces = 1
     for stamp_ns, message in sorted(TUNE[:8]):
         desk.play(message, stamp_ns)
@@ -246,7 +246,7 @@ def test_plans_that_are_late_are_counted_and_the_music_goes_on() -> None:
 
 def test_going_back_feeds_an_event_with_its_own_context() -> None:
     """Whatever was planned and taken back: the contexts of the stream are those of its cells."""
-    graphs, stepper = FakeGraphs(), LedStepper()
+    graphs, stepper = FakeGraphs(), ContextStepper()
     duet(tune([60, 62, 64] * 12, 170 * MS), 9 * BAR_NS, "accompany", stepper=stepper, graphs=graphs)
     beats = 0
     cells: dict[int, set[bytes]] = {}
@@ -259,7 +259,7 @@ def test_going_back_feeds_an_event_with_its_own_context() -> None:
 
 def test_another_plan_is_another_music() -> None:
     def sent(controls: Controls) -> object:
-        return duet(TUNE, 9 * BAR_NS, "trade", stepper=LedStepper(), graphs=FakeGraphs(), controls=controls)[0].sent
+        return duet(TUNE, 9 * BAR_NS, "trade", stepper=ContextStepper(), graphs=FakeGraphs(), controls=controls)[0].sent
 
     assert sent(AS_IT_IS) == sent(AS_IT_IS)
     assert sent(AS_IT_IS) != sent(Controls(brightness=1.0))

@@ -1,4 +1,4 @@
-"""What the model hears live is what it was trained on: one piece, fed by the engine and as a training window.
+"""The model's input in a session is the same as in training: one piece is fed by the engine, and made a training window.
 
 The piece is dealt to player and model as in training. Live, the player's notes are played as MIDI, and the model's are
 drawn by a stepper that knows them beforehand. Then both streams are compared, event by event and flag by flag.
@@ -54,7 +54,7 @@ HARMONISE_: Music = (
 
 
 class Score(NoiseStepper):
-    """Draws given notes, each when its time has come, and BEAT until then."""
+    """Chooses given notes, each at its onset, and BEAT until then."""
 
     def __init__(self, notes: list[Note], part: int, grid: BeatGrid) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Score(NoiseStepper):
 
 
 def trained(music: Music, edges: list[int], role: Role, part: int, grid: BeatGrid) -> dict[str, np.ndarray]:
-    """The window as in training, with nothing augmented."""
+    """The window as training makes it, without augmentation."""
     rows = [(*note, 0, True) for note in music[0]] + [(*note, part, False) for note in music[1]]
     notes = np.zeros(len(rows), NOTE)
     for i, (onset, duration, pitch, velocity, which, _) in enumerate(rows):
@@ -152,7 +152,7 @@ def assert_the_same_stream(
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 186), st.integers(1, 96), st.integers(55, 66)), max_size=25))
-def test_whatever_the_player_plays_in_their_bars(drawn: list[tuple[int, int, int]]) -> None:
+def test_the_stream_is_that_of_training_for_any_notes_of_the_player(drawn: list[tuple[int, int, int]]) -> None:
     """Notes of any length, chords, rests: each key is let go before it is struck again, the last before the bar line."""
     notes: list[Note] = [(0, 12, 40, 80)]
     free = dict.fromkeys(range(55, 67), 0)

@@ -1,4 +1,4 @@
-"""Whose turn it is, as pure functions of ticks."""
+"""Modes: whose turn it is, as a function of ticks and of what the player did."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEY = (0, 60)
 
 
 def played(*notes: tuple[int, int], rest_ticks: int = 48) -> PlayerState:
-    """Someone who played notes of (on, off) ticks, one after another."""
+    """A player who has played notes of (on, off) ticks, one after another."""
     player = PlayerState(rest_ticks)
     for on, off in notes:
         player.note_on(on, KEY)
@@ -50,7 +50,7 @@ def test_continue_comes_in_on_the_beat_after_the_rest(off: int, start: int) -> N
 
 
 @pytest.mark.parametrize(("bar", "start", "end"), [(96, 96, 288), (96, 120, 288), (96, 144, 384), (72, 96, 216)])
-def test_continue_has_its_bars_wherever_in_a_bar_it_begins(bar: int, start: int, end: int) -> None:
+def test_continue_lasts_its_bars_wherever_in_a_bar_it_begins(bar: int, start: int, end: int) -> None:
     """Up to the bar line that is nearest to so many bars: never short by half a bar."""
     assert Continue(2).turn(start, played((0, start - 48)), BeatGrid(((0, bar),))) == Turn(start, end)
 

@@ -1,4 +1,4 @@
-"""Whole performances in simulated time: every mode, hand-overs, tempo, and any stream of events at all."""
+"""Whole performances in simulated time: every mode, changes of mode, speed of the composer, and any stream of events."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ LONG = Constraints(min_duration=96)
 
 def test_continue_comes_in_on_the_beat_after_the_rest_and_ends_with_its_bars() -> None:
     performance, engine = duet(tune(PHRASE), 60 * BEAT_NS, "continue")
-    heard = spans(performance.sent)
-    assert 6 * BEAT_NS <= heard[0].on_ns < 7 * BEAT_NS
-    assert max(span.off_ns for span in heard) <= 6 * BAR_NS, (
+    notes = spans(performance.sent)
+    assert 6 * BEAT_NS <= notes[0].on_ns < 7 * BEAT_NS
+    assert max(span.off_ns for span in notes) <= 6 * BAR_NS, (
         "four bars from the middle of one: up to the nearest bar line"
     )
     assert engine.counts.turns == 1
@@ -54,10 +54,10 @@ def test_continue_yields_at_once_and_comes_back_after_the_next_rest(think_ns: in
     back_ns = 11 * BEAT_NS + 123_456_789
     script = tune(PHRASE) + tune(PHRASE, start_ns=back_ns)
     performance, engine = duet(script, 60 * BEAT_NS, "continue", LONG, think_ns=think_ns)
-    heard = spans(performance.sent)
-    assert any(span.on_ns < back_ns == span.off_ns for span in heard), "something sounded until then"
-    assert all(span.off_ns <= back_ns for span in heard if span.on_ns <= back_ns)
-    again_ns = min(span.on_ns for span in heard if span.on_ns > back_ns)
+    notes = spans(performance.sent)
+    assert any(span.on_ns < back_ns == span.off_ns for span in notes), "something sounded until then"
+    assert all(span.off_ns <= back_ns for span in notes if span.on_ns <= back_ns)
+    again_ns = min(span.on_ns for span in notes if span.on_ns > back_ns)
     assert again_ns >= back_ns + 3.8 * BEAT_NS + 2 * BEAT_NS
     assert engine.counts.turns == 2
     assert_nothing_hangs(performance.sent)
@@ -73,7 +73,7 @@ def test_continue_comes_when_it_is_called(called_by: str) -> None:
     assert_nothing_hangs(performance.sent)
 
 
-def test_a_pedal_that_is_let_go_calls_nobody() -> None:
+def test_releasing_the_trigger_pedal_does_not_call() -> None:
     script = [(0, midi.note_on(0, 60, 80)), (tick_ns(30), midi.control(0, 64, 0))]
     assert not duet(script, 2 * BAR_NS, "continue", trigger_cc=64)[0].sent
 
@@ -84,10 +84,10 @@ def test_trade_plays_in_its_own_bars_and_nothing_sounds_past_them(beats_per_bar:
     bar_ns = beats_per_bar * BEAT_NS
     script = [item for turn in (0, 4, 8) for item in tune([60] * 2 * beats_per_bar, start_ns=turn * bar_ns)]
     performance, engine = duet(script, 16 * bar_ns, constraints=constraints, bars=((0, beats_per_bar * 24),))
-    heard = spans(performance.sent)
-    turns = {span.on_ns // (2 * bar_ns) for span in heard}
+    notes = spans(performance.sent)
+    turns = {span.on_ns // (2 * bar_ns) for span in notes}
     assert turns == {1, 3, 5, 7}
-    assert all(span.off_ns <= (span.on_ns // (2 * bar_ns) + 1) * 2 * bar_ns for span in heard)
+    assert all(span.off_ns <= (span.on_ns // (2 * bar_ns) + 1) * 2 * bar_ns for span in notes)
     assert engine.counts.turns >= 4
     assert_nothing_hangs(performance.sent)
 
@@ -111,8 +111,8 @@ def test_accompany_plays_while_the_player_does_and_stops_after_the_rest() -> Non
 
 def test_an_accompaniment_does_not_ring_on_when_the_player_has_stopped() -> None:
     performance, _ = duet(tune([60, 64] * 8), 24 * BEAT_NS, "accompany", Constraints(min_duration=288))
-    heard = spans(performance.sent)
-    assert max(span.off_ns for span in heard) == tick_ns(18 * 24 + 0.5) - 1
+    notes = spans(performance.sent)
+    assert max(span.off_ns for span in notes) == tick_ns(18 * 24 + 0.5) - 1
     assert_nothing_hangs(performance.sent)
 
 
@@ -126,11 +126,11 @@ def test_harmonise_answers_each_note_on_its_onset_and_lets_go_with_the_key(think
     )
     down = [(ns, message[1]) for ns, message in script if midi.is_note_on(message)]
     up = {ns for ns, message in script if midi.is_note_off(message)}
-    heard = spans(performance.sent)
-    answered = {span.on_ns - think_ns for span in heard}
+    notes = spans(performance.sent)
+    answered = {span.on_ns - think_ns for span in notes}
     assert answered == {ns for ns, _ in down}
-    assert {span.off_ns for span in heard} <= up
-    assert len(down) <= len(heard) <= voices * len(down)
+    assert {span.off_ns for span in notes} <= up
+    assert len(down) <= len(notes) <= voices * len(down)
     assert engine.scheduler.late_dropped == 0
     assert_nothing_hangs(performance.sent)
 
@@ -226,8 +226,8 @@ def test_an_hour_of_trading_ends_with_every_note_released() -> None:
     assert_nothing_hangs(performance.sent)
 
 
-def test_after_an_hours_rest_the_composer_has_not_an_hour_to_catch_up_with() -> None:
-    """The beats of a rest are heard as they pass: when a note comes, there is nothing left but the note."""
+def test_beats_of_a_rest_are_fed_as_they_pass() -> None:
+    """After an hour's rest, the next note finds no beats left to feed."""
     hour_ns = 3600 * 1000 * MS
     resting, resumed = NoiseStepper(slots=96), NoiseStepper(slots=96)
     duet(tune(PHRASE), hour_ns, "harmonise", stepper=resting)
@@ -264,7 +264,7 @@ gaps_ns = st.one_of(st.just(0), st.integers(0, 50 * MS), st.integers(100 * MS, 9
 
 
 class Watched(Engine):
-    """An engine whose every send is looked at: note-ons in the order of their pulses, note-offs before them."""
+    """An engine that checks the order of what it sends: note-ons in the order of their pulses."""
 
     def poll(self, now_ns: int) -> list[Sent]:
         sends = super().poll(now_ns)

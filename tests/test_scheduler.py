@@ -1,4 +1,4 @@
-"""The scheduler: order, late policy, and no hanging note whatever is done to it."""
+"""The scheduler: order of sending, late notes, and no hanging note after any sequence of calls."""
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +22,7 @@ notes = st.builds(
 
 
 class Synth:
-    """An instrument, written apart from the ledger: it knows only the bytes it gets, and protests."""
+    """An instrument that knows only the bytes it gets. It fails on a note-on for a sounding key, and on a stray note-off."""
 
     def __init__(self) -> None:
         self.down: list[tuple[int, int]] = []
@@ -131,7 +131,7 @@ def test_a_second_plan_for_one_onset_and_key_replaces_the_first() -> None:
 
 
 @pytest.mark.parametrize("values", [(0, 16, 60, 80, 1), (0, 0, 128, 80, 1), (0, 0, 60, 0, 1), (0, 0, 60, 80, 0)])
-def test_a_note_that_no_midi_message_can_be_is_refused(values: tuple[int, int, int, int, int]) -> None:
+def test_a_note_out_of_midi_range_is_refused(values: tuple[int, int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="must be"):
         PlannedNote(*values)
 
@@ -152,7 +152,7 @@ def test_wake_ups_late_or_punctual_give_the_same_performance(plan: list[PlannedN
 
 
 class Performance(RuleBasedStateMachine):
-    """Any interleaving of everything that can be done to the pair, heard by a synth that knows nothing of it."""
+    """Any sequence of calls of scheduler and ledger; a synth checks the bytes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The tempo map: a bijection that nothing makes drift."""
+"""The tempo map: a bijection between pulses and nanoseconds, without drift."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -17,7 +17,7 @@ HOUR_NS = 3600 * 10**9
 
 @st.composite
 def changes(draw: st.DrawFn) -> list[tuple[str, int, float]]:
-    """Set or steer, at a pulse in any order (steering is given the host time of a pulse), to a tempo."""
+    """(set or steer, pulse, bpm) in any order of pulses. Steering happens at the host time of its pulse."""
     return draw(st.lists(st.tuples(st.sampled_from(["set", "steer"]), st.integers(-5000, 50_000), bpms), max_size=12))
 
 
@@ -31,7 +31,7 @@ def changed(bpm: float, origin_ns: int, edits: list[tuple[str, int, float]]) -> 
     return tempo_map
 
 
-def test_scales_fit_together() -> None:
+def test_ticks_and_pulses_divide_a_quarter_note() -> None:
     assert TICKS_PER_QUARTER * PULSES_PER_TICK == PPQN == 480
 
 
@@ -145,7 +145,7 @@ def test_tempos_are_what_was_set() -> None:
 
 
 @pytest.mark.parametrize("bpm", [0, -1, float("nan"), float("inf"), 1e-9, 1e12])
-def test_a_tempo_that_is_none_is_refused(bpm: float) -> None:
+def test_a_bpm_that_is_no_tempo_is_refused(bpm: float) -> None:
     tempo_map = TempoMap(120)
     with pytest.raises(ValueError, match="must"):
         TempoMap(bpm)

@@ -1,1 +1,1 @@
-"""Time and turns: tempo, transport, modes, the engine, the scheduler and the ledger. Pure; knows nothing of models."""
+"""Time and turns: tempo, transport, modes, the engine, the scheduler and the ledger. Pure, and independent of the models."""

@@ -1,4 +1,4 @@
-"""In a mode that answers each note: which key is answered by what, so that its answers end when it goes up."""
+"""The answers of a mode that answers each note (harmonise): they begin with the player's key and end when it goes up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Key = tuple[int, int]
 
 @dataclass(slots=True)
 class Answer:
-    """The key (channel, pitch) that is answered, when it was struck and, if it has been, released; what answers it."""
+    """The answer to one key, (channel, pitch), of the player's: when that key was struck, when it was released (None: it is
+    still down), and the keys that have been sent in answer."""
 
     key: Key
     onset_pulse: int
@@ -20,7 +21,8 @@ class Answer:
     release_pulse: int | None = None
 
     def add(self, key: Key, duration_pulse: int) -> int:
-        """`key` is one more note of this answer. Returns how long it sounds: as long as it may, or as the answered key did."""
+        """Add a note to the answer. Returns its duration: `duration_pulse` while the player's key is down, which ends the note
+        when it goes up; as long as the key was held (a tick at least) if it is up already."""
         self.sounding.append(key)
         if self.release_pulse is None:
             return duration_pulse
@@ -28,7 +30,7 @@ class Answer:
 
 
 class Answers:
-    """The answers by the generation of their plan."""
+    """The answers, each under the generation of the plan that was asked for it."""
 
     def __init__(self) -> None:
         self._by_generation: dict[int, Answer] = {}
@@ -37,11 +39,11 @@ class Answers:
         return len(self._by_generation)
 
     def ask(self, generation: int, key: Key, onset_pulse: int) -> None:
-        """`key` went down and the plan `generation` is to answer it."""
+        """The player struck `key`, and the plan `generation` was asked for the answer."""
         self._by_generation[generation] = Answer(key, onset_pulse)
 
     def fitted(self, generation: int, note: PlannedNote) -> PlannedNote | None:
-        """`note` of the plan `generation`, on the onset of the key that it answers and as long; None: it answers no key."""
+        """`note` of the plan `generation` with the onset and the duration of the answer; None if that plan is no answer."""
         answer = self._by_generation.get(generation)
         if answer is None:
             return None
@@ -49,7 +51,7 @@ class Answers:
         return replace(note, onset_pulse=answer.onset_pulse, duration_pulse=duration_pulse)
 
     def key_up(self, key: Key, pulse: int) -> list[Key]:
-        """`key` went up: what answers it is to end now."""
+        """The player released `key`. Returns the keys that answer it and have to end now."""
         ended = []
         for answer in self._by_generation.values():
             if answer.key == key and answer.release_pulse is None:
@@ -58,11 +60,11 @@ class Answers:
         return ended
 
     def complete(self, generation: int) -> None:
-        """Plans up to `generation` have said all they had to: what has ended is forgotten."""
+        """No more notes will come of plans up to `generation`: forget those of their answers that have ended."""
         self._by_generation = {
             g: answer for g, answer in self._by_generation.items() if g > generation or answer.release_pulse is None
         }
 
     def clear(self) -> None:
-        """Everything was ended."""
+        """Forget all answers: all that sounded was ended."""
         self._by_generation.clear()

@@ -1,10 +1,11 @@
-"""Following MIDI clock: 24 stamped bytes a quarter note in, a steered tempo map out.
+"""Follows MIDI clock: takes 24 clock messages a quarter note, each with its time stamp, and steers a tempo map by them.
 
 Two parts. A second-order delay-locked loop (phase and period) estimates when each clock really was due, whatever its
 stamp says: see F. Adriaensen, "Using a DLL to filter time" (2005). Its gains begin as those of a least-squares line
 through all clocks so far and stop shrinking at `_MEMORY_CLOCKS` (the expanding-memory alpha-beta filter: N. Morrison,
-"Introduction to Sequential Smoothing and Prediction", 1969), so it locks within a beat and then stays supple. The tempo
-map is led towards the filtered clocks by its slope alone: it jumps only where the transport jumps.
+"Introduction to Sequential Smoothing and Prediction", 1969), so it locks within a beat and still follows a changing tempo
+afterwards. Only the slope of the tempo map is changed to meet the filtered clocks: its position jumps only where the
+transport jumps.
 
 Stamps and `now_ns` are host nanoseconds. One thread at a time; no clock is read here.
 """
@@ -22,16 +23,18 @@ _NS_PER_TICK_AT_1_BPM = 60e9 / TICKS_PER_QUARTER
 _SHORTEST_PERIOD_NS = _NS_PER_TICK_AT_1_BPM / 999
 _LONGEST_PERIOD_NS = _NS_PER_TICK_AT_1_BPM / 20
 
-# Longer: less jitter comes through. Shorter: a ramp is followed more closely. At 17, jitter of +-3 ms leaves a phase
-# error of 1.8 ms (p99), and a map that follows a ramp of 90 -> 140 bpm in four bars trails it by 1.9 ms.
+# A longer memory lets less jitter through, a shorter one follows a tempo ramp more closely. With 17 clocks,
+# jitter of +-3 ms leaves a phase error of 1.8 ms (p99), and a map that follows a ramp of 90 -> 140 bpm in four bars trails
+# it by 1.9 ms.
 _MEMORY_CLOCKS = 17
 
-# A stamp further off than jitter explains (8 ms, or a quarter of a clock where clocks are slow) is a hiccup of driver
-# or sender and only counts as far as this; so many in a row are a new tempo, measured from just these clocks.
+# A clock that is off by more than this (or by more than a quarter of the period, where that is longer) is an outlier: a
+# hiccup of the driver or the sender. Its error is clipped to the limit. So many outliers in a row, all early or all late,
+# are a step in tempo, and the new tempo is measured from just these clocks.
 _OUTLIER_NS = 8e6
 _OUTLIER_CLOCKS = 4
 
-# The map never runs at less than half or more than twice the tempo to make up for a phase error.
+# To make up for a phase error, the map runs at no less than half and no more than twice the tempo.
 _CATCH_UP = 2.0
 
 
@@ -46,10 +49,11 @@ class TransportChange(Enum):
 
 
 class ClockFollower:
-    """Steers the tempo map it is given after the MIDI clock it is handed.
+    """Steers the given tempo map so that it follows MIDI clock.
 
     `running`: the position moves, from the first clock after Start or Continue until Stop, lost clock or not.
-    `position_pulse`: what the next clock will be (while stopped: after a Continue). What is now, the map says.
+    `position_pulse`: the pulse of the next clock (while stopped: of the first clock after a Continue). For the present
+    position, ask the map.
     While stopped the map goes on at the last tempo, but its position means nothing.
     """
 
@@ -57,28 +61,29 @@ class ClockFollower:
         self.running = False
         self.position_pulse = 0
         self._map = tempo_map
-        self._anchor_next = False  # the next clock is position_pulse by decree, and sets things running
+        self._anchor_next = False  # after Start or Continue: the next clock is at position_pulse, and sets it running
         self._stamps_ns: deque[int] = deque(maxlen=_OUTLIER_CLOCKS)
         self._period_ns = _bounded(_NS_PER_TICK_AT_1_BPM / tempo_map.bpm_at(0))
         self._due_ns = 0.0  # when the next clock is due
-        self._phase_clocks = 0  # clocks since phase and period, each, were begun from nothing
+        self._phase_clocks = 0  # clocks since the phase was measured anew; the next one: since the period was
         self._period_clocks = 0
-        self._outliers = 0  # stamps in a row that were too early (counted down) or too late (up)
+        self._outliers = 0  # outliers in a row: counted upwards if late, downwards if early
 
     @property
     def bpm(self) -> float:
-        """The filtered tempo: calm, where the slope of the steered map also carries corrections of phase."""
+        """The filtered tempo. The tempo of the map varies more, because it also corrects the phase."""
         return _NS_PER_TICK_AT_1_BPM / self._period_ns
 
     def lost(self, now_ns: int) -> bool:
-        """Whether no clock came during the last second. The map keeps the last tempo meanwhile."""
+        """Whether no clock came during the last second. Until the next one the map keeps its tempo."""
         return not self._stamps_ns or now_ns - self._stamps_ns[-1] > LOST_NS
 
     def handle(self, message: bytes, stamp_ns: int) -> TransportChange | None:
-        """Take one canonical message with its stamp; says what became of the transport. Other messages are ignored.
+        """Take one canonical message with its stamp. Returns what it did to the transport; other messages are ignored.
 
         After Start, Continue or a jump the map already stands just before the new position, which the next clock fixes.
-        A Continue while running and a song position that is already the next clock's change nothing: None.
+        Returns None where nothing changed: also for a Continue while running, and for a song position that the next clock
+        has anyway.
         """
         status = message[0]
         if status == CLOCK:
@@ -116,12 +121,12 @@ class ClockFollower:
     def _clock(self, stamp_ns: int) -> None:
         lost = self.lost(stamp_ns)
         if self._anchor_next:
-            # Many senders begin their clock anew with Start, so the grid of the clocks before it means nothing.
+            # Many senders restart their clock with Start, so the clocks before it say nothing of the phase.
             self._begin_phase(stamp_ns)
             self._map.locate(stamp_ns, self.position_pulse)
             self._anchor_next, self.running = False, True
         elif lost:
-            # The sender has most likely counted on meanwhile, and so has the map: take the nearest clock.
+            # The sender has most likely gone on counting, and so has the map: this is the clock nearest to its position.
             self._begin_phase(stamp_ns)
             if self.running:
                 self.position_pulse = round(self._map.position_at(stamp_ns) / PULSES_PER_TICK) * PULSES_PER_TICK
@@ -130,12 +135,12 @@ class ClockFollower:
         self._stamps_ns.append(stamp_ns)
         if self.running:
             self.position_pulse += PULSES_PER_TICK
-            self._lead_map(stamp_ns)
+            self._steer_map(stamp_ns)
         else:
             self._map.steer(stamp_ns, self._period_ns / PULSES_PER_TICK)
 
     def _begin_phase(self, stamp_ns: int) -> None:
-        """Believe this stamp. The period stays: it is known, or will be with the next clocks."""
+        """Measure the phase anew, from this stamp alone. The period is kept."""
         self._due_ns = stamp_ns + self._period_ns
         self._phase_clocks = 1
         self._period_clocks = max(self._period_clocks, 1)
@@ -145,7 +150,7 @@ class ClockFollower:
     def _track(self, stamp_ns: int) -> None:
         """One step of the delay-locked loop: correct phase and period by the error of this clock."""
         error_ns = stamp_ns - self._due_ns
-        if self._period_clocks >= _OUTLIER_CLOCKS:  # before, the period is too young to judge by
+        if self._period_clocks >= _OUTLIER_CLOCKS:  # with fewer clocks the period is not known well enough
             limit_ns = max(_OUTLIER_NS, self._period_ns / 4)
             if error_ns > limit_ns:
                 self._outliers = max(self._outliers, 0) + 1
@@ -165,13 +170,13 @@ class ClockFollower:
         self._due_ns += alpha * error_ns + self._period_ns
 
     def _begin_tempo(self, stamp_ns: int) -> None:
-        """A step in tempo: measure it from the last few clocks alone."""
+        """A step in tempo: measure the period from the last few clocks alone."""
         self._period_ns = _bounded((stamp_ns - self._stamps_ns[0]) / len(self._stamps_ns))
         self._due_ns = stamp_ns + self._period_ns
         self._phase_clocks = self._period_clocks = len(self._stamps_ns) + 1
         self._outliers = 0
 
-    def _lead_map(self, stamp_ns: int) -> None:
+    def _steer_map(self, stamp_ns: int) -> None:
         """Steer so that the map reaches the next clock's pulse when that clock is due, and keeps the tempo after it."""
         arrival_ns = max(round(self._due_ns), stamp_ns + round(self._period_ns / _CATCH_UP))
         left_pulses = self.position_pulse - self._map.position_at(stamp_ns)

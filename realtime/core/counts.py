@@ -1,4 +1,4 @@
-"""What happened in a session, in numbers. Counted by the engine, reported at the end."""
+"""Counts of what happened in a session. The engine counts, the summary at the end reports."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Counts:
-    """What happened, for the summary. `retracted`: planned notes that a new plan replaced before they were due.
-    `missed_deadlines`: notes that were proposed after their time, and events that were handled after a decision which they
-    came before; `late_plans`: plans of bars to come that were not ready for theirs. Without any of both, the music is what it
-    would have been with all the time in the world."""
+    """`retracted`: planned notes that a new plan replaced before they were due. `missed_deadlines`: notes that the composer
+    proposed after their onset, and events of the player's that were handled after a decision which should have known of them.
+    `late_plans`: plans of the planner that were given up because their first cell had begun. While both are 0, the music is
+    the same as in simulated time. `plan_ns`, `step_ns`: how long the latest plans and model steps took."""
 
     turns: int = 0
     notes: int = 0

@@ -1,4 +1,4 @@
-"""What engine and composer say to each other. Plain values: they go through a pipe, or stay in one process.
+"""The messages between engine and composer. Plain values: they go through a pipe, or stay in one process.
 
 All times are ticks (24 a quarter). A *plan* is a run of notes the composer proposes; a new plan's notes replace those of
 the plan before it from its boundary on. `generation` numbers the plans.
@@ -13,7 +13,7 @@ from realtime.music.vocabulary import Role
 
 
 class PlayerNote(NamedTuple):
-    """A key of the player's went down at `tick`. `part` is 0..4 (`vocabulary.PART_NAMES`)."""
+    """The player struck a key at `tick`. `part` is 0..4 (`vocabulary.PART_NAMES`)."""
 
     tick: int
     pitch: int
@@ -32,9 +32,10 @@ class ModelNote(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """A stretch in which Antiphon plays: onsets in [start, end); `end` None: until told otherwise. No note sounds beyond `end`.
+    """The ticks in which Antiphon plays: onsets in [start, end), no note sounds beyond `end`. With `end` None the turn lasts
+    until a plan ends it.
 
-    `voices` > 0: an answer to one note, all at `start`: at least one note and at most so many, held as long as the key.
+    `voices` > 0: the turn is an answer to one note of the player's, of 1 to `voices` notes, all at `start`.
     """
 
     start: int
@@ -43,9 +44,9 @@ class Turn(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Go back to what is final (`boundary`: notes before it stay), take in what the player did, and propose for `turn` up to
-    `until`. With `turn` None nothing is proposed; `role` is what the mode is about in either case. `silence`: what still
-    sounds of Antiphon's notes was ended at the boundary."""
+    """Roll back to `boundary` (notes before it are final), add the note `played`, if any, and propose notes for `turn` up to
+    `until`. With `turn` None nothing is proposed. `role` is that of the mode. `silence`: all notes of Antiphon's that
+    sounded at the boundary were ended there."""
 
     generation: int
     boundary: int
@@ -57,21 +58,22 @@ class Plan(NamedTuple):
 
 
 class KeyUp(NamedTuple):
-    """A key of the player's went up at `tick`."""
+    """The player released a key at `tick`."""
 
     tick: int
     pitch: int
 
 
 class Extend(NamedTuple):
-    """Go on with the plan up to `until`."""
+    """Continue the plan up to `until`."""
 
     generation: int
     until: int
 
 
 class Advance(NamedTuple):
-    """The beat around `tick` has come and nobody played: hear it pass, so that the next note need not wait for it."""
+    """The beat around `tick` has come while Antiphon has no turn: feed it to the model now, so that the next note does not
+    have to wait for it."""
 
     tick: int
 
@@ -83,22 +85,21 @@ class Relocate(NamedTuple):
 
 
 class Retempo(NamedTuple):
-    """The tempo the model is told of, in beats per minute."""
+    """The tempo, in quarter notes per minute, that the model is conditioned on from now on."""
 
     bpm: float
 
 
 class Bar(NamedTuple):
-    """The cell that ends at `tick` is over (`realtime.music.cells`: a bar, or a part of a long one). `target`: the
-    start of the first
-    cell for which nothing has been asked yet."""
+    """The cell that ends at `tick` is over (`realtime.music.cells`: a bar, or a part of a long one). `target`: the start of
+    the first cell for which no notes have been asked yet."""
 
     tick: int
     target: int
 
 
 class Steer(NamedTuple):
-    """The player has turned a knob."""
+    """The knobs' positions, after the player has turned one."""
 
     controls: Controls
 
@@ -121,9 +122,9 @@ class Reached(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """The planner has done a cell's work (`realtime.composing.latents`). `call_ns`: how long each of its graph calls
-    took; none where it
-    was given up. `late`: how many plans were given up since the last word, because their cell had come."""
+    """The planner has finished its work for a cell (`realtime.composing.latents`). `call_ns`: how long each of its graph calls
+    took, empty where the plan was given up. `late`: how many plans were given up since the last such reply, because their
+    first cell had begun."""
 
     call_ns: tuple[int, ...]
     late: int

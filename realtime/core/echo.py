@@ -1,4 +1,4 @@
-"""The echo guard: Antiphon must not answer what it sent itself, and must not take a player's note for it.
+"""The echo guard: Antiphon must not answer its own notes when they come back in, nor mistake the player's notes for them.
 
 Times are host nanoseconds; messages are canonical or whatever a driver hands over (both sides are normalised). One
 thread at a time.
@@ -12,10 +12,10 @@ _SECOND_NS = 1_000_000_000
 
 
 class EchoGuard:
-    """Remembers recent sends; each of them explains at most one equal message that comes in within `window_ns`.
+    """Remembers recent sends. Each of them makes at most one equal message an echo, if it comes in within `window_ns`.
 
-    Equal means the same bytes, velocity included. A note-off has no mark of its own, so it counts as an echo only after
-    its note-on did: otherwise the player's own release could be eaten, and their key would stay down for ever.
+    Equal means the same bytes, velocity included. All note-offs of a key look the same, so one counts as an echo only after
+    the note-on did: otherwise the player's own release could be ignored, and their key would count as down for ever.
     """
 
     def __init__(self, window_ns: int = 250_000_000, echoes_per_s: int = 64) -> None:
@@ -25,15 +25,15 @@ class EchoGuard:
         self._echo_stamps_ns: deque[int] = deque(maxlen=echoes_per_s + 1)
 
     def sent(self, message: bytes, now_ns: int) -> None:
-        """Note a send. `now_ns` is read before sending, so that no echo can be older."""
-        # Twice the window: a message may have been stamped long before it is handled.
+        """Remember a send. `now_ns` has to be read before sending, so that no echo can be older."""
+        # Kept for twice the window, because a message may be handled long after its stamp.
         while self._sends and self._sends[0][0] < now_ns - 2 * self._window_ns:
             self._sends.popleft()
         if (canonical := normalise(message)) is not None:
             self._sends.append((now_ns, canonical))
 
     def is_echo(self, message: bytes, stamp_ns: int) -> bool:
-        """Whether this incoming message is one of our sends come back; if so, that send is used up."""
+        """Whether this incoming message is one of our own sends. If so, that send explains no second echo."""
         canonical = normalise(message)
         if canonical is None:
             return False

@@ -72,11 +72,11 @@ class Engine:
         return self.turns.turn
 
     def feeds_back(self, now_ns: int) -> bool:
-        """Whether so many of our own notes came back in that the output must be wired to the input."""
+        """Whether so many of our own messages came in again that the output must be wired to the input."""
         return self._echo.tripped(now_ns)
 
     def take_requests(self) -> list[Request]:
-        """What to ask the composer, in order. Empties the list."""
+        """Take the requests that wait for the composer, in order."""
         requests, self.turns.requests = self.turns.requests, []
         return requests
 
@@ -127,9 +127,11 @@ class Engine:
             self.turns.jump()
 
     def _played(self, kind: int, message: bytes, stamp_ns: int) -> None:
-        """A key or a controller of the player's while song time moves."""
+        """A note-on, note-off or controller of the player's while song time moves."""
         pulse = self.tempo.pulse_at(stamp_ns)
-        self.counts.missed_deadlines += pulse < self.turns.decided_pulse  # it came too late for what was decided since
+        self.counts.missed_deadlines += (
+            pulse < self.turns.decided_pulse
+        )  # a decision that should have known of it was taken
         self.turns.decide_until(pulse)
         tick = round(pulse / PULSES_PER_TICK)
         channel, number, value = midi.channel(message), message[1], message[2]
@@ -149,7 +151,7 @@ class Engine:
     def _control(self, message: bytes, pulse: int, tick: int) -> None:
         channel, number, value = midi.channel(message), message[1], message[2]
         if number in (midi.ALL_SOUND_OFF, midi.ALL_NOTES_OFF):
-            # Some DAWs send this on play: the keys are up, and nothing is meant by it musically.
+            # Some DAWs send this when they start to play. It means that the keys are up, and nothing else.
             for key in [key for key in self.player.down if key[0] == channel]:
                 self.turns.key_up(key, pulse, tick)
         elif number == self.settings.trigger_cc:
@@ -165,7 +167,7 @@ class Engine:
     # --- what the composer says ---
 
     def receive(self, reply: Reply, now_ns: int) -> None:
-        """A note of a plan, or word of how far the plan has come. Notes of a plan that was replaced are refused."""
+        """A reply of the composer's, at `now_ns`. Notes that a later plan has replaced are refused."""
         match reply:
             case Proposed():
                 if self.turns.plans.wanted(reply.generation, reply.note.tick):
@@ -192,7 +194,7 @@ class Engine:
             self.scheduler.plan(note)
 
     def composer_is_new(self, now_ns: int) -> None:
-        """The composer was replaced and knows nothing: go on with an empty context. What is planned is still played."""
+        """The composer was replaced and has heard nothing: tell it the present state. What is planned is still played."""
         self.turns.requests[:] = [Steer(self.knobs.controls)]
         self.turns.turn = None
         if self.rolling:
@@ -214,7 +216,7 @@ class Engine:
         return sends
 
     def wake_ns(self) -> int | None:
-        """When there is something to do next although nothing comes in; None: nothing."""
+        """The host time at which to poll next if nothing comes in; None: there is nothing to wait for."""
         if self.output.waiting:
             return 0
         if not self.rolling:
@@ -223,7 +225,7 @@ class Engine:
         return self.tempo.ns_at(min(pulses)) if pulses else None
 
     def stop(self) -> list[bytes]:
-        """End everything: what is still to be sent, and the note-offs of all that sounds. Nothing is planned any more."""
+        """End everything. Returns what is still to be sent, with the note-offs of all that sounds."""
         self.scheduler.clear()
         self.turns.turn = None
         self.transport.rolling = False

@@ -1,24 +1,23 @@
-"""The ledger of sounding notes: who sounds, until when. It proves that every note-on gets exactly one note-off.
+"""The ledger of sounding notes: which notes sound, and until when. So every note-on gets exactly one note-off.
 
-Keys are (channel 0..15, pitch 0..127) of one output port; times are pulses. Whoever sends a note-on strikes it here
-first and sends what `strike` returns before it; whoever takes a note-off from here sends it, always. One thread at a
-time.
+Keys are (channel 0..15, pitch 0..127) of one output port; times are pulses. Before a note-on is sent, `strike` enters it
+here, and the messages that `strike` returns are sent first. Every note-off that a method returns has to be sent. One
+thread at a time.
 """
 
 from realtime.midi import note_off
 
 
 class Ledger:
-    """What is sounding, keyed (channel, pitch), each with its release pulse."""
+    """The sounding notes by (channel, pitch), each with its release pulse."""
 
     def __init__(self) -> None:
-        # Release pulse by key. The dictionary's own order is that of striking: it breaks ties between equal pulses.
+        # Release pulse by key. The dictionary keeps the order of striking, which decides between equal pulses.
         self._release_pulse: dict[tuple[int, int], int] = {}
 
     def strike(self, channel: int, pitch: int, release_pulse: int) -> list[bytes]:
-        """Enter a note that is about to be sent; returns what must be sent before its note-on.
-
-        That is the note-off of the note which already sounds on this key, or nothing.
+        """Enter a note that is about to be sent. Returns what must be sent before its note-on: the note-off of the note that
+        already sounds on this key, or nothing.
         """
         first = self.release(channel, pitch)
         self._release_pulse[channel, pitch] = release_pulse

@@ -1,6 +1,6 @@
-"""When Antiphon plays: a mode looks at what the player does and says whose turn it is. Pure functions of ticks.
+"""The modes: each decides, from what the player does, when Antiphon plays. Pure functions of ticks.
 
-A mode never sends or plans anything. The engine asks `turn` again whenever something may have changed, and acts on the
+A mode never sends or plans anything. `core.turns` asks `turn` again whenever its result may have changed, and acts on the
 difference.
 """
 
@@ -14,13 +14,14 @@ from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import Role
 
 EARLY_TICKS = 3
-"""How much before its beat a note may come that is meant for it."""
+"""A note that comes at most so long before a beat is taken for a note on that beat."""
 
 
 @dataclass(slots=True)
 class PlayerState:
-    """What the player is doing, in ticks. `phrase_tick` is the first note after a rest of at least `rest_ticks`;
-    `trigger_tick` is when Antiphon was called, until the player plays again."""
+    """What the player is doing, in ticks. `down`: the keys (channel, pitch) that are down. `first_tick`: their first note.
+    `phrase_tick`: the first note after the last rest of at least `rest_ticks`. `last_off_tick`: when a key last went up.
+    `trigger_tick`: when the player called Antiphon by pedal, controller or key switch; None once they play again."""
 
     rest_ticks: int
     down: set[tuple[int, int]] = field(default_factory=set)
@@ -45,11 +46,11 @@ class PlayerState:
             self.last_off_tick = tick
 
     def rests_from(self) -> int | None:
-        """The tick since which no key is down; None while one is, or before the first note."""
+        """The tick from which on no key has been down; None while one is, and before the first note."""
         return None if self.down else self.last_off_tick
 
     def idle_from(self, tick: int) -> int | None:
-        """The tick at which the rest had become long enough to end a phrase, if it has by `tick`."""
+        """The tick at which the rest became long enough to end the phrase; None if it is not by `tick`."""
         rests = self.rests_from()
         return rests + self.rest_ticks if rests is not None and tick >= rests + self.rest_ticks else None
 
@@ -57,8 +58,8 @@ class PlayerState:
 class Mode(Protocol):
     """One way of playing together.
 
-    `yields`: a note of the player's during a turn makes Antiphon stop at once; otherwise it thinks again.
-    `voices` > 0: each note is answered on its own onset, by at most so many.
+    `yields`: a note that the player strikes during a turn ends the turn at once; otherwise the rest of it is planned anew.
+    `voices` > 0: each note of the player's is answered on its own onset by at most so many notes.
     """
 
     @property
@@ -69,15 +70,15 @@ class Mode(Protocol):
     def voices(self) -> int: ...
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
-        """The turn around `tick`, or else the next one as far as it is known by now."""
+        """The turn that `tick` lies in, else the next turn if it is known by now, else None."""
 
     def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
-        """A tick at which `turn` may change although the player does nothing, beside the turn's own start and end."""
+        """The next tick, beside start and end of the turn, at which `turn` changes if the player does nothing; None: none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """After a rest (or when called: pedal, controller, key switch) go on from what was played, until the player is back."""
+    """After a rest, or when called, continue what the player played for `max_bars`, or until they play again."""
 
     max_bars: int
     role = Role.CONTINUE
@@ -101,8 +102,8 @@ class Continue:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """Alternate a fixed number of bars, on the bar lines, from the bar of the player's first note. A first note on the last
-    beat of a bar of three beats or more is a pick-up: it belongs to the bar after it."""
+    """Player and Antiphon alternate every `bars` bars, counted from the bar of the player's first note. A first note on the
+    last beat of a bar of three beats or more is a pick-up and belongs to the next bar."""
 
     bars: int
     role = Role.TRADE
@@ -126,7 +127,8 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Accompany:
-    """Play while the player plays, and think again at each note. It is over on the first beat after the rest has become long."""
+    """Play while the player plays, with a new plan at each of their notes. The turn ends on the first beat after the rest has
+    become long enough to end the phrase."""
 
     role = Role.ACCOMPANY
     yields = False
@@ -145,7 +147,7 @@ class Accompany:
 
 @dataclass(frozen=True, slots=True)
 class Harmonise:
-    """Answer each note on its own onset with `voices` notes, held as long as the key."""
+    """Answer each note on its own onset with at most `voices` notes, held as long as the key."""
 
     voices: int
     role = Role.HARMONISE

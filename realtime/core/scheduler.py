@@ -1,8 +1,8 @@
 """The scheduler: planned notes become messages when their pulse comes.
 
-Times are pulses. A planned note is only a note-on with a duration: its note-off comes into being in the ledger, when
-the note-on is sent. So cancelling and dropping cannot leave a note-off without its note, or a note without its
-note-off. One thread at a time.
+Times are pulses. A planned note is a note-on with a duration. Its note-off is made only when the note-on is sent, by the
+ledger. So a note that is cancelled or dropped leaves no note-off behind, and every note that is sent has one. One thread
+at a time.
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,7 +15,7 @@ from realtime.midi import note_on
 
 @dataclass(frozen=True, slots=True)
 class PlannedNote:
-    """A note that may still be cancelled. `tag` is the planner's own; it is carried and never read.
+    """A note that may still be cancelled. `tag` is for the caller; the scheduler never reads it.
 
     Raises ValueError where channel 0..15, pitch 0..127, velocity 1..127 or duration >= 1 pulse does not hold.
     """
@@ -55,7 +55,7 @@ class Scheduler:
         self._serial = 0
 
     def plan(self, note: PlannedNote) -> None:
-        """Add a note. It replaces a planned one of the same onset and key: keys are struck once a pulse."""
+        """Add a note. It replaces a planned note with the same onset and key: a key is struck only once at a pulse."""
         start = bisect_left(self._planned, note.onset_pulse, key=_onset_pulse)
         end = bisect_right(self._planned, note.onset_pulse, lo=start, key=_onset_pulse)
         key = (note.channel, note.pitch)
@@ -88,8 +88,9 @@ class Scheduler:
     def due(self, now_pulse: int, late_pulse: int) -> list[Sent]:
         """Everything with pulse <= `now_pulse`, in the order (pulse, note-off before note-on, serial).
 
-        A note-on more than `late_pulse` behind is dropped and counted, its note-off never exists; every note-off of the
-        ledger is sent, however late. Pulse by pulse, so that a late wake-up yields what many punctual ones would have.
+        A note-on that is late by more than `late_pulse` is dropped and counted, without a note-off; every note-off of the
+        ledger is sent, however late. The work is done pulse by pulse, so that one late call returns the same messages as
+        many punctual ones.
         """
         sent: list[Sent] = []
         while (pulse := self.next_pulse()) is not None and pulse <= now_pulse:
@@ -99,7 +100,7 @@ class Scheduler:
             if now_pulse - pulse > late_pulse:
                 self.late_dropped += len(chord)
                 continue
-            # All note-offs of this pulse come first, those of struck-again keys too.
+            # All note-offs of this pulse come first, also those of keys that are struck again.
             for note in chord:
                 for message in self._ledger.strike(note.channel, note.pitch, pulse + note.duration_pulse):
                     self._send(sent, pulse, message)

@@ -1,4 +1,4 @@
-"""What the engine is told of how to play."""
+"""The settings of the engine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How the engine plays. Channels are 0..15. A program change n chooses the n-th of `modes`.
+    """Channels are 0..15.
 
-    `bars`: the metre, as `vocabulary.BeatGrid` takes it. `player_parts`: what the player plays on each channel;
-    `channels`: where each of Antiphon's parts is sent.
-    `prepare_ticks`: how long before its turn Antiphon begins to plan it. `commit_ns`: what lies so little ahead is final.
-    `late_ns`: a note-on this late is not sent. `controls`: where the knobs are at first; `controls_cc`: the controller that
-    turns the first of them, on any channel, the others following in order (`controls.KNOBS`); None: they stay where they are.
+    `modes`: by name; program change n chooses the n-th, counted from 0, unless `program_changes_mode` is False. `mode`: the
+    first one. `bpm`: the tempo at first. `bars`: the metre, as `metre.BeatGrid` takes it.
+    `channels`: the channel on which each of Antiphon's parts is sent. `player_parts`: the part that the player plays on each
+    channel.
+    `follow_clock`: tempo and position follow MIDI clock; else the player's first note is the downbeat of bar 1.
+    `lookahead_ticks`: how far ahead notes are planned. `prepare_ticks`: how long before its turn Antiphon begins to plan it.
+    `commit_ns`: the commit window: a note whose onset is no further ahead is final. `late_ns`: a note-on later than this is
+    not sent. `rest_ticks`: a rest this long ends the player's phrase.
+    `trigger_cc`, `trigger_key`: the controller, and the key, with which the player calls Antiphon.
+    `controls`: the knobs at first. `controls_cc`: the controller that turns the first of `controls.KNOBS`, on any channel;
+    the controllers after it turn the others, in order. None: the knobs stay as they are.
     """
 
     modes: dict[str, Mode]

@@ -1,7 +1,7 @@
 """The tempo map: a bijection between musical pulses and host nanoseconds.
 
-Units: `_ns` host nanoseconds (int), `_pulse` 1/480 quarter note (int), bpm quarter notes a minute. Integer and rational
-arithmetic throughout: inside a segment every answer is exact, so nothing drifts however long it lasts. One thread at a
+Units: `_ns` host nanoseconds (int), `_pulse` 1/480 quarter note (int), bpm quarter notes a minute. All arithmetic is
+integer or rational: inside a segment every result is exact, so nothing drifts however long a session lasts. One thread at a
 time; no clock is read here.
 """
 
@@ -23,7 +23,7 @@ _FRACTION_BITS = 32
 _SLOWEST_NS_PER_PULSE = 1_000_000_000
 _FASTEST_NS_PER_PULSE = 1
 
-# Steering adds some 100 segments a second. Nobody asks for times older than seconds, so the oldest are let go.
+# Steering adds some 100 segments a second. Only the last seconds are ever asked for, so the oldest segments are dropped.
 _STEERED_SEGMENTS = 1024
 
 
@@ -46,7 +46,7 @@ class _Segment(NamedTuple):
 
 
 class TempoMap:
-    """Pulses <-> nanoseconds, by segments of constant tempo; the first one reaches back for ever, the last one onward.
+    """Pulses <-> nanoseconds, by segments of constant tempo. The first one has no beginning, the last one no end.
 
     `pulse_at(ns_at(pulse)) == pulse` for every pulse after the last `locate`. A change never moves what lies before it,
     except that the start of each segment is rounded to a whole nanosecond. Tempos: 0.125 to 125 million bpm.
@@ -78,7 +78,7 @@ class TempoMap:
         return self._segments[self._index_at_fine(pulse << _FRACTION_BITS)].bpm()
 
     def set_tempo(self, pulse: int, bpm: float) -> None:
-        """From `pulse` on the tempo is `bpm`; what was set at or after `pulse` is forgotten, what lies before it stays.
+        """From `pulse` on the tempo is `bpm`. Changes at or after `pulse` are dropped, changes before it stay.
 
         Raises ValueError for a bpm that is not a number in range.
         """
@@ -91,9 +91,9 @@ class TempoMap:
         segments.append(_Segment(ns, fine, *ns_per_pulse.as_integer_ratio()))
 
     def steer(self, ns: int, ns_per_pulse: float | Fraction) -> None:
-        """From host time `ns` on a pulse lasts `ns_per_pulse`, the position there unchanged; later segments go.
+        """From host time `ns` on a pulse lasts `ns_per_pulse`. The position at `ns` stays; later segments are dropped.
 
-        Long runs of steering forget their oldest segments too: the oldest one kept then stands for all time before it.
+        After many calls the oldest segments are dropped too: the oldest one kept then holds for all time before it.
         Raises ValueError out of range.
         """
         ratio = _checked(Fraction(ns_per_pulse)).as_integer_ratio()
@@ -106,10 +106,10 @@ class TempoMap:
             del segments[:-_STEERED_SEGMENTS]
 
     def locate(self, ns: int, pulse: int) -> None:
-        """A jump: host time `ns` is `pulse`, at the tempo in force at `ns`.
+        """Jump: host time `ns` becomes `pulse`, at the tempo in force at `ns`.
 
-        The map begins anew: times before `ns` now count backward from `pulse`, so a note played just before a downbeat
-        lies just before it, and no pulse has two times.
+        All earlier segments are dropped: times before `ns` count backward from `pulse`. So a note played just before a
+        downbeat lies just before it, and no pulse has two times.
         """
         here = self._at_ns(ns)
         self._segments = [_Segment(ns, pulse << _FRACTION_BITS, here.num, here.den)]
@@ -117,7 +117,7 @@ class TempoMap:
     def tempos(self) -> list[tuple[int, float]]:
         """(pulse, bpm) of every change still known, in order, since the origin or last `locate`."""
         first, *rest = self._segments
-        # A change at or before the first segment's anchor leaves it only the time before that change.
+        # After a change at or before the first segment's own pulse, that segment has only the time before the change.
         known = rest if rest and rest[0].fine <= first.fine else self._segments
         return list({segment.fine >> _FRACTION_BITS: segment.bpm() for segment in known}.items())
 
@@ -129,7 +129,7 @@ class TempoMap:
         return segments[bisect_right(segments, ns, lo=1, key=_segment_ns) - 1]
 
     def _index_at_fine(self, fine: int) -> int:
-        # lo=1: the first segment reaches back for ever, wherever its anchor lies.
+        # lo=1: the first segment has no beginning, so it also holds before its own pulse.
         return bisect_right(self._segments, fine, lo=1, key=_segment_fine) - 1
 
 
