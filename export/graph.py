@@ -68,8 +68,8 @@ class StepGraph(nn.Module):
             x, y, *state = layer(x, y, states[2 * i], states[2 * i + 1])
             after += state
         _, h = self.operators.add_norm(x[:, -1:], y[:, -1:], self.norm)  # (1, 1, d)
-        lean = None if context is None else context[:, -1:, y.shape[-1] :]
-        return (*self.heads(h, release, bias, sampling, noise, lean), *after)
+        context_bias = None if context is None else context[:, -1:, y.shape[-1] :]
+        return (*self.heads(h, release, bias, sampling, noise, context_bias), *after)
 
 
 class _Layer(nn.Module):
@@ -152,7 +152,13 @@ class _Heads(nn.Module):
         self.register_buffer("beat", torch.tensor([[BEAT, 0, 0, 0, 0]]))
 
     def forward(
-        self, h: Tensor, release: Tensor, bias: Tensor, sampling: Tensor, noise: Tensor, lean: Tensor | None = None
+        self,
+        h: Tensor,
+        release: Tensor,
+        bias: Tensor,
+        sampling: Tensor,
+        noise: Tensor,
+        context_bias: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """h: (1, 1, d); lean: (1, 1, 228), a part of the logits; the others as in the contract. Returns choice, log_prob and
         logits."""
@@ -166,7 +172,7 @@ class _Heads(nn.Module):
             strict=True,
         )
         biases = list(bias.unsqueeze(1).split(SIZES, -1))
-        leanings = [None] * len(SIZES) if lean is None else lean.split(SIZES, -1)
+        context_biases = [None] * len(SIZES) if context_bias is None else context_bias.split(SIZES, -1)
         rest = h @ self.enter  # (1, 1, 5 * hidden): what each head gets, the heads still to come
         logits: list[Tensor] = []
         biased: list[Tensor] = []
@@ -178,7 +184,7 @@ class _Heads(nn.Module):
             z = rest[..., : self.hidden]
             z = self.operators.silu(F.rms_norm(z, (self.hidden,), self.norms[i], EPSILON))
             z = z @ self.leave[i] + self.leave_bias[i]  # (1, 1, choices)
-            logits.append(z if leanings[i] is None else z + leanings[i])
+            logits.append(z if context_biases[i] is None else z + context_biases[i])
             biased.append(logits[i] + biases[i])
             choices.append(_draw(biased[i], *how))
             if i + 1 < len(SIZES):

@@ -76,7 +76,7 @@ def check(decoder: Decoder, path: Path, seed: int = 0) -> Parity:
         with torch.no_grad():
             fed = [torch.from_numpy(x)[None, None] for x in (event, sounds, context) if x is not None]
             h, state = decoder.mix(decoder.read(*fed), state, chunk=1)
-            heads = decoder.lean(decoder.heads(h, torch.from_numpy(choice)[None, None]), *fed[2:])
+            heads = decoder.add_bias(decoder.heads(h, torch.from_numpy(choice)[None, None]), *fed[2:])
         logits = np.concatenate([head[0, 0].numpy() for head in heads])
         logit_error = max(logit_error, float(np.abs(logits - stepper.last_logits).max()))
         allowed = logits.copy()

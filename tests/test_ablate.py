@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from models.ablation.decoder import ABLATION_SIZES, ParallelHeads, Told, equalise, parameters, tell_durations, variants
+from models.ablation.decoder import (
+    ABLATION_SIZES,
+    ParallelHeads,
+    RevealedDurations,
+    equalise,
+    parameters,
+    reveal_durations,
+    variants,
+)
 from models.ablation.decoder import main as ablate_main
 from models.ablation.decoder_report import compare
 from models.command import exit_status
@@ -120,7 +128,7 @@ def test_flat_nll_is_the_sum_over_its_tokens(toy_pack: Pack) -> None:
         torch.testing.assert_close(found[row], expected, rtol=1e-4, atol=1e-3)
 
 
-def test_durations_are_told_as_long_as_the_key_is_held() -> None:
+def test_revealed_durations_are_as_long_as_the_key_is_held() -> None:
     """A note from tick 30 to the BEAT at 48; one of the model's, which is left alone; one that is struck again after 36 ticks."""
     beat = [*BEAT_EVENT, 0, 8, 5, 3]
     player = lambda time, pitch: [time, 0, pitch, OPEN, 20, 0, 8, 5, 3]  # noqa: E731
@@ -129,15 +137,15 @@ def test_durations_are_told_as_long_as_the_key_is_held() -> None:
     held[1:3, 60] = 1
     held[2:6, 128 + 40] = 1
     held[4:, 72] = 1
-    told = tell_durations({"events": np.array(events), "held": held, "kind": np.zeros(len(events))})["events"]
-    assert told[:, 3].tolist() == [33, 12, 7, 33, 17, 33, 9, 33]  # of 18, 36 and 12 ticks
-    assert np.array_equal(np.delete(told, 3, 1), np.delete(np.array(events), 3, 1))
+    revealed = reveal_durations({"events": np.array(events), "held": held, "kind": np.zeros(len(events))})["events"]
+    assert revealed[:, 3].tolist() == [33, 12, 7, 33, 17, 33, 9, 33]  # of 18, 36 and 12 ticks
+    assert np.array_equal(np.delete(revealed, 3, 1), np.delete(np.array(events), 3, 1))
 
 
-def test_told_windows_have_no_open_note(toy_pack: Pack) -> None:
+def test_windows_with_revealed_durations_have_no_open_note(toy_pack: Pack) -> None:
     windows = Windows(toy_pack, "train", 48, 1, LIVE, 4, Role.TRADE)
     assert any((windows[i]["events"][:, 3] == OPEN).any() for i in range(4))
-    assert not any((Told(windows)[i]["events"][:, 3] == OPEN).any() for i in range(4))
+    assert not any((RevealedDurations(windows)[i]["events"][:, 3] == OPEN).any() for i in range(4))
 
 
 def test_figures_of_a_difference_that_is_known() -> None:

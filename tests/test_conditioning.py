@@ -53,7 +53,7 @@ def test_both_tables(runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     few = ("--windows", "1", "--songs", "2", "--draws", "2", "--json", str(file))
     run(monkeypatch, runs, "--bars", str(runs / "bars"), "--planner", str(runs / "planner"), *few)
     report = json.loads(file.read_text())
-    assert set(report["windows"]) == set(conditioning.TOLD)
+    assert set(report["windows"]) == set(conditioning.DRAWS)
     rows = {"no plan", "another song's", "true plan", *(f"planner at {time}" for time in conditioning.TIMES)}
     assert set(report["excerpts"]) == rows
     for by_role in (*report["windows"].values(), *report["excerpts"].values()):

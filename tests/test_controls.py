@@ -42,7 +42,7 @@ def test_every_style_has_its_band() -> None:
     assert min(bands.count(style) for style in range(len(STYLES))) >= 15
 
 
-def test_a_vector_tells_what_is_set_and_nothing_else() -> None:
+def test_a_vector_holds_what_is_set_and_nothing_else() -> None:
     assert not AS_IT_IS.vector().any()
     assert AS_IT_IS.vector().shape == (CONTROLS,)
     vector = Controls(density=-0.5, polyphony=1.0, style=3, guidance=2.0).vector()
@@ -96,7 +96,7 @@ def masks_of(controls: Controls, constraints: Constraints = ANYTHING) -> Masks:
     masks = Masks(constraints)
     masks.controls = controls
     for i in range(8):
-        masks.portrait.hear(PlayerNote(24 * i, 60, 80, 0), 1)
+        masks.profile.add(PlayerNote(24 * i, 60, 80, 0), 1)
     return masks
 
 
@@ -107,19 +107,19 @@ def bias(masks: Masks, sounding: int = 0, made: int = 0) -> np.ndarray:
     return masks.bias(Role.TRADE, Turn(192, 384), moment)
 
 
-def test_register_moves_the_register_that_is_leaned_to() -> None:
+def test_register_moves_the_register_that_the_bias_aims_at() -> None:
     pitch = slice(35, 163)
 
     def best(controls: Controls) -> list[int]:
-        leanings = bias(masks_of(controls, Constraints(tonic=0)))[pitch]
-        return np.flatnonzero(leanings == leanings.max()).tolist()
+        biases = bias(masks_of(controls, Constraints(tonic=0)))[pitch]
+        return np.flatnonzero(biases == biases.max()).tolist()
 
     assert best(AS_IT_IS) == list(range(55, 66))
     assert best(Controls(register=0.5)) == list(range(61, 72))
     assert best(Controls(register=-1.0)) == list(range(43, 54))
 
 
-def test_density_moves_the_number_of_notes_that_is_leaned_to() -> None:
+def test_density_moves_the_number_of_notes_that_the_bias_aims_at() -> None:
     """Two beats and a half into the turn, of a player of a note a beat."""
     rests = {density: bias(masks_of(Controls(density=density)), made=3)[BEAT] for density in (-1.0, 0.0, 1.0)}
     assert rests[1.0] < rests[0.0] < rests[-1.0]

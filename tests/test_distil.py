@@ -80,11 +80,11 @@ def test_a_duet_is_the_same_by_seed_and_number_and_both_have_a_part(toy_pack: Pa
     assert len({duet.prefix for duet in duets}) > 1
 
 
-def test_the_teacher_is_told_early_and_all(toy_pack: Pack) -> None:
+def test_the_teacher_gets_every_note_early_and_with_its_duration(toy_pack: Pack) -> None:
     made = Duets(toy_pack, "train", EVENTS, 3, Augment(), COUNT, LEAD)
     for i in range(COUNT):
         duet = made.duet(i)
-        arrays = duet.told(LEAD)
+        arrays = duet.early_stream(LEAD)
         expected = []
         for note, player in zip(duet.notes, duet.player, strict=True):
             onset = max(int(note["onset"]) - LEAD * player, 0)
@@ -140,7 +140,7 @@ def test_it_is_heard_as_it_was_played(decoder: Decoder, duets: list[Duet], monke
         made = play(decoder, duets, EVENTS, 1.0, torch.Generator().manual_seed(1))
     events, held = (torch.cat(x, 1).numpy() for x in zip(*fed, strict=True))
     for i, duet in enumerate(made):
-        stream = duet.heard()
+        stream = duet.live_stream()
         length = len(stream["kind"])
         assert EVENTS // 3 < length <= EVENTS
         assert np.array_equal(events[i, :length], stream["events"])
@@ -164,7 +164,7 @@ def test_stretches_play_alone_as_together(decoder: Decoder, duets: list[Duet]) -
 # --- two streams of one performance ---
 
 
-def test_the_two_streams_tell_of_the_same_own_events(played: list[Duet]) -> None:
+def test_the_two_streams_have_the_same_own_events(played: list[Duet]) -> None:
     late, early = pair(played, LEAD)
     for name in ("targets", "own", "note"):
         assert torch.equal(late[name], early[name])
@@ -178,10 +178,10 @@ def test_the_two_streams_tell_of_the_same_own_events(played: list[Duet]) -> None
             assert torch.equal(following[:, 0], batch["targets"][i, : count - 1, 0]), "right before each own event"
 
 
-@pytest.mark.parametrize("told", [False, True])
-def test_each_time_is_decided_at_the_last_step_that_could(played: list[Duet], told: bool) -> None:
+@pytest.mark.parametrize("early", [False, True])
+def test_each_time_is_decided_at_the_last_step_that_could(played: list[Duet], early: bool) -> None:
     for duet in played:
-        arrays = duet.told(LEAD) if told else duet.heard()
+        arrays = duet.early_stream(LEAD) if early else duet.live_stream()
         steps, at = asked(arrays, duet.role)
         start, own = 0, 0
         for i, kind in enumerate(arrays["kind"]):
@@ -192,7 +192,7 @@ def test_each_time_is_decided_at_the_last_step_that_could(played: list[Duet], to
                 could = []
                 for step in range(start, i + 1):
                     time, part = arrays["events"][step, :2].tolist()
-                    strictly = part < MODEL_PART and not told and duet.role == Role.ACCOMPANY
+                    strictly = part < MODEL_PART and not early and duet.role == Role.ACCOMPANY
                     if time == BEAT or (t > time if strictly else t >= time):
                         could.append(step)
                 assert at[own, t] == (could[-1] if could else -1)

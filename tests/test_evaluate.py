@@ -109,12 +109,15 @@ def test_a_folder_of_held_out_pieces(
     assert "other half of the songs" in capsys.readouterr().out
     alone = json.loads(out.read_text())
     assert evaluate(monkeypatch, *common, "--json", out, "--fit", toy_corpus) == 0
-    told = json.loads(out.read_text())
-    for report in (alone, told):
+    with_training = json.loads(out.read_text())
+    for report in (alone, with_training):
         assert set(report) == {"heldout"} and set(report["heldout"]["all"]) == NAMES
-    assert alone["heldout"]["all"]["antiphon"] == told["heldout"]["all"]["antiphon"]
-    assert alone["heldout"]["all"]["markov5"] != told["heldout"]["all"]["markov5"]
-    assert told["heldout"]["all"]["markov5"]["nats_per_note"] < told["heldout"]["all"]["unigram"]["nats_per_note"]
+    assert alone["heldout"]["all"]["antiphon"] == with_training["heldout"]["all"]["antiphon"]
+    assert alone["heldout"]["all"]["markov5"] != with_training["heldout"]["all"]["markov5"]
+    assert (
+        with_training["heldout"]["all"]["markov5"]["nats_per_note"]
+        < with_training["heldout"]["all"]["unigram"]["nats_per_note"]
+    )
 
 
 def test_a_piece_is_not_scored_by_what_was_fitted_on_it(toy_corpus: Path, toy_cache: Path) -> None:

@@ -51,7 +51,7 @@ def test_parity(decoder: Decoder, files: dict[tuple[str, str], Path], variant: t
         assert parity.logit_error < 0.1 and parity.changed < 0.1 * STEPS * len(HEADS)
 
 
-def test_parity_tells_another_model(files: dict[tuple[str, str], Path]) -> None:
+def test_parity_finds_another_model(files: dict[tuple[str, str], Path]) -> None:
     problems = check(random_decoder("tiny", 1), files["fused", "fp32"]).problems("fp32")
     assert len(problems) == 2, problems
 

@@ -52,12 +52,12 @@ def modules() -> dict[str, nn.Module]:
 def runs(modules: dict[str, nn.Module], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training run of each."""
     folder = tmp_path_factory.mktemp("runs")
-    told = {"bars": modules["bars"].name, "data_hash": "abc"}
-    for run, module, info in (("bars", "bars", {"data_hash": "abc"}), ("planner", "planner", told)):
+    trained_on = {"bars": modules["bars"].name, "data_hash": "abc"}
+    for run, module, info in (("bars", "bars", {"data_hash": "abc"}), ("planner", "planner", trained_on)):
         (folder / run).mkdir()
         save_tensors(folder / run / "model.safetensors", modules[module].state_dict())
         save_json(folder / run / "run.json", info)
-    save_decoder(folder / "duo", modules["decoder"].state_dict(), {"size": "tiny", **told})
+    save_decoder(folder / "duo", modules["decoder"].state_dict(), {"size": "tiny", **trained_on})
     return folder
 
 

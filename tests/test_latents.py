@@ -100,8 +100,8 @@ def test_a_plan_is_the_flow_from_the_cells_own_noise() -> None:
     for (latent, _, known, controls), dt in zip(graphs.velocities[:PLAN_STEPS], np.diff(times, axis=0), strict=True):
         velocity = FakeGraphs().velocity(latent, np.zeros((1, 20), np.float32), known, controls)[0, PREFIX:]
         cells = cells + dt[:, None] * velocity
-    told = PLAN_TRUST * cells + (1 - PLAN_TRUST) * first
-    assert np.allclose(graphs.contexts[1][2][0, :3], told[1:], atol=1e-5)
+    noised = PLAN_TRUST * cells + (1 - PLAN_TRUST) * first
+    assert np.allclose(graphs.contexts[1][2][0, :3], noised[1:], atol=1e-5)
 
 
 @pytest.mark.parametrize("guidance", [0.0, 0.5, 1.0, 2.0])
@@ -112,9 +112,9 @@ def test_guidance_goes_from_nothing_beyond_everything(guidance: float) -> None:
     latents.close(roll_with(60), 96, 192)
     before = len(graphs.contexts)
     made(latents)
-    told = graphs.contexts[before:]
-    without = [given for given in told if not given[3].any()]
-    with_all = [given for given in told if given[3].any()]
+    noised = graphs.contexts[before:]
+    without = [given for given in noised if not given[3].any()]
+    with_all = [given for given in noised if given[3].any()]
     assert (len(without), len(with_all)) == (int(guidance != 1), int(guidance != 0))
     assert all(not given[2].any() and not given[4].any() for given in without)
     assert all(np.array_equal(given[4][0], controls.vector()) for given in with_all)

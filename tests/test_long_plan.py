@@ -88,14 +88,14 @@ def test_windows_that_differ_are_weighed_by_their_sines() -> None:
 def test_only_in_a_loop_the_end_knows_the_beginning(loop: bool) -> None:
     """What the first planned cell is told is felt by the last one, 100 cells later, within two steps."""
 
-    def told(latent: np.ndarray, time: np.ndarray, known: np.ndarray, controls: np.ndarray) -> np.ndarray:
+    def velocity(latent: np.ndarray, time: np.ndarray, known: np.ndarray, controls: np.ndarray) -> np.ndarray:
         return alike(latent + controls, time, known, controls)
 
     latents, clean = line(116, 16)
     controls = np.zeros((116, LATENT), np.float32)
-    plain = plan(told, latents, clean, controls, seed=3, steps=2, loop=loop)
+    plain = plan(velocity, latents, clean, controls, seed=3, steps=2, loop=loop)
     controls[16] = 100.0
-    other = plan(told, latents, clean, controls, seed=3, steps=2, loop=loop)
+    other = plan(velocity, latents, clean, controls, seed=3, steps=2, loop=loop)
     assert (abs(other[-1] - plain[-1]).max() > 1) == loop
     assert abs(other[17] - plain[17]).min() > 1
 

@@ -129,7 +129,7 @@ def test_tempo_moves_by_no_more_than_a_class() -> None:
     assert abs(np.mean(steps)) < 0.15
 
 
-def test_an_accompanist_cannot_lean_on_its_own_past() -> None:
+def test_an_accompanist_cannot_rely_on_its_own_past() -> None:
     """Its past is wrong to another degree in each window, what it should have played is not; who answers is spared."""
     piece = piece_of([(i * 12, 12, 60 + i % 8, i % 2) for i in range(80)])
     shares = []
@@ -152,11 +152,11 @@ def song(bars: int = 12) -> Piece:
     return piece_of([(beat * TICKS, 20, 40 + beat, MELODY) for beat in range(4 * bars)])
 
 
-def test_infill_tells_what_comes_after_and_asks_for_the_gap() -> None:
+def test_infill_feeds_what_comes_after_and_asks_for_the_gap() -> None:
     piece = song()
     for seed in range(30):
         out = window(piece, LENGTH, np.random.default_rng(seed), NONE, Role.INFILL, bar=0)
-        ahead, told = out["events"][:, 8] == Role.INFILL, out["events"][:, 8] == Role.CONTINUE
+        ahead, before_gap = out["events"][:, 8] == Role.INFILL, out["events"][:, 8] == Role.CONTINUE
         asked = out["targets"][out["note"] == 1][:, 2] - 40  # the beats of the gap
         assert len(asked) in (4, 8, 12, 16)
         assert asked[0] % 4 == 0
@@ -170,7 +170,7 @@ def test_infill_tells_what_comes_after_and_asks_for_the_gap() -> None:
         quiet = np.flatnonzero(out["events"][ahead][:, 0] != BEAT)[0]  # the gap's beats and the beat of the first note
         assert quiet == len(asked) + 1
         assert not out["turn"][ahead].any()
-        before = out["events"][told & pitched & (out["events"][:, 1] < MODEL_PART)]
+        before = out["events"][before_gap & pitched & (out["events"][:, 1] < MODEL_PART)]
         assert np.array_equal(before[:, 2] - 40, np.arange(asked[0])[-len(before) :])
 
 

@@ -20,17 +20,17 @@ from models.ablation.plan_scores import (
     ROLES,
     Excerpt,
     Trust,
+    after_history,
     draw_plans,
     excerpt,
     excerpts,
     filtered,
-    hear,
     mixture,
     planned,
+    planned_contexts,
     streams,
-    told,
-    unplanned,
-    untold,
+    unconditioned,
+    unplanned_contexts,
 )
 from models.ablation.plan_scores import (
     ROWS as PLANNED,
@@ -105,7 +105,7 @@ def test_excerpts_are_of_different_songs_in_each_role(found: list[Excerpt]) -> N
     assert all(of.notes > 0 and of.scored[0] == HISTORY for of in found)
 
 
-def test_a_cell_is_told_the_latents_that_training_tells_it(pack: Pack, bars: BarAutoencoder, decoder: Decoder) -> None:
+def test_a_cell_is_given_the_latents_that_training_gives_it(pack: Pack, bars: BarAutoencoder, decoder: Decoder) -> None:
     """Context by context as `models.corpus.contexts` makes them, of what lies in the stream."""
     piece = pack[pack.rows("test")[0]]
     of = excerpt(piece, 2, Role.COMPOSE, "", bars, np.random.default_rng(0))
@@ -113,21 +113,21 @@ def test_a_cell_is_told_the_latents_that_training_tells_it(pack: Pack, bars: Bar
     batch = collate([window(piece, 1024, np.random.default_rng(0), NONE, Role.COMPOSE, bar=2, cells=True)])
     out = contexts(batch, bars, Draw(past=1, own=1, plan=0, controls=0, style=0), torch.Generator().manual_seed(0))
     with autocast(torch.device("cpu")):
-        by_event = decoder.context.tell(out)[0, : len(of.cell)].float()
-    ours = unplanned(decoder.context, of.latent, torch.arange(int(of.cell[-1]) + 1))[:, 0]
+        by_event = decoder.context.of_events(out)[0, : len(of.cell)].float()
+    ours = unplanned_contexts(decoder.context, of.latent, torch.arange(int(of.cell[-1]) + 1))[:, 0]
     torch.testing.assert_close(by_event, ours[of.cell, of.beat], rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize("heard", [False, True])
-def test_a_plan_is_made_before_the_last_cell_is_over(found: list[Excerpt], planner: Planner, heard: bool) -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_a_plan_is_made_before_the_last_cell_is_over(found: list[Excerpt], planner: Planner, known: bool) -> None:
     latent, cell = found[0].latent.clone(), HISTORY + 1
     before = draw_plans(planner, latent, torch.tensor([cell]), 2, 0)
-    latent[cell - LAG if heard else cell - LAG + 1 :] += 1
-    if heard:
+    latent[cell - LAG if known else cell - LAG + 1 :] += 1
+    if known:
         latent[cell - LAG + 1 :] = found[0].latent[cell - LAG + 1 :]
     after = draw_plans(planner, latent, torch.tensor([cell]), 2, 0)
     assert before.shape == (1, 2, PLANNED, 128)
-    assert torch.equal(before, after) != heard
+    assert torch.equal(before, after) != known
 
 
 def test_streams_are_the_whole_sequence(found: list[Excerpt], decoder: Decoder) -> None:
@@ -135,14 +135,14 @@ def test_streams_are_the_whole_sequence(found: list[Excerpt], decoder: Decoder) 
     of, net = found[1], decoder.context
     assert net is not None
     cells = torch.arange(int(of.cell[-1]) + 1)
-    by_cell = unplanned(net, of.latent, cells)[:, 0]
+    by_cell = unplanned_contexts(net, of.latent, cells)[:, 0]
     with torch.no_grad():
         h, _ = decoder.trunk(of.events["events"], of.events["held"], context=by_cell[of.cell, of.beat][None])
         logits = decoder.heads(h, of.events["targets"])
     mask = (of.cell >= HISTORY)[None]
     weights = {name: of.events[name] * mask for name in ("turn", "note")}
     expected = float(window_losses(logits, of.events | weights).sum())
-    state = hear(decoder, of, by_cell[:HISTORY])
+    state = after_history(decoder, of, by_cell[:HISTORY])
     nats = streams(decoder, of, state, by_cell[HISTORY:, None].expand(-1, 3, -1, -1))
     torch.testing.assert_close(nats.sum(0), torch.full((3,), expected), rtol=0.01, atol=0.1)  # bfloat16
 
@@ -163,7 +163,7 @@ def test_scores_of_plans(found: list[Excerpt], decoder: Decoder, planner: Planne
     assert mixed < one and one != scores["no plan"][0]
     assert scores["void"][0] == pytest.approx(scores["no plan"][0], rel=1e-3)  # a plan at time 0 says nothing
     assert scores["planner, drawn anew"][1] < scores["planner, drawn anew"][0]
-    assert scores["no plan"][0] != pytest.approx(untold(decoder, of), rel=1e-4)
+    assert scores["no plan"][0] != pytest.approx(unconditioned(decoder, of), rel=1e-4)
 
 
 def test_fewer_rows_and_less_guidance_say_less(found: list[Excerpt], decoder: Decoder, planner: Planner) -> None:
@@ -174,11 +174,11 @@ def test_fewer_rows_and_less_guidance_say_less(found: list[Excerpt], decoder: De
     other[:, :, 1:] += 1
 
     def context(plan: torch.Tensor, trust: Trust) -> torch.Tensor:
-        return told(net, of.latent, of.scored, plan, trust, 0).detach()
+        return planned_contexts(net, of.latent, of.scored, plan, trust, 0).detach()
 
     assert torch.equal(context(plans, Trust(0.7, rows=1)), context(other, Trust(0.7, rows=1)))
     assert not torch.allclose(context(plans, Trust(0.7)), context(other, Trust(0.7)))
-    without, full = unplanned(net, of.latent, of.scored).detach(), context(plans, Trust(0.7))
+    without, full = unplanned_contexts(net, of.latent, of.scored).detach(), context(plans, Trust(0.7))
     clean, other = context(plans, Trust(0.7, noisy=False)), context(0 * plans, Trust(0.7, noisy=False))
     assert not torch.allclose(clean, full) and not torch.allclose(clean, other)
     half = context(plans, Trust(0.7, guidance=0.5))

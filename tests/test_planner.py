@@ -81,12 +81,12 @@ def test_unknown_cells_are_as_if_they_were_not_there() -> None:
 
 
 @pytest.mark.parametrize("changed", ["latent", "time", "controls"])
-def test_everything_it_is_told_counts(changed: str) -> None:
+def test_every_input_counts(changed: str) -> None:
     planner = random_planner()
-    told = dict(zip(("latent", "time", "known", "controls"), window(1, 8), strict=True))
-    before = planner(**told)
-    told[changed] = told[changed].flip(1)
-    assert (planner(**told) - before).abs().max() > 1e-3
+    inputs = dict(zip(("latent", "time", "known", "controls"), window(1, 8), strict=True))
+    before = planner(**inputs)
+    inputs[changed] = inputs[changed].flip(1)
+    assert (planner(**inputs) - before).abs().max() > 1e-3
 
 
 def test_nothing_known_is_no_nan() -> None:

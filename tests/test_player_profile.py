@@ -22,7 +22,14 @@ from realtime.composing.masks import (
     Masks,
     Moment,
 )
-from realtime.composing.player_profile import DISSONANT_NATS, DOUBLED_NATS, HEARD_NATS, OUT_OF_KEY_NATS, UNDER, Portrait
+from realtime.composing.player_profile import (
+    DISSONANT_NATS,
+    DOUBLED_NATS,
+    FREQUENT_NATS,
+    OUT_OF_KEY_NATS,
+    UNDER,
+    PlayerProfile,
+)
 from realtime.core.dialogue import PlayerNote, Turn
 from realtime.music.keys import SCALES, Key
 from realtime.music.metre import TICKS, Beat
@@ -33,12 +40,14 @@ NO_KEYS = np.zeros(128, bool)
 TURN = Turn(1920, 2112)
 
 
-def heard(pitches: list[int], ticks: int = TICKS, velocity: int = 80, portrait: Portrait | None = None) -> Portrait:
+def profile_of(
+    pitches: list[int], ticks: int = TICKS, velocity: int = 80, profile: PlayerProfile | None = None
+) -> PlayerProfile:
     """A player's tune in even notes."""
-    portrait = portrait or Portrait()
+    profile = profile or PlayerProfile()
     for i, pitch in enumerate(pitches):
-        portrait.hear(PlayerNote(i * ticks, pitch, velocity, 0), 1)
-    return portrait
+        profile.add(PlayerNote(i * ticks, pitch, velocity, 0), 1)
+    return profile
 
 
 def down(*pitches: int) -> np.ndarray:
@@ -51,23 +60,23 @@ def down(*pitches: int) -> np.ndarray:
 
 
 def test_the_key_is_the_players_and_a_new_one_is_believed_after_some_bars() -> None:
-    portrait = heard(TUNE)
-    bias = portrait.leanings(Role.TRADE, NO_KEYS, in_key=True)
-    assert portrait.key == Key(0, "major")
+    profile = profile_of(TUNE)
+    bias = profile.pitch_bias(Role.TRADE, NO_KEYS, in_key=True)
+    assert profile.key == Key(0, "major")
     assert bias[61] == OUT_OF_KEY_NATS
     assert bias[60] == bias[71] == 0
-    heard([pitch + 6 for pitch in TUNE], portrait=portrait)
-    assert portrait.key == Key(6, "major")
-    assert portrait.leanings(Role.TRADE, NO_KEYS, in_key=True)[67] == OUT_OF_KEY_NATS
-    assert portrait.leanings(Role.TRADE, NO_KEYS, in_key=False)[67] == 0, "the user has set a key"
+    profile_of([pitch + 6 for pitch in TUNE], profile=profile)
+    assert profile.key == Key(6, "major")
+    assert profile.pitch_bias(Role.TRADE, NO_KEYS, in_key=True)[67] == OUT_OF_KEY_NATS
+    assert profile.pitch_bias(Role.TRADE, NO_KEYS, in_key=False)[67] == 0, "the user has set a key"
 
 
 def test_what_the_player_has_just_played_is_in_the_key() -> None:
-    assert heard([*TUNE, 66]).leanings(Role.TRADE, NO_KEYS, in_key=True)[66] == 0
+    assert profile_of([*TUNE, 66]).pitch_bias(Role.TRADE, NO_KEYS, in_key=True)[66] == 0
 
 
 def test_an_answer_stays_near_the_register() -> None:
-    bias = heard(TUNE).leanings(Role.CONTINUE, NO_KEYS, in_key=False)
+    bias = profile_of(TUNE).pitch_bias(Role.CONTINUE, NO_KEYS, in_key=False)
     assert (bias[54:75] == 0).all()
     assert (np.diff(bias[74:88]) < 0).all()
     assert bias[127] == bias.min() > MASKED / 2
@@ -75,32 +84,32 @@ def test_an_answer_stays_near_the_register() -> None:
 
 @pytest.mark.parametrize("velocity", [30, 64, 110])
 def test_an_answer_is_as_loud_and_an_accompanist_softer(velocity: int) -> None:
-    portrait = heard(TUNE, velocity=velocity)
-    alone, along = (np.argmax(portrait.loudness(a)) for a in (False, True))
+    profile = profile_of(TUNE, velocity=velocity)
+    alone, along = (np.argmax(profile.velocity_bias(a)) for a in (False, True))
     assert alone == velocity // 4
     assert alone - along == UNDER
 
 
 @pytest.mark.parametrize(("ticks", "rate"), [(24, 1.0), (12, 2.0), (48, 0.5), (960, 0.5)])
 def test_how_densely_the_player_plays_leaves_rests_out(ticks: int, rate: float) -> None:
-    assert heard(TUNE, ticks).rate == pytest.approx(rate)
+    assert profile_of(TUNE, ticks).rate == pytest.approx(rate)
 
 
 def test_a_jump_back_in_time_does_no_harm() -> None:
-    assert heard(TUNE, portrait=heard(TUNE)).rate == pytest.approx(39 / 38, rel=0.03)
+    assert profile_of(TUNE, profile=profile_of(TUNE)).rate == pytest.approx(39 / 38, rel=0.03)
 
 
 def test_a_harmony_is_consonant_and_does_not_double() -> None:
-    bias = heard(TUNE).leanings(Role.HARMONISE, down(72), in_key=False)
+    bias = profile_of(TUNE).pitch_bias(Role.HARMONISE, down(72), in_key=False)
     assert bias[69] == bias[64] == 0
     assert bias[66] == DISSONANT_NATS >= bias[71]
     assert bias[60] == DOUBLED_NATS
 
 
 def test_an_accompaniment_is_made_of_what_the_tune_dwells_on_and_is_consonant() -> None:
-    portrait = heard([60, 64, 67, 64, 60])
-    free, held = (portrait.leanings(Role.ACCOMPANY, keys, in_key=False) for keys in (NO_KEYS, down(72)))
-    assert free[48] == free[60] == pytest.approx(HEARD_NATS)
+    profile = profile_of([60, 64, 67, 64, 60])
+    free, held = (profile.pitch_bias(Role.ACCOMPANY, keys, in_key=False) for keys in (NO_KEYS, down(72)))
+    assert free[48] == free[60] == pytest.approx(FREQUENT_NATS)
     assert free[52] > free[55] > free[50] == 0
     assert free[84] == free[72] == held[72] == held[60] > held[84], "below the tune"
     assert (held - free)[[48, 52, 55]] == pytest.approx(0)
@@ -108,7 +117,7 @@ def test_an_accompaniment_is_made_of_what_the_tune_dwells_on_and_is_consonant() 
 
 
 def test_a_harmony_lies_below_the_key() -> None:
-    bias = heard(TUNE).leanings(Role.HARMONISE, down(72), in_key=False)
+    bias = profile_of(TUNE).pitch_bias(Role.HARMONISE, down(72), in_key=False)
     assert np.argmax(bias) in range(58, 70)
     assert bias[75] < bias[69]
     assert bias[65] < bias[64], "an open fifth"
@@ -119,7 +128,7 @@ def test_a_harmony_lies_below_the_key() -> None:
 
 def masks(player: list[int] = TUNE, **rules: object) -> Masks:
     made = Masks(Constraints(**rules))  # type: ignore[arg-type]
-    heard(player, portrait=made.portrait)
+    profile_of(player, profile=made.profile)
     return made
 
 
@@ -141,7 +150,7 @@ def bias_of(
 
 
 @pytest.mark.parametrize("role", [Role.TRADE, Role.CONTINUE])
-def test_an_answer_leans_towards_an_end_in_its_last_beats(role: Role) -> None:
+def test_an_answer_has_a_bias_towards_an_end_in_its_last_beats(role: Role) -> None:
     made = masks()
     early, late, last = (bias_of(made, role, TURN.start + beat * TICKS) for beat in (2, 6, 7))
     assert (last["time"][1:BEAT] - early["time"][1:BEAT] == LAST_BEAT_NATS).all()
@@ -236,4 +245,4 @@ def test_left_to_itself_it_follows_nobody() -> None:
 
 
 def test_drums_that_are_held_are_no_tune() -> None:
-    assert (Portrait().leanings(Role.ACCOMPANY, down(36), in_key=True)[[36, 48]] == 0).all()
+    assert (PlayerProfile().pitch_bias(Role.ACCOMPANY, down(36), in_key=True)[[36, 48]] == 0).all()

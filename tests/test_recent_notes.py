@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from performing import BAR_NS, MODES, MS, FakeGraphs, Script, duet
 
 from realtime import midi
-from realtime.composing.recent_notes import Heard
+from realtime.composing.recent_notes import RecentNotes
 from realtime.core.dialogue import ModelNote, PlayerNote
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.music.cells import cell_edges, rolls
@@ -16,30 +16,30 @@ from realtime.music.notes import note_array
 
 
 def test_a_cell_holds_what_sounded_in_it_and_nothing_that_was_taken_back() -> None:
-    heard = Heard()
-    heard.key_down(PlayerNote(0, 60, 80, 0))
-    heard.key_up(30, 60)
-    heard.key_down(PlayerNote(90, 64, 80, 0))
-    heard.proposed(ModelNote(48, 40, 80, 96, 2))
-    heard.proposed(ModelNote(70, 43, 80, 20, 2))
-    heard.take_back(60, silence=False)
+    recent = RecentNotes()
+    recent.key_down(PlayerNote(0, 60, 80, 0))
+    recent.key_up(30, 60)
+    recent.key_down(PlayerNote(90, 64, 80, 0))
+    recent.proposed(ModelNote(48, 40, 80, 96, 2))
+    recent.proposed(ModelNote(70, 43, 80, 20, 2))
+    recent.take_back(60, silence=False)
     notes = note_array([(0, 30, 60), (90, 200, 64), (48, 96, 40)])
     player = np.isin(notes["pitch"], (60, 64))
     both = rolls(notes, player, np.array([0, 96, 192]))
-    assert np.array_equal(heard.close(0, 96), both[0])
-    assert np.array_equal(heard.close(96, 192), both[1])
+    assert np.array_equal(recent.close(0, 96), both[0])
+    assert np.array_equal(recent.close(96, 192), both[1])
 
 
 def test_what_is_silenced_or_answers_a_key_ends_with_it() -> None:
-    heard = Heard()
-    heard.proposed(ModelNote(0, 40, 80, 384, 0))
-    heard.proposed(ModelNote(0, 41, 80, 384, 0))
-    heard.proposed(ModelNote(0, 42, 80, 4, 0))
-    heard.release(10, 40)
-    heard.take_back(20, silence=True)
+    recent = RecentNotes()
+    recent.proposed(ModelNote(0, 40, 80, 384, 0))
+    recent.proposed(ModelNote(0, 41, 80, 384, 0))
+    recent.proposed(ModelNote(0, 42, 80, 4, 0))
+    recent.release(10, 40)
+    recent.take_back(20, silence=True)
     notes = note_array([(0, 10, 40), (0, 20, 41), (0, 4, 42)])
-    assert np.array_equal(heard.close(0, 96), rolls(notes, np.zeros(3, bool), np.array([0, 96]))[0])
-    assert not heard.close(96, 192).any()
+    assert np.array_equal(recent.close(0, 96), rolls(notes, np.zeros(3, bool), np.array([0, 96]))[0])
+    assert not recent.close(96, 192).any()
 
 
 def ticks_of(messages: list[tuple[int, int, bytes]]) -> list[tuple[int, int, int]]:

@@ -10,7 +10,7 @@ from performing import AS_IT_COMES, FakeGraphs, NoiseStepper, composer_of
 from realtime.composing.composer import Composer
 from realtime.composing.constraints import Constraints
 from realtime.composing.latents import PLAN_TRUST
-from realtime.composing.long_plan import Foreseen
+from realtime.composing.long_plan import PlannedLatents
 from realtime.composing.writing import Writer
 from realtime.core.dialogue import Turn
 from realtime.music.cells import LATENT
@@ -80,22 +80,22 @@ def test_the_end_of_a_turn_may_be_left_to_another() -> None:
     assert len(part) and np.array_equal(part, between(whole, BAR, 2 * BAR))
 
 
-def test_a_gap_is_told_beforehand_what_it_leads_to() -> None:
+def test_what_a_gap_leads_to_is_fed_first() -> None:
     """First, in the role of training, the empty gap and what is after it; then the time before it."""
     stepper = NoiseStepper()
     writer = writer_of(stepper)
     notes = line((0, 24, 60), (2 * BAR, 24, 72), (9 * BAR, 24, 50))
-    writer.foretell(notes[notes["onset"] >= 2 * BAR], BAR, 4 * BAR)
+    writer.feed_ahead(notes[notes["onset"] >= 2 * BAR], BAR, 4 * BAR)
     ahead = len(stepper.fed)
     assert {event[8] for event in stepper.fed} == {Role.INFILL}
     assert [(t, e[2]) for t, e in zip(ticks(stepper.fed, BAR), stepper.fed, strict=True) if e[0] != BEAT] == [
         (2 * BAR, 72)
     ]
     writer.write(notes, 0, Turn(BAR, 2 * BAR), 2 * BAR, Role.CONTINUE)
-    told = stepper.fed[ahead:]
-    assert {event[8] for event in told} == {Role.CONTINUE}
-    assert ticks(told, 0)[0] == 0
-    assert [event[2] for event in told if event[1] < MODEL_PART] == [60]
+    after = stepper.fed[ahead:]
+    assert {event[8] for event in after} == {Role.CONTINUE}
+    assert ticks(after, 0)[0] == 0
+    assert [event[2] for event in after if event[1] < MODEL_PART] == [60]
     assert not stepper.held[ahead].any(), "no key is down from one stretch to the other"
 
 
@@ -103,7 +103,7 @@ def test_the_context_of_a_cell_has_the_latents_up_to_two_before_it_and_the_plan_
     graphs = FakeGraphs()
     rng = np.random.default_rng(0)
     plan = {bar * BAR: rng.normal(size=LATENT).astype(np.float32) for bar in (3, 4, 5)}
-    latents = Foreseen(graphs, GRID, 1, lambda: 0, AS_IT_IS, plan)
+    latents = PlannedLatents(graphs, GRID, 1, lambda: 0, AS_IT_IS, plan)
     composer = Composer(NoiseStepper(), FREELY, AS_IT_COMES, GRID, 120.0, 1, lambda: 0, latents)
     graphs.contexts.clear()
     notes = line(*((bar * BAR, 24, 60 + bar) for bar in range(3)))

@@ -1,8 +1,8 @@
-"""What a decoder gains by what it is told beside the notes: nats per note on held-out windows and excerpts.
+"""What a decoder gains by its conditioning: nats per note on held-out windows and excerpts.
 
-    python -m models.told RUN --corpus CORPUS --bars RUN --planner RUN
+    python -m models.conditioning RUN --corpus CORPUS --bars RUN --planner RUN
 
-The first table has the validation windows of `models.training.decoder`, by role: told nothing, the latents of the cells
+The first table has the validation windows of `models.training.decoder`, by role: no conditioning, the latents of the cells
 before, controls
 (those of the true bars, which a musician would have had to turn by hand), a style, the true plan at some of its times. The
 second has excerpts with plans as they are made live (`models.ablation.plan_scores`): no plan, the planner's, another
@@ -22,13 +22,13 @@ from torch import Tensor
 
 from models.ablation.plan_scores import Trust, draw_plans, excerpts, planned, true_plans
 from models.command import Parser, positive
-from models.corpus.contexts import HEARD, Draw, contexts
+from models.corpus.contexts import LATENTS_ONLY, Draw, contexts
 from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import NONE
 from models.corpus.windows import Windows
 from models.nets.autoencoder import BarAutoencoder, load_bars
 from models.nets.checkpoint import load_decoder, save_json
-from models.nets.context import Told
+from models.nets.context import Conditioning
 from models.nets.decoder import Decoder
 from models.nets.planner import load_planner
 from models.training.losses import VALIDATION_ROLES, validate
@@ -37,38 +37,38 @@ from realtime.errors import UserError
 
 NOTHING = Draw(past=0, plan=0, controls=0, style=0)
 TIMES = (0.3, 0.5, 0.7, 0.9)
-"""How clean a plan is told."""
+"""The times (0 noise, 1 clean) at which a plan is given."""
 TRUST = PLAN_TRUST
-TOLD = {
+DRAWS = {
     "nothing": NOTHING,
-    "latents": HEARD,
-    "latents, style": replace(HEARD, style=1),
-    "latents, controls": replace(HEARD, controls=1),
-} | {f"latents, true plan at {time}": replace(HEARD, plan=1, times=(time, time)) for time in TIMES}
+    "latents": LATENTS_ONLY,
+    "latents, style": replace(LATENTS_ONLY, style=1),
+    "latents, controls": replace(LATENTS_ONLY, controls=1),
+} | {f"latents, true plan at {time}": replace(LATENTS_ONLY, plan=1, times=(time, time)) for time in TIMES}
 BATCH = 16
 Report = dict[str, dict[str, float]]
 CPU = torch.device("cpu")
 
 
 def of_windows(args: argparse.Namespace, decoder: Decoder, bars: BarAutoencoder, pack: Pack) -> Report:
-    """The first table: by what is told and by role."""
+    """The first table: by conditioning and by role."""
     sets = {
         role.name.lower(): Windows(pack, "valid", 512, 1, NONE, args.windows, role, cells=True)
         for role in VALIDATION_ROLES
     }
     report = {}
-    for name, draw in TOLD.items():
+    for name, draw in DRAWS.items():
 
-        def tell(batch: dict[str, Tensor], draw: Draw = draw) -> Told:
+        def condition(batch: dict[str, Tensor], draw: Draw = draw) -> Conditioning:
             return contexts(batch, bars, draw, torch.Generator().manual_seed(0))
 
-        scores = validate(decoder, sets, BATCH, CPU, tell)
+        scores = validate(decoder, sets, BATCH, CPU, condition)
         report[name] = {role: score["nats_per_note"] for role, score in scores.items()}
     return report
 
 
 def of_plans(args: argparse.Namespace, decoder: Decoder, bars: BarAutoencoder, pack: Pack) -> Report:
-    """The second table: by what is told and by role, the mixture of the streams of `plan_scores`."""
+    """The second table: by conditioning and by role, the mixture of the streams of `plan_scores`."""
     planner = load_planner(args.planner)
     nats: dict[str, dict[str, list[float]]] = {}
     notes: dict[str, float] = {}
@@ -96,7 +96,7 @@ def of_plans(args: argparse.Namespace, decoder: Decoder, bars: BarAutoencoder, p
 def show(title: str, report: Report) -> None:
     """One table."""
     roles = list(next(iter(report.values())))
-    table = Table("told", *roles, title=title)
+    table = Table("conditioning", *roles, title=title)
     for name, scores in report.items():
         table.add_row(name, *(f"{scores[role]:.3f}" for role in roles))
     Console().print(table)
@@ -104,7 +104,9 @@ def show(title: str, report: Report) -> None:
 
 def main() -> None:
     """Command line; see the module's docstring."""
-    p = Parser(prog="python -m models.told", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = Parser(
+        prog="python -m models.conditioning", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("run", type=Path, metavar="RUN", help="a run of models.training.decoder --bars")
     p.add_corpus(required=True)
     p.add_argument(

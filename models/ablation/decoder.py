@@ -84,7 +84,7 @@ class Variant:
     role: Role | None = None
     """The only role in training; None: as `windows.ROLE_SHARES` has it."""
     durations: bool = False
-    """Whether the player's durations are told at the onset."""
+    """Whether the player's durations are known at the onset."""
     seed: int = 0
     """Added to the run's seed."""
 
@@ -125,7 +125,7 @@ def equalise(variant: Variant, target: int) -> Variant:
     return replace(variant, size=replace(size, mlp_hidden=hidden))
 
 
-def tell_durations(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def reveal_durations(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A window with the player's durations known at onset: how long the key's held flag stays up, as the stream shows it.
 
     No live player can be known so: an oracle."""
@@ -141,8 +141,8 @@ def tell_durations(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {**arrays, "events": events}
 
 
-class Told(Dataset[dict[str, np.ndarray]]):
-    """Windows with the player's durations told; see `tell_durations`."""
+class RevealedDurations(Dataset[dict[str, np.ndarray]]):
+    """Windows with the player's durations known at the onset; see `reveal_durations`."""
 
     def __init__(self, windows: Windows) -> None:
         self.windows = windows
@@ -151,12 +151,12 @@ class Told(Dataset[dict[str, np.ndarray]]):
         return len(self.windows)
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        return tell_durations(self.windows[i])
+        return reveal_durations(self.windows[i])
 
 
 def batches(windows: Windows, variant: Variant, batch: int) -> Iterator[dict[str, Tensor]]:
     """The windows as the variant gets them."""
-    for found in DataLoader(Told(windows) if variant.durations else windows, batch, collate_fn=collate):
+    for found in DataLoader(RevealedDurations(windows) if variant.durations else windows, batch, collate_fn=collate):
         yield {name: x.to(DEVICE) for name, x in found.items()}
 
 

@@ -48,7 +48,7 @@ from models.ablation.plan_scores import (
     mean_plans,
     planned,
     true_plans,
-    untold,
+    unconditioned,
 )
 from models.command import Parser, positive
 from models.corpus.contexts import TRAINING, contexts
@@ -108,7 +108,7 @@ def train(size: Size, pack: Pack, bars: BarAutoencoder, args: argparse.Namespace
                 batch["events"],
                 batch["held"],
                 batch["targets"],
-                told=contexts(batch, bars, TRAINING, rng) if size.context else None,
+                conditioning=contexts(batch, bars, TRAINING, rng) if size.context else None,
             )
         (head_losses(logits, batch).sum() / batch["note"].sum().clamp(min=1)).backward()
         descend(decoder, optimisers, args.lr * lr_scale(step, args.steps, max(args.steps // 10, 1)))
@@ -196,7 +196,7 @@ def scores(decoder: Decoder, found: list[Excerpt], plans: list[Tensor], drawn: T
             "true, nearly clean": (true, Trust(TRAINING.times[1])),
         }
         nats = planned(decoder, of, kinds, i, ("planner", "another song's"))
-        rows.append({**nats, "nothing told": [untold(decoder, of)] * 2})
+        rows.append({**nats, "nothing told": [unconditioned(decoder, of)] * 2})
     return rows
 
 
@@ -263,7 +263,7 @@ def ablate(args: argparse.Namespace) -> None:
         results["untold"][kind] = {
             split: [
                 experiment.once(
-                    f"scores-{name}-{split}.json", lambda d=decoder, of=found[split]: [untold(d, x) for x in of]
+                    f"scores-{name}-{split}.json", lambda d=decoder, of=found[split]: [unconditioned(d, x) for x in of]
                 )
                 for name, decoder in trained[kind].items()
             ]

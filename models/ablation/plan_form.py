@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.ablation.plan_scores import ROWS, SEED, Trust, draw_plans, told, true_plans, unplanned
+from models.ablation.plan_scores import ROWS, SEED, Trust, draw_plans, planned_contexts, true_plans, unplanned_contexts
 from models.corpus.contexts import LAG
 from models.corpus.pack import Pack, Piece
 from models.corpus.perturb import NONE
@@ -50,7 +50,7 @@ class Listening:
         self.beat, self.cell = [-1] * len(duets), [-1] * len(duets)
         self.notes: list[list[tuple[int, ...]]] = [[] for _ in duets]
         self.latent = [torch.zeros(0, LATENT) for _ in duets]
-        nothing = unplanned(decoder.context, torch.zeros(1, LATENT), torch.tensor([0]))[0]
+        nothing = unplanned_contexts(decoder.context, torch.zeros(1, LATENT), torch.tensor([0]))[0]
         self.now, self.next = nothing.repeat(len(duets), 1, 1), nothing.repeat(len(duets), 1, 1)  # (B, BEATS, d)
 
     def read(self, events: Tensor, held: Tensor) -> Tensor:
@@ -91,9 +91,9 @@ class Listening:
         plan = self.plans[row](latent, cell + LAG - 1) if cell else None
         seed = 1000 * row + cell
         if plan is not None:
-            self.next[row] = told(net, latent, ahead, plan, self.trust, seed)[0, 0]
+            self.next[row] = planned_contexts(net, latent, ahead, plan, self.trust, seed)[0, 0]
         elif cell:
-            self.next[row] = unplanned(net, latent, ahead)[0, 0]
+            self.next[row] = unplanned_contexts(net, latent, ahead)[0, 0]
 
 
 def edges_of(duet: Duet) -> np.ndarray:

@@ -74,7 +74,7 @@ class Excerpt(NamedTuple):
 
 
 class Trust(NamedTuple):
-    """How a plan is told: as at this `time`, its first `rows`, and the context g-fold (`guidance`): c0 + g (c1 - c0). `noisy`: as
+    """How a plan is given: as at this `time`, its first `rows`, with the `guidance` g: context c0 + g (c1 - c0). `noisy`: as
     a flow has it at that time; else clean, and only said to be no better."""
 
     time: float
@@ -163,7 +163,7 @@ def mean_plans(latent: Tensor, cells: Tensor) -> Tensor:
     return past(latent, cells)[0].mean(1)[:, None, None].expand(-1, 1, ROWS, -1)
 
 
-def told(net: ContextNet, latent: Tensor, cells: Tensor, plans: Tensor, trust: Trust, seed: int) -> Tensor:
+def planned_contexts(net: ContextNet, latent: Tensor, cells: Tensor, plans: Tensor, trust: Trust, seed: int) -> Tensor:
     """Contexts (n, K, 4, d) of cells (n,) in K streams. plans: (n, K, ROWS, 128), clean; their noise is the seed's."""
     count = plans.shape[1]
     rows, known = (x.repeat_interleave(count, 0) for x in past(latent, cells))
@@ -183,17 +183,17 @@ def told(net: ContextNet, latent: Tensor, cells: Tensor, plans: Tensor, trust: T
     return context.unflatten(0, (-1, count))
 
 
-def unplanned(net: ContextNet, latent: Tensor, cells: Tensor) -> Tensor:
+def unplanned_contexts(net: ContextNet, latent: Tensor, cells: Tensor) -> Tensor:
     """Contexts (n, 1, 4, d) of cells (n,) without a plan."""
-    return told(net, latent, cells, torch.zeros(len(cells), 1, ROWS, LATENT), Trust(0.0), 0)
+    return planned_contexts(net, latent, cells, torch.zeros(len(cells), 1, ROWS, LATENT), Trust(0.0), 0)
 
 
 # --- streams ---
 
 
 @torch.no_grad()
-def hear(decoder: Decoder, of: Excerpt, contexts: Tensor | None) -> State:
-    """The state after the history. contexts: (HISTORY, 4, d), or None for a decoder that is told nothing."""
+def after_history(decoder: Decoder, of: Excerpt, contexts: Tensor | None) -> State:
+    """The state after the history. contexts: (HISTORY, 4, d), or None for a decoder without conditioning."""
     before = of.cell < HISTORY
     context = contexts[of.cell[before], of.beat[before]][None] if contexts is not None else None
     with autocast(CPU):
@@ -205,7 +205,7 @@ def streams(
     decoder: Decoder, of: Excerpt, state: State, contexts: Tensor | None, again: np.random.Generator | None = None
 ) -> Tensor:
     """Nats (n, K) of each scored cell in each of K streams, which go on from `state`. contexts: (n, K, 4, d), or None for
-    one that is told nothing; `again`: with it the streams are drawn anew after each cell."""
+    one without conditioning; `again`: with it the streams are drawn anew after each cell."""
     count = contexts.shape[1] if contexts is not None else 1
     state = [(s.expand(count, *s.shape[1:]), c.expand(count, *c.shape[1:])) for s, c in state]
     nats = []
@@ -215,7 +215,7 @@ def streams(
         context = contexts[i][:, of.beat[here]] if contexts is not None else None
         with autocast(CPU):
             h, state = decoder.trunk(batch["events"], batch["held"], state, min(int(here.sum()), 64), context)
-            logits = decoder.lean(decoder.heads(h, batch["targets"]), context)
+            logits = decoder.add_bias(decoder.heads(h, batch["targets"]), context)
         nats.append(window_losses(logits, batch).sum(1))
         if again is not None:
             weight = (-nats[-1].double()).softmax(0).cumsum(0).numpy()
@@ -234,28 +234,28 @@ def filtered(nats: Tensor) -> float:
     return sum(mixture(cell[None]) for cell in nats)
 
 
-# --- scores: nats of an excerpt, [of one stream on average, of the mixture], by what is told ---
+# --- scores: nats of an excerpt, [of one stream on average, of the mixture], by conditioning ---
 
 Scores = dict[str, list[float]]
 
 
-def untold(decoder: Decoder, of: Excerpt) -> float:
-    """Of a decoder that is told nothing."""
-    return mixture(streams(decoder, of, hear(decoder, of, None), None))
+def unconditioned(decoder: Decoder, of: Excerpt) -> float:
+    """Of a decoder without conditioning."""
+    return mixture(streams(decoder, of, after_history(decoder, of, None), None))
 
 
 def planned(
     decoder: Decoder, of: Excerpt, plans: dict[str, tuple[Tensor, Trust]], seed: int, anew: tuple[str, ...] = ()
 ) -> Scores:
-    """Told of its latents, and of each of these plans (n, K, ROWS, 128) or of none. `anew`: those whose streams are also drawn
-    anew after each cell."""
+    """Conditioned on its latents, and on each of these plans (n, K, ROWS, 128) or on none. `anew`: those whose streams are also
+    drawn anew after each cell."""
     net = decoder.context
     assert net is not None
     with torch.no_grad():
-        state = hear(decoder, of, unplanned(net, of.latent, torch.arange(HISTORY))[:, 0])
-        contexts = {"no plan": unplanned(net, of.latent, of.scored)}
+        state = after_history(decoder, of, unplanned_contexts(net, of.latent, torch.arange(HISTORY))[:, 0])
+        contexts = {"no plan": unplanned_contexts(net, of.latent, of.scored)}
         for name, (plan, trust) in plans.items():
-            contexts[name] = told(net, of.latent, of.scored, plan, trust, seed)
+            contexts[name] = planned_contexts(net, of.latent, of.scored, plan, trust, seed)
     nats = streams(decoder, of, state, torch.cat(list(contexts.values()), 1))
     parts = nats.split([context.shape[1] for context in contexts.values()], 1)
     scores = {name: [float(part.sum(0).mean()), mixture(part)] for name, part in zip(contexts, parts, strict=True)}

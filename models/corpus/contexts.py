@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.corpus.pack import Piece
 from models.nets.autoencoder import BarAutoencoder
-from models.nets.context import AHEAD, PAST, Told
+from models.nets.context import AHEAD, PAST, Conditioning
 from realtime.music.attributes import ATTRIBUTES, MOST, SCALE, STYLES, attributes
 from realtime.music.cells import BEATS, cell_edges, rolls
 from realtime.music.keys import key_of
@@ -95,20 +95,20 @@ class Draw:
     """Between which a plan's time is drawn: it stays coarse."""
     wrong: float = 0.4
     """Of the windows with a plan: those whose plan is no true one, but as often bars of the window's past or of other music. A
-    plan is a guess, and who always may trust it never listens."""
+    plan is a guess, and a decoder that can always trust it stops listening to the player."""
     controls: float = 0.5
     """With controls, each of them given or not as by a coin."""
     style: float = 0.4
 
 
 TRAINING = Draw()
-HEARD = Draw(past=1, own=0, plan=0, wrong=0, controls=0, style=0)
+LATENTS_ONLY = Draw(past=1, own=0, plan=0, wrong=0, controls=0, style=0)
 """What is known of itself while it plays: all latents, and nothing else."""
 
 
-def contexts(batch: dict[str, Tensor], bars: BarAutoencoder, draw: Draw, rng: torch.Generator) -> Told:
-    """What the events of a batch are told: a row a cell (all windows' one after the other, as collated), and an empty one at
-    the end, for events without a cell."""
+def contexts(batch: dict[str, Tensor], bars: BarAutoencoder, draw: Draw, rng: torch.Generator) -> Conditioning:
+    """What the events of a batch are conditioned on: a row a cell (all windows' one after the other, as collated), and
+    an empty one at the end, for events without a cell."""
     latent = encode(bars, batch["rolls"])
     counts = batch["cells"].flatten()
     device = latent.device
@@ -146,7 +146,9 @@ def contexts(batch: dict[str, Tensor], bars: BarAutoencoder, draw: Draw, rng: to
     tags = (style[:, None] == torch.arange(len(STYLES), device=device)).float()
     controls = torch.cat([figures.nan_to_num(0).clamp(-MOST, MOST), given.float(), tags], 1)
     rows = [latent[past.clamp(min=0)] * known[..., None], known, plan, times, controls]
-    return Told(*(torch.cat([row, torch.zeros(1, *row.shape[1:], device=device)]) for row in rows), *cell_of(batch))
+    return Conditioning(
+        *(torch.cat([row, torch.zeros(1, *row.shape[1:], device=device)]) for row in rows), *cell_of(batch)
+    )
 
 
 def encode(bars: BarAutoencoder, packed: Tensor) -> Tensor:

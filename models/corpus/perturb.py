@@ -41,7 +41,7 @@ class Augment:
     """The model's own past pitches that are altered as input (the targets stay): it must recover from slips."""
     stray: float = 0.4
     """The same where the model goes along with the player: up to this share, another in each window. An accompanist who may
-    lean on its own past alone does not listen."""
+    rely on its own past alone does not listen."""
     drop: float = 0.03
     """The player's notes that are missing."""
     wrong: float = 0.02

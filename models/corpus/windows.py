@@ -39,7 +39,7 @@ ROLE_SHARES = {
 
 EXACT, CENSORED = 0, 1
 LEAD_BEATS = 16
-"""How many beats after a gap are told beforehand in INFILL."""
+"""How many beats after a gap are fed before it in INFILL."""
 
 
 def deal(
@@ -130,7 +130,7 @@ def window(
     Returns `events` (T, 9) int64, `held` (T, 256) uint8, `targets` (T, 5) int64 (the model's next event; NONE fields are
     clipped to 0 where they do not count), `kind` (T,) EXACT or CENSORED, `turn` (T,) 1.0 where the time head counts,
     `note` (T,) 1.0 where the other heads count (the next event is a note of the model's), `tick` (T,) when it is, from the
-    window's start (NEVER in what is told ahead of a gap).
+    window's start (NEVER in what is fed ahead of a gap).
     A CENSORED step was cut short by the player: all that is known is that the model's next event is not before
     `targets[:, 0]`; its loss is -log sum over these times of p.
 
@@ -171,13 +171,13 @@ def window(
         rng,
         0.0,
     )
-    told = stream(notes[~later], player[~later], beats[ours], edges[:1], Role.CONTINUE, lag, rng, corrupt)
+    before = stream(notes[~later], player[~later], beats[ours], edges[:1], Role.CONTINUE, lag, rng, corrupt)
     ahead = {name: values[: length // 3] for name, values in ahead.items()}
-    ahead["tick"][:] = NEVER  # what is told ahead has no context: the latents there know what is in the gap
+    ahead["tick"][:] = NEVER  # what is fed ahead has no context: the latents there know what is in the gap
     room = length - len(ahead["kind"])
-    beat = np.flatnonzero(told["events"][:, 0] == BEAT)
-    whole = beat[np.searchsorted(beat, max(len(told["kind"]) - room, 0))]  # the gap must fit: the oldest beats go
-    both = {name: np.concatenate([values, told[name][whole:]]) for name, values in ahead.items()}
+    beat = np.flatnonzero(before["events"][:, 0] == BEAT)
+    whole = beat[np.searchsorted(beat, max(len(before["kind"]) - room, 0))]  # the gap must fit: the oldest beats go
+    both = {name: np.concatenate([values, before[name][whole:]]) for name, values in ahead.items()}
     return fit(both, length, role) | around
 
 

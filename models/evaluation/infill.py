@@ -3,7 +3,7 @@
     python -m models.infill --data ../shared/data [--model FILE] [--pieces 32]
 
 From each held-out piece a gap of 1, 2 or 4 bars with music on both sides. First table: nats per note of the true bars, as
-`antiphon infill` would hear the piece, with and without being told beforehand what comes after; all of the gap's parts, and
+`antiphon infill` would hear the piece, with and without what comes after fed first; all of the gap's parts, and
 one of them beside the others (as an answer and as an accompaniment). The interval is the 95 % bootstrap by song of what telling
 saves.
 Second table: bars made with the after side and without, by their mean distance from the true ones, and how the top line joins.
@@ -26,7 +26,7 @@ from models.command import Parser
 from models.corpus.contexts import of_window
 from models.corpus.pack import Pack, Piece, load_pack, song_of
 from models.corpus.windows import CENSORED, LEAD_BEATS, NEVER, stream
-from models.evaluation.scoring import forced_logits, heard_contexts
+from models.evaluation.scoring import forced_logits, latent_contexts
 from realtime.composing.constraints import SLICES
 from realtime.config import load
 from realtime.io.graphs.latent_graphs import LatentGraphs
@@ -40,7 +40,7 @@ from realtime.music.vocabulary import DRUMS, HEADS, Role
 BEFORE, AFTER, LENGTHS = 8, 4, (1, 2, 4)
 """Bars on either side, and of the gap."""
 MOST_AHEAD = 170
-"""Events told beforehand at most, as in training."""
+"""Events after the gap that are fed first, at most, as in training."""
 FEWEST = 4
 """Notes in a gap."""
 
@@ -96,10 +96,10 @@ def gap_of(piece: Piece, song: str, rng: np.random.Generator) -> Gap | None:
 
 
 def nats(
-    stepper: Stepper, graphs: LatentGraphs | None, gap: Gap, mine: tuple[int, ...], role: Role, told: bool
+    stepper: Stepper, graphs: LatentGraphs | None, gap: Gap, mine: tuple[int, ...], role: Role, knows_after: bool
 ) -> np.ndarray:
     """(2,) nats of the true notes of `mine` in the gap, and how many they are; the other parts are the player's, in `role`.
-    `told`: what comes after has been told beforehand."""
+    `knows_after`: what comes after the gap was fed first."""
     begins, ends = gap.edges
     notes, onset = gap.notes, gap.notes["onset"]
     player = ~(np.isin(notes["part"], mine) & (onset >= begins) & (onset < ends))
@@ -109,7 +109,7 @@ def nats(
         notes[here], player[here], gap.beats[gap.beats["start"] < ends], np.array([begins]), role, 0, rng, 0.0
     )
     arrays["tick"] = arrays["tick"].astype(np.int64)
-    if told:
+    if knows_after:
         beats = gap.beats[gap.beats["start"] >= begins]
         beats = beats[: int((beats["start"] < ends).sum()) + LEAD_BEATS]
         later = notes[~here]
@@ -120,7 +120,7 @@ def nats(
     if graphs is not None:
         cells = of_window(gap.piece, gap.start, notes, player)
         ticks = np.maximum(arrays["tick"], cells["edges"][0])
-        contexts = heard_contexts(graphs, arrays | cells | {"tick": ticks})
+        contexts = latent_contexts(graphs, arrays | cells | {"tick": ticks})
     logits = forced_logits(stepper, arrays["events"], arrays["held"], arrays["targets"], contexts).astype(np.float64)
     total = 0.0
     for head, (name, where) in enumerate(SLICES.items()):
@@ -193,7 +193,7 @@ def first_table(model: Path, found: list[Gap]) -> Table:
         those = [gap for gap in found if not alone or len(gap.parts) > 1]
         scores = np.array(
             [
-                [nats(stepper, graphs, gap, (gap.one,) if alone else gap.parts, role, told) for told in (False, True)]
+                [nats(stepper, graphs, gap, (gap.one,) if alone else gap.parts, role, after) for after in (False, True)]
                 for gap in track(those, name)
             ]
         )

@@ -31,7 +31,7 @@ def whole(piece: Piece, cells: bool = False) -> dict[str, np.ndarray]:
     return {name: values[counts] if len(values) == len(counts) else values for name, values in arrays.items()}
 
 
-def heard_contexts(graphs: LatentGraphs, arrays: dict[str, np.ndarray]) -> np.ndarray:
+def latent_contexts(graphs: LatentGraphs, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """The contexts (T, d) of the events of `whole` with cells: the latents that are known by then, no plan, no controls."""
     rolls = np.unpackbits(arrays["rolls"], axis=-1).astype(np.float32)
     latents = np.concatenate([np.zeros((REACH, LATENT), np.float32), graphs.encode(rolls)])
@@ -79,9 +79,9 @@ def forced_logits(
 
 def forced_nats(stepper: Stepper, graphs: LatentGraphs | None, piece: Piece) -> np.ndarray:
     """The exported model's score of a piece, step by step as it is played: (N, 5) nats, 0 where a BEAT has no more. With its
-    graphs it is told of the bars before, as live."""
+    graphs it is conditioned on the bars before, as live."""
     arrays = whole(piece, cells=graphs is not None)
-    contexts = heard_contexts(graphs, arrays) if graphs is not None else None
+    contexts = latent_contexts(graphs, arrays) if graphs is not None else None
     targets = arrays["targets"]
     logits = forced_logits(stepper, arrays["events"], arrays["held"], targets, contexts).astype(np.float64)
     nats = np.empty(targets.shape)

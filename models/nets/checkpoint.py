@@ -65,7 +65,7 @@ def load_info(run: Path) -> dict[str, Any]:
 
 
 def size_of(info: dict[str, Any]) -> Size:
-    """The size that a `run.json` names; `bars` in it names the autoencoder whose latents its decoder is told of."""
+    """The size that a `run.json` names; `bars` in it names the autoencoder whose latents its decoder is conditioned on."""
     return replace(SIZES[info["size"]], context="bars" in info)
 
 

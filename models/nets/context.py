@@ -1,9 +1,9 @@
-"""What the decoder is told beside the notes: the latents of the cells before, a plan of those to come, and controls.
+"""What the decoder is conditioned on beside the notes: the latents of the cells before, a plan of those to come, and controls.
 
 It is one vector a beat: its first part is added to the embedding of every event in the beat, the rest to the logits of the
 five heads. So it costs a note next to nothing, and is made off the note path, once a cell. What a plan says of this cell and
 the next is read as the bar decoder draws it, frozen: a latent is a code, and a roll says which keys, and when. The last layers
-start at zero, but for a leaning towards the plan's keys and steps: what a decoder plays without a plan is what it was.
+start at zero, but for a bias towards the plan's keys and steps: without a plan, a decoder plays what it played before.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ OF_SOURCE = 3 * KEYS + STEPS // BEATS
 SEEN = SOURCES * OF_SOURCE
 """What is read for a beat, of each source: the keys begun in it, in the next and in the whole cell; the onsets at its steps."""
 KEY_NATS, STEP_NATS = 2.0, 1.0
-"""How far the heads lean at first to a key, and to an onset's step, that the plan is sure of."""
+"""The first bias of the heads (nats) towards a key, and towards an onset's step, of which the plan is certain."""
 
 
-class Told(NamedTuple):
-    """What a batch is told: the five inputs of `ContextNet` for R cells, and which of them and which of its beats each event
-    has, (B, T)."""
+class Conditioning(NamedTuple):
+    """What a batch is conditioned on: the five inputs of `ContextNet` for R cells, and which of them and which of its
+    beats each event has, (B, T)."""
 
     latent: Tensor
     known: Tensor
@@ -69,6 +69,7 @@ class ContextNet(nn.Module):
         self.plan = nn.Linear(AHEAD * (LATENT + 1), d_model)
         self.controls = nn.Linear(CONTROLS, d_model)
         self.leave = nn.Linear(d_model, d_model, bias=False)
+        # The weights of released runs are stored under this name: it gives the context's bias on the logits.
         self.lean = nn.Linear(SEEN + CONTROLS, LOGITS, bias=False)
         for layer in (self.leave, self.lean):
             nn.init.zeros_(layer.weight)
@@ -85,7 +86,7 @@ class ContextNet(nn.Module):
         return self.leave.out_features + LOGITS
 
     def read_with(self, bars: BarAutoencoder) -> None:
-        """Take over the decoder of the autoencoder whose latents will be told."""
+        """Take over the decoder of the autoencoder whose latents it will be given."""
         self.decoder.load_state_dict(bars.decoder.state_dict())
         self.mean.copy_(bars.mean)
         self.std.copy_(bars.std)
@@ -109,8 +110,8 @@ class ContextNet(nn.Module):
         guess = torch.cat([best_guess(plan, plan_time), plan_time.unsqueeze(-1)], -1)  # (B, 4, 129)
         h = self.join(past.flatten(1)) + self.plan(guess.flatten(1)) + self.controls(controls)
         seen = self.read(drawn, plan_time[:, :DRAWN])
-        lean = self.lean(torch.cat([seen, controls.unsqueeze(1).expand(-1, BEATS, -1)], -1))
-        return torch.cat([self.leave(F.silu(h.unsqueeze(1) + self.drawn(seen))), lean], -1)
+        bias = self.lean(torch.cat([seen, controls.unsqueeze(1).expand(-1, BEATS, -1)], -1))
+        return torch.cat([self.leave(F.silu(h.unsqueeze(1) + self.drawn(seen))), bias], -1)
 
     @staticmethod
     def read(drawn: Tensor, time: Tensor) -> Tensor:
@@ -123,9 +124,9 @@ class ContextNet(nn.Module):
         rhythm = onsets[:, 0].sum(-1).clamp(max=4) / 2  # (B, sources, beats, steps)
         return torch.cat([keys[:, 0], following, whole, rhythm], -1).transpose(1, 2).flatten(2)
 
-    def tell(self, told: Told) -> Tensor:
+    def of_events(self, conditioning: Conditioning) -> Tensor:
         """The context of each event: (B, T, width)."""
-        return self(*told[:5])[told.cell, told.beat]
+        return self(*conditioning[:5])[conditioning.cell, conditioning.beat]
 
 
 def best_guess(plan: Tensor, plan_time: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.nets.context import ContextNet, Told
+from models.nets.context import Conditioning, ContextNet
 from models.nets.layers import HEAD_SIZE, Block
 from models.nets.mixers import MIXERS
 from models.nets.recurrent import LSTMBlock
@@ -35,7 +35,7 @@ class Size:
     mlp_hidden: int | None = None
     """Width of the feed-forward layers; 8/3 of d_model where it is not given."""
     context: bool = False
-    """Whether it is told of latents, a plan and controls (`models.nets.context`)."""
+    """Whether it is conditioned on latents, a plan and controls (`models.nets.context`)."""
 
 
 SIZES = {"tiny": Size(64, 2, 32), "S": Size(256, 6), "M": Size(384, 8, 256), "LSTM": Size(544, 2, mixers=("lstm",))}
@@ -152,14 +152,16 @@ class Decoder(nn.Module):
         targets: Tensor,
         state: State | None = None,
         chunk: int = 64,
-        told: Told | None = None,
+        conditioning: Conditioning | None = None,
     ) -> tuple[list[Tensor], State]:
         """Teacher-forced logits [(B, T, choices) x 5] of the event after each event, and the state after the last."""
-        context = self.context.tell(told) if self.context is not None and told is not None else None
+        context = (
+            self.context.of_events(conditioning) if self.context is not None and conditioning is not None else None
+        )
         h, state = self.trunk(events, held, state, chunk, context)
-        return self.lean(self.heads(h, targets), context), state
+        return self.add_bias(self.heads(h, targets), context), state
 
-    def lean(self, logits: list[Tensor], context: Tensor | None = None) -> list[Tensor]:
+    def add_bias(self, logits: list[Tensor], context: Tensor | None = None) -> list[Tensor]:
         """The heads' logits [(B, T, choices) x 5] with what a context (B, T, d + 228) adds to them."""
         if context is None:
             return logits

@@ -55,10 +55,10 @@ def score(bars: BarAutoencoder, cells: Cells) -> dict[str, float]:
             of_kind.append(torch.stack([(x & y).sum((1, 2, 3)) for x, y in ((a, b), (a, ~b), (~a, b))], 1))
     bars.train()
     onset, hold = (torch.cat(of_kind).double() for of_kind in hits.values())
-    heard = onset[onset.sum(1) > 0]
+    with_onsets = onset[onset.sum(1) > 0]
     return {
-        "onset_f1": round(float(_f1(heard).mean()), 4),
-        "onset_f1_of_notes": round(float(_f1(heard.sum(0))), 4),
+        "onset_f1": round(float(_f1(with_onsets).mean()), 4),
+        "onset_f1_of_notes": round(float(_f1(with_onsets.sum(0))), 4),
         "hold_f1_of_steps": round(float(_f1(hold.sum(0))), 4),
         "active_units": int((torch.cat(means).var(0) > ACTIVE_VARIANCE).sum()),
     }
@@ -120,12 +120,12 @@ def train(args: argparse.Namespace) -> None:
             else:
                 logits, mean, log_variance = bars(roll)
         lost = reconstruction(logits, roll)
-        told = rate(mean.float(), log_variance.float())
-        (lost + RATE_WEIGHT * told.clamp(min=FREE_NATS).sum()).backward()
+        rates = rate(mean.float(), log_variance.float())
+        (lost + RATE_WEIGHT * rates.clamp(min=FREE_NATS).sum()).backward()
         descend(bars, optimisers, args.lr * min((step + 1) / 100, 1.0) * max(1 - step / args.steps, 0.01))
         move_average(average, bars, step)
         step += 1
-        running += [float(lost.detach()), float(told.detach().sum())]
+        running += [float(lost.detach()), float(rates.detach().sum())]
         if step % args.save_every == 0 or step == args.steps:
             seconds += time.monotonic() - started
             started = time.monotonic()

@@ -27,13 +27,13 @@ from torch.utils.data import DataLoader, Subset
 from torch.utils.tensorboard import SummaryWriter
 
 from models.command import Parser, positive, share
-from models.corpus.contexts import HEARD, TRAINING, Draw, contexts
+from models.corpus.contexts import LATENTS_ONLY, TRAINING, Draw, contexts
 from models.corpus.pack import load_pack
 from models.corpus.perturb import NONE, Augment
 from models.corpus.windows import Windows, collate
 from models.nets.autoencoder import load_bars
 from models.nets.checkpoint import load_info, load_weights, save_decoder
-from models.nets.context import Told
+from models.nets.context import Conditioning
 from models.nets.decoder import SIZES, Decoder
 from models.nets.layers import autocast, product_name
 from models.training.loop import descend, holding, load_progress, lr_scale, make_optimisers, move_average, save_progress
@@ -109,7 +109,7 @@ def train(args: argparse.Namespace) -> None:
     logged, busy = step, 0.0  # seconds of training alone since the last line of the log
     running = torch.zeros(len(HEADS) + 1)
 
-    def tell(batch: dict[str, Tensor], seed: int, draw: Draw = TRAINING) -> Told | None:
+    def condition(batch: dict[str, Tensor], seed: int, draw: Draw = TRAINING) -> Conditioning | None:
         return contexts(batch, bars, draw, torch.Generator(device).manual_seed(seed)) if bars is not None else None
 
     def log(entry: dict[str, Any]) -> None:
@@ -121,9 +121,9 @@ def train(args: argparse.Namespace) -> None:
         busy -= time.monotonic()
         torch.manual_seed(args.seed * 1_000_003 + step * world + rank)  # dropout, the same after a resume
         batch = {name: x.to(device) for name, x in next(loader).items()}
-        told = tell(batch, args.seed * 1_000_003 + step * world + rank)
+        conditioning = condition(batch, args.seed * 1_000_003 + step * world + rank)
         with autocast(device):
-            logits, _ = model(batch["events"], batch["held"], batch["targets"], told=told)
+            logits, _ = model(batch["events"], batch["held"], batch["targets"], conditioning=conditioning)
         losses = head_losses(logits, batch)
         sums = torch.cat([losses.detach(), batch["note"].sum()[None]])  # (6,): per head, and the number of notes
         if world > 1:
@@ -147,7 +147,7 @@ def train(args: argparse.Namespace) -> None:
             running.zero_()
         if rank == 0 and board and (step % args.save_every == 0 or step == args.steps):
             with holding(decoder, average):
-                report = validate(decoder, sets, args.batch, device, lambda batch: tell(batch, 0, HEARD))
+                report = validate(decoder, sets, args.batch, device, lambda batch: condition(batch, 0, LATENTS_ONLY))
             log({"valid": report})
             for role, values in report.items():
                 board.add_scalar(f"valid/{role}", values["nats_per_note"], step)
@@ -169,7 +169,9 @@ def main() -> None:
         "--init", type=Path, help="a run whose weights to start from, as a new training with its own schedule"
     )
     p.add_argument(
-        "--bars", type=Path, help="a run of models.training.autoencoder: train a decoder that is told of its latents"
+        "--bars",
+        type=Path,
+        help="a run of models.training.autoencoder: train a decoder that is conditioned on its latents",
     )
     p.add_argument("--size", choices=SIZES, default="S")
     p.add_argument("--steps", type=positive, default=4000)

@@ -3,12 +3,12 @@
     python -m models.distil --corpus CORPUS --init runs/s --out runs/d --teacher-steps 150 --steps 80
 
 First the teacher, in OUT/teacher: the weights of `--init`, trained on with the player's notes `--lead-ticks` before the model's
-of the same moment and with their durations (`duets.Duet.told`). Then the student, in OUT. In each step it plays along with the
-player of some pieces, and both models say how likely they found each choice at each of its events: the student as it heard the
-player, the teacher as it was told. The loss is the divergence of the two in the fields `--heads` (on-policy distillation: arXiv
-2306.13649; for accompaniment: ReaLchords, 2024), a share `--reverse` of it KL(student || teacher), which avoids what the teacher
-would not play, the rest KL(teacher || student), which keeps all that it would; and beside it the loss of ordinary windows of all
-roles, so that nothing else is forgotten.
+of the same moment and with their durations (`duets.Duet.early_stream`). Then the student, in OUT. In each step it plays along
+with the player of some pieces, and both models say how likely they found each choice at each of its events: the student as it
+heard the player, the teacher with the early notes. The loss is the divergence of the two in the fields `--heads` (on-policy
+distillation: arXiv 2306.13649; for accompaniment: ReaLchords, 2024), a share `--reverse` of it KL(student || teacher), which
+avoids what the teacher would not play, the rest KL(teacher || student), which keeps all that it would; and beside it the loss
+of ordinary windows of all roles, so that nothing else is forgotten.
 
 Both run folders hold what `models.training.decoder` writes. A killed run goes on from its last save.
 """
@@ -157,14 +157,14 @@ def train_teacher(pack: Pack, args: argparse.Namespace, info: dict[str, Any]) ->
     """The teacher, in evaluation mode. Its report: nats per note told what the player will play, and as the student hears it."""
     decoder = Decoder(SIZES[info["size"]], args.dropout)
     load_weights(args.init, decoder)
-    told = Duets(pack, "train", args.events, args.seed, Augment(), lead=args.lead_ticks, corrupt=TEACHER_CORRUPT)
+    early = Duets(pack, "train", args.events, args.seed, Augment(), lead=args.lead_ticks, corrupt=TEACHER_CORRUPT)
     sets: dict[str, Any] = {
         name: Duets(pack, "valid", args.events, 1, NONE, 2 * args.valid_windows, lead)
         for name, lead in (("told", args.lead_ticks), ("heard", None))
     }
 
     def loss(step: int) -> tuple[Tensor, dict[str, float]]:
-        value = learned(decoder, [told[i] for i in numbers(args.duets, step)])
+        value = learned(decoder, [early[i] for i in numbers(args.duets, step)])
         return value, {"train": float(value.detach())}
 
     tune(
@@ -207,9 +207,9 @@ def distil(args: argparse.Namespace) -> None:
     load_weights(args.init, decoder)
     ordinary = Windows(pack, "train", args.length, args.seed, Augment(), args.steps * args.batch)
     partners = Duets(pack, "train", args.events, args.seed + 1, Augment())
-    heard = Duets(pack, "valid", args.events, 1, Augment(transpose=False))
+    live = Duets(pack, "valid", args.events, 1, Augment(transpose=False))
     taught = [list(HEADS).index(name) for name in args.heads]
-    known = [heard.duet(i) for i in range(args.duets)]
+    known = [live.duet(i) for i in range(args.duets)]
     sets = {role.name.lower(): Windows(pack, "valid", args.length, 1, NONE, args.valid_windows, role) for role in Role}
 
     def played(duets: list[Duet], seed: int) -> list[Duet]:

@@ -1,5 +1,5 @@
 """Two who play together: stretches of pieces dealt to a player and the model, the model's part played by a decoder itself, and
-one performance as it is heard live and as it is told beforehand."""
+one performance as it is heard live, and with the player's notes early."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Duet(NamedTuple):
     lag: int
     prefix: int
 
-    def heard(self, rng: np.random.Generator = UNUSED, corrupt: float = 0.0) -> dict[str, np.ndarray]:
+    def live_stream(self, rng: np.random.Generator = UNUSED, corrupt: float = 0.0) -> dict[str, np.ndarray]:
         """The stream as in live play: the player late by the lag."""
         return stream(self.notes, self.player, self.beats, NO_EDGES, self.role, self.lag, rng, corrupt)
 
-    def told(self, lead: int, rng: np.random.Generator = UNUSED, corrupt: float = 0.0) -> dict[str, np.ndarray]:
+    def early_stream(self, lead: int, rng: np.random.Generator = UNUSED, corrupt: float = 0.0) -> dict[str, np.ndarray]:
         """The stream with the player's notes early by `lead` ticks, and as if they were the model's own: before the others of
         their tick, and with their durations. A model heeds its own notes most."""
         arrays = stream(self.notes, self.player, self.beats, NO_EDGES, Role.HARMONISE, -lead, rng, corrupt)
@@ -94,8 +94,8 @@ class Duet(NamedTuple):
 
 
 class Duets(Dataset[dict[str, np.ndarray]]):
-    """Duet number `i` of a seeded stream, from pieces with two parts. As items, their windows: as heard, or as told so many ticks
-    early; with a share of the model's own past pitches altered, drawn a window from 0 to `corrupt`."""
+    """Duet number `i` of a seeded stream, from pieces with two parts. As items, their windows: as heard live, or with the
+    player's notes `lead` ticks early; a share of the model's own past pitches is altered, drawn a window from 0 to `corrupt`."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Duets(Dataset[dict[str, np.ndarray]]):
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
         duet, rng = self.duet(i), np.random.default_rng((self.windows.seed, i, 1))
         corrupt = rng.uniform(0, self.corrupt)
-        arrays = duet.heard(rng, corrupt) if self.lead is None else duet.told(self.lead, rng, corrupt)
+        arrays = duet.live_stream(rng, corrupt) if self.lead is None else duet.early_stream(self.lead, rng, corrupt)
         return fit(arrays, self.windows.length, duet.role)
 
     def duet(self, i: int) -> Duet:
@@ -151,9 +151,9 @@ class Given(NamedTuple):
 
 def given(duet: Duet) -> Given:
     """All but what the model is to play."""
-    told = duet.player | (duet.notes["onset"] < duet.prefix)
-    duet = duet._replace(notes=duet.notes[told], player=duet.player[told])
-    events, notes = duet.heard()["events"], duet.notes
+    given = duet.player | (duet.notes["onset"] < duet.prefix)
+    duet = duet._replace(notes=duet.notes[given], player=duet.player[given])
+    events, notes = duet.live_stream()["events"], duet.notes
     lasts = np.where(duet.player, notes["duration"], DURATION_TICKS[duration_indices(notes["duration"])])
     until = notes["onset"] + duet.lag * duet.player + lasts
     return Given(events, duet.ticks(events), duet.of_events(events, duet.lag, until))
@@ -243,10 +243,10 @@ def performed(duet: Duet, made: np.ndarray, end: int) -> Duet:
     notes["onset"], notes["part"], notes["pitch"] = made[:, 1], made[:, 3] - MODEL_PART, made[:, 4]
     notes["duration"] = DURATION_TICKS[made[:, 5]]
     notes["velocity"] = [velocity_of(int(v)) for v in made[:, 6]]
-    told = duet.player | (duet.notes["onset"] < duet.prefix)
+    given = duet.player | (duet.notes["onset"] < duet.prefix)
     beats = duet.beats[duet.beats["start"] < max(end, 1)]
-    player = np.concatenate([duet.player[told], np.zeros(len(notes), bool)])
-    return duet._replace(notes=np.concatenate([duet.notes[told], notes]), player=player, beats=beats)
+    player = np.concatenate([duet.player[given], np.zeros(len(notes), bool)])
+    return duet._replace(notes=np.concatenate([duet.notes[given], notes]), player=player, beats=beats)
 
 
 def asked(arrays: dict[str, np.ndarray], role: Role) -> tuple[np.ndarray, np.ndarray]:
@@ -266,14 +266,14 @@ def asked(arrays: dict[str, np.ndarray], role: Role) -> tuple[np.ndarray, np.nda
 
 
 def pair(duets: list[Duet], lead: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Performances as two batches of streams: as heard, and as told so many ticks early.
+    """Performances as two batches of streams: as heard live, and with the player's notes so many ticks early.
 
     Each has `events` (B, T, 9) and `held` (B, T, 256); and of the model's own events, the same in both, `targets` (B, J, 5) their
     fields, `own` (B, J) 1.0 where there is one, `note` (B, J) 1.0 where it is a note; and `step` (B, J), `at` (B, J, 25) as in
     `asked`.
     """
     batches = []
-    for streams in ([duet.heard() for duet in duets], [duet.told(lead) for duet in duets]):
+    for streams in ([duet.live_stream() for duet in duets], [duet.early_stream(lead) for duet in duets]):
         steps = [asked(arrays, duet.role) for arrays, duet in zip(streams, duets, strict=True)]
         length, count = max(len(s["kind"]) for s in streams), max(len(step) for step, _ in steps)
         rows = []

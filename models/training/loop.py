@@ -31,10 +31,10 @@ def make_optimisers(decoder: Decoder, lr: float, name: str) -> list[torch.optim.
     """AdamW for all, or Muon (orthogonalised momentum) for the matrices of the blocks and AdamW for the rest."""
     matrices = [p for n, p in decoder.blocks.named_parameters() if p.ndim == 2 and "conv" not in n and "decay" not in n]
     net = getattr(decoder, "context", None)
-    told = [p for p in net.parameters() if p.requires_grad] if net is not None else []
-    chosen = {id(p) for p in [*matrices, *told]}
+    of_context = [p for p in net.parameters() if p.requires_grad] if net is not None else []
+    chosen = {id(p) for p in [*matrices, *of_context]}
     rest: list[Any] = [{"params": [p for p in decoder.parameters() if p.requires_grad and id(p) not in chosen]}]
-    rest += [{"params": told, "faster": CONTEXT_FASTER}] if told else []
+    rest += [{"params": of_context, "faster": CONTEXT_FASTER}] if of_context else []
     if name == "adamw":
         groups = [{"params": matrices, "weight_decay": 0.05}, *({**group, "weight_decay": 0.0} for group in rest)]
         return [torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from models.corpus.windows import CENSORED, Windows, collate
-from models.nets.context import Told
+from models.nets.context import Conditioning
 from models.nets.decoder import Decoder
 from models.nets.layers import autocast
 from realtime.music.vocabulary import HEADS, Role
@@ -49,10 +49,10 @@ def validate(
     sets: dict[str, Windows],
     batch_size: int,
     device: torch.device,
-    tell: Callable[[dict[str, Tensor]], Told | None] = lambda batch: None,
+    condition: Callable[[dict[str, Tensor]], Conditioning | None] = lambda batch: None,
 ) -> dict[str, Any]:
-    """Nats per note of the model's own notes, by role: the sum and each head (the time head's BEATs included). `tell`: what a
-    batch's contexts are made of."""
+    """Nats per note of the model's own notes, by role: the sum and each head (the time head's BEATs included). `condition`: what
+    a batch's contexts are made of."""
     decoder.eval()
     report: dict[str, Any] = {}
     for role, windows in sets.items():
@@ -60,7 +60,7 @@ def validate(
         for batch in DataLoader(windows, batch_size, collate_fn=collate):
             batch = {name: x.to(device) for name, x in batch.items()}
             with autocast(device):
-                logits, _ = decoder(batch["events"], batch["held"], batch["targets"], told=tell(batch))
+                logits, _ = decoder(batch["events"], batch["held"], batch["targets"], conditioning=condition(batch))
             total += head_losses(logits, batch).cpu()
             notes += float(batch["note"].sum())
         per_head = {name: round(float(x) / max(notes, 1), 4) for name, x in zip(HEADS, total, strict=True)}

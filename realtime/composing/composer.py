@@ -72,7 +72,7 @@ class Composer:
     ) -> None:
         self._masks = Masks(constraints)
         self._masks.controls = controls
-        self._history = History(stepper, self._masks.figures)
+        self._history = History(stepper, self._masks.overuse)
         self._sampler = Sampler(stepper, self._masks, sampling, tempo_bin(bpm), seed, clock_ns, latents)
         self._stepper = stepper
         self._latents = latents
@@ -155,7 +155,7 @@ class Composer:
         self._advance_to(tick)
         self._history.key_down(note)
         if note.part != DRUMS:
-            self._masks.portrait.hear(note, int(self._history.keys_down.sum()))
+            self._masks.profile.add(note, int(self._history.keys_down.sum()))
         beat = self._history.last.beat
         event = Event(tick - beat.start, note.part, note.pitch, OPEN, velocity_index(note.velocity))
         self._feed(self._history.following(event, tick, beat))

@@ -80,7 +80,7 @@ class Constraints:
     `out_of_key` is added to pitches outside the scale (nats; -1e9 forbids them). Durations in ticks. `max_notes` is the
     polyphony; None: as many as the player plays at once. `parts`, each 0..4; none: the tune, or the accompaniment where the
     role is to go along with the player's. `follow`: lean towards what the player plays like
-    (`portrait.Portrait`) and towards an end of the phrase with the turn (`masks.Masks`); `closes`: towards the latter too.
+    (`profile.PlayerProfile`) and towards an end of the phrase with the turn (`masks.Masks`); `closes`: towards the latter too.
     `rate`: how many notes a quarter are looked for, where the music around a gap says so.
     """
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from realtime.composing.contract import Stepper
-from realtime.composing.overuse import Figures
-from realtime.composing.recent_notes import Heard
+from realtime.composing.overuse import Overuse
+from realtime.composing.recent_notes import RecentNotes
 from realtime.core.dialogue import ModelNote, PlayerNote
 from realtime.music.metre import Beat
 from realtime.music.vocabulary import Event
@@ -48,15 +48,15 @@ class Snapshot(NamedTuple):
 
 
 class History:
-    """See the module's docstring. `figures` is told of Antiphon's notes, and of what is taken back of them."""
+    """See the module's docstring. `overuse` is told of Antiphon's notes, and of what is taken back of them."""
 
-    def __init__(self, stepper: Stepper, figures: Figures) -> None:
+    def __init__(self, stepper: Stepper, overuse: Overuse) -> None:
         self.keys_down = np.zeros(128, bool)
         """The player's keys that are down now."""
         self._stepper = stepper
         self._snapshots: deque[Snapshot] = deque()
-        self._notes = Heard()
-        self._figures = figures
+        self._notes = RecentNotes()
+        self._overuse = overuse
         self._answers: dict[int, list[int]] = {}
         """By key of the player's: the pitches of Antiphon's that sound until it goes up."""
 
@@ -101,7 +101,7 @@ class History:
         `silence`: what sounds of Antiphon's ends at the boundary. `same_turn`: the notes made so far still count as this turn's.
         """
         self._notes.take_back(boundary, silence)
-        self._figures.take_back(boundary)
+        self._overuse.take_back(boundary)
         # The event that is gone back to may have to be fed again, so the ring must still know the state before it.
         while (
             len(self._snapshots) > 1
@@ -125,7 +125,7 @@ class History:
         self.keys_down[:] = False
         self._snapshots.clear()
         self._notes.clear()
-        self._figures.clear()
+        self._overuse.clear()
         self._answers.clear()
 
     # --- notes ---
@@ -147,12 +147,12 @@ class History:
     def proposed(self, note: ModelNote, answered: int | None = None) -> None:
         """Antiphon made a note. `answered`: the key of the player's with which it ends."""
         self._notes.proposed(note)
-        self._figures.proposed(note)
+        self._overuse.proposed(note)
         if answered is not None:
             self._answers.setdefault(answered, []).append(note.pitch)
 
     def close_cell(self, start: int, end: int) -> np.ndarray:
-        """The roll (4, 48, 88) of a cell that is over (`Heard.close`)."""
+        """The roll (4, 48, 88) of a cell that is over (`RecentNotes.close`)."""
         return self._notes.close(start, end)
 
     def drop_cell(self) -> None:

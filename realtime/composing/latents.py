@@ -146,7 +146,7 @@ class Latents:
                 cells = step
                 yield None
             plan = dict(zip(starts, cells, strict=True))
-        yield from self._context(latent, known, *self._as_told(plan, target), controls)
+        yield from self._context(latent, known, *self._as_conditioning(plan, target), controls)
 
     def _starts(self, tick: int) -> list[int]:
         """Where `FUTURE` cells start, from the one at `tick` on."""
@@ -155,7 +155,7 @@ class Latents:
             starts.append(sum(cell_at(self._grid, starts[-1])))
         return starts
 
-    def _as_told(self, plan: Mapping[int, np.ndarray], target: int) -> tuple[np.ndarray, np.ndarray]:
+    def _as_conditioning(self, plan: Mapping[int, np.ndarray], target: int) -> tuple[np.ndarray, np.ndarray]:
         """A plan, latents (128,) by where cells start, as the events of the cell at `target` are told it: (1, 4, 128) and its
         times (1, 4)."""
         rows, times = _no_plan()

@@ -79,7 +79,7 @@ def plan(
     return state
 
 
-class Foreseen(Latents):
+class PlannedLatents(Latents):
     """The rolling context of music whose plan was made beforehand: latents (128,) by the tick at which a cell starts."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Foreseen(Latents):
         plan: Mapping[int, np.ndarray],
     ) -> None:
         super().__init__(graphs, grid, seed, clock_ns, controls)
-        self._foreseen = plan
+        self._planned = plan
 
     def _make(self, tick: int, target: int, controls: Controls) -> Iterator[np.ndarray | None]:
-        yield from self._context(*self._window(), *self._as_told(self._foreseen, target), controls)
+        yield from self._context(*self._window(), *self._as_conditioning(self._planned, target), controls)

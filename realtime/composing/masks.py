@@ -12,8 +12,8 @@ import numpy as np
 
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
-from realtime.composing.overuse import Figures
-from realtime.composing.player_profile import Portrait
+from realtime.composing.overuse import Overuse
+from realtime.composing.player_profile import PlayerProfile
 from realtime.core.dialogue import Turn
 from realtime.music.controls import AS_IT_IS
 from realtime.music.keys import Key
@@ -65,12 +65,12 @@ class Moment(NamedTuple):
 
 
 class Masks:
-    """The biases of every step. `portrait` is to be told what the player plays, `figures` what Antiphon does. `controls` are
+    """The biases of every step. `profile` is to be told what the player plays, `overuse` what Antiphon does. `controls` are
     where the knobs are: they move what is leaned to, so that the leanings do not work against them."""
 
     def __init__(self, constraints: Constraints) -> None:
-        self.portrait = Portrait()
-        self.figures = Figures()
+        self.profile = PlayerProfile()
+        self.overuse = Overuse()
         self.controls = AS_IT_IS
         self._constraints = constraints
         self._always = {role: constraints.bias(role) for role in Role}
@@ -94,7 +94,7 @@ class Masks:
             pitch[now.keys_down] = MASKED
         self._weigh_pitches(pitch, role, now)
         if self._goes_with_player(role):
-            velocity += self.portrait.loudness(role in ALONG)
+            velocity += self.profile.velocity_bias(role in ALONG)
         self._weigh_resting(time[BEAT:], role, turn, now)
         if role == Role.ACCOMPANY and self._constraints.follow:
             bar_end = now.beat.start + now.beat.bar_ticks - now.beat.in_bar * TICKS
@@ -137,10 +137,10 @@ class Masks:
         """Towards the player's key and register, away from overused patterns, and as the knobs for colour ask."""
         if self._goes_with_player(role):
             by_key = self._constraints.tonic is None and not self.controls.modal
-            pitch += self.portrait.leanings(role, now.keys_down, by_key, self.controls.semitones)
+            pitch += self.profile.pitch_bias(role, now.keys_down, by_key, self.controls.semitones)
         if self._constraints.follow and self._pitched:
-            pitch += self.figures.leanings(now.beat, role)
-        if self.controls.modal and self._pitched and (key := self._key or self.portrait.key) is not None:
+            pitch += self.overuse.bias(now.beat, role)
+        if self.controls.modal and self._pitched and (key := self._key or self.profile.key) is not None:
             pitch += self.controls.colour(key.tonic)
 
     def _weigh_resting(self, rest: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
@@ -151,7 +151,7 @@ class Masks:
             rest += THIN_NATS * max(full - int((now.release > now.tick).sum()), 0)
         if known is not None:
             rest += self._surplus(turn, now, known, MOST_KNOWN_NATS)
-        rate = self.portrait.rate if known is None else None
+        rate = self.profile.rate if known is None else None
         if self._constraints.follow and role == Role.ACCOMPANY:
             if rate is not None:
                 rest += max(self._surplus(turn, now, rate * ALONG_NOTES), 0.0)
@@ -172,7 +172,7 @@ class Masks:
         if left <= TICKS:
             time[1:BEAT] += LAST_BEAT_NATS
         duration[:OPEN][LASTING * left <= DURATION_TICKS] += LASTING_NATS
-        key = self._key or self.portrait.key
+        key = self._key or self.profile.key
         if key is not None:
             pitch[np.isin(_CLASSES, list(key.triad))] += TRIAD_NATS
             pitch[key.tonic == _CLASSES] += TONIC_NATS
@@ -180,7 +180,7 @@ class Masks:
     def _most_notes(self, role: Role) -> int:
         """The polyphony: as set; else an answer has as many voices as the player plays at once."""
         follows = self._constraints.follow and role not in ALONG
-        answered = self.portrait.voices() if follows else None
+        answered = self.profile.voices() if follows else None
         return self._constraints.max_notes or max((answered or MOST_NOTES) + self.controls.more_voices, 1)
 
 

@@ -16,15 +16,15 @@ from realtime.music.vocabulary import ALONG, Role
 
 BARS = 8
 """Bars that are looked back on."""
-PATIENT, PATIENT_ALONG = 2, 5
+FREE_BARS, FREE_BARS_ALONG = 2, 5
 """In so many of them may a pitch come in the same beat at no cost: an accompaniment's pattern may stay longer than a tune's."""
-WORN_NATS = -0.6
+OVERUSE_NATS = -0.6
 """For that pitch in that beat, by each bar beyond."""
 KEPT = 2048
 """Onsets kept at most."""
 
 
-class Figures:
+class Overuse:
     """Told of Antiphon's notes and what is taken back of them; asked at each step what is worn."""
 
     def __init__(self) -> None:
@@ -50,12 +50,12 @@ class Figures:
         """Time goes on elsewhere."""
         self._pitches.clear()
 
-    def leanings(self, beat: Beat, role: Role) -> np.ndarray:
+    def bias(self, beat: Beat, role: Role) -> np.ndarray:
         """(128,) nats for the pitches of this beat: 0, and less for what came in this beat of most bars of late."""
         times = np.zeros(128, np.float32)
         for start in range(beat.start - BARS * beat.bar_ticks, beat.start, beat.bar_ticks):
             came = [self._pitches[tick] for tick in range(start, start + beat.length) if tick in self._pitches]
             times[list(frozenset[int]().union(*came))] += 1
-        patience = PATIENT_ALONG if role in ALONG else PATIENT
-        leanings: np.ndarray = np.maximum(times - patience, 0) * np.float32(WORN_NATS)
-        return leanings
+        patience = FREE_BARS_ALONG if role in ALONG else FREE_BARS
+        bias: np.ndarray = np.maximum(times - patience, 0) * np.float32(OVERUSE_NATS)
+        return bias

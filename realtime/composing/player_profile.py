@@ -33,7 +33,7 @@ FARTHEST_NATS = -6.0
 DISSONANT_NATS = -3.5
 DISSONANT = (1, 2, 6, 10, 11)
 """Semitones, octaves aside: seconds, sevenths and the tritone, against a key that is held right now."""
-HEARD_NATS, HEARD_FADES = 2.0, 0.8
+FREQUENT_NATS, FREQUENT_FADES = 2.0, 0.8
 """For an accompanist, the pitch class that the tune dwells on, and how much less a note counts than the one after it: what
 goes under the next note is decided before it is heard, and a tune outlines its harmony."""
 DOUBLED_NATS = -1.5
@@ -58,7 +58,7 @@ _FIFTH_BELOW = (_APART < 0) & (_APART % 12 == 5)
 _CLASSES = np.arange(128) % 12
 
 
-class Portrait:
+class PlayerProfile:
     """Built up note by note; nothing is ever undone, because what the player played stays played."""
 
     def __init__(self) -> None:
@@ -67,40 +67,40 @@ class Portrait:
         self.key: Key | None = None
         self.rate: float | None = None
         """Notes a quarter, rests aside."""
-        self._outside = self._dwelt_on = np.zeros(128, np.float32)
+        self._outside = self._frequent = np.zeros(128, np.float32)
         self._range = (0, 127)
-        self._loudness = np.zeros(HEADS["velocity"], np.float32)
-        self._loudness_under = self._loudness
+        self._velocity_bias = np.zeros(HEADS["velocity"], np.float32)
+        self._velocity_bias_under = self._velocity_bias
 
-    def hear(self, note: PlayerNote, keys_down: int) -> None:
+    def add(self, note: PlayerNote, keys_down: int) -> None:
         """A key of the player's went down; `keys_down` are down now, this one included."""
         self._notes.append(note)
         self._voices.append(keys_down)
-        pitches = np.array([heard.pitch for heard in self._notes])
-        dwelt_on = np.bincount(pitches % 12, HEARD_FADES ** np.arange(len(pitches))[::-1], minlength=12)
-        self._dwelt_on = (HEARD_NATS * dwelt_on / dwelt_on.max())[_CLASSES].astype(np.float32)
+        pitches = np.array([each.pitch for each in self._notes])
+        frequent = np.bincount(pitches % 12, FREQUENT_FADES ** np.arange(len(pitches))[::-1], minlength=12)
+        self._frequent = (FREQUENT_NATS * frequent / frequent.max())[_CLASSES].astype(np.float32)
         if len(pitches) >= KEY_AFTER:
             weights = KEY_FADES ** np.arange(len(pitches))[::-1]
             self.key = best_key(np.bincount(pitches % 12, weights, minlength=12))
             inside = self.key.pitch_classes | set((pitches[-FRESH:] % 12).tolist())
             self._outside = np.where(np.isin(_CLASSES, list(inside)), 0, OUT_OF_KEY_NATS).astype(np.float32)
-            gaps = np.clip(np.diff([heard.tick for heard in self._notes]), 0, RATE_REST)  # a jump may lead back
+            gaps = np.clip(np.diff([each.tick for each in self._notes]), 0, RATE_REST)  # a jump may lead back
             self.rate = len(gaps) * TICKS / max(float(gaps.sum()), 1.0)
         self._range = (int(pitches.min()) - MARGIN, int(pitches.max()) + MARGIN)
-        loud = np.array([velocity_index(heard.velocity) for heard in self._notes])
-        self._loudness = _near(loud.mean(), max(loud.std(), LOUD_SPREAD))
-        self._loudness_under = _near(loud.mean() - UNDER, max(loud.std(), LOUD_SPREAD))
+        loud = np.array([velocity_index(each.velocity) for each in self._notes])
+        self._velocity_bias = _near(loud.mean(), max(loud.std(), LOUD_SPREAD))
+        self._velocity_bias_under = _near(loud.mean() - UNDER, max(loud.std(), LOUD_SPREAD))
 
     def voices(self) -> int | None:
         """How many notes the player plays at once, the odd overlap left out; None before the first note."""
         return sorted(self._voices)[int(0.9 * (len(self._voices) - 1))] if self._voices else None
 
-    def loudness(self, along: bool) -> np.ndarray:
+    def velocity_bias(self, along: bool) -> np.ndarray:
         """(32,) float32 to add to the logits of the velocities: an answer is about as loud as the player, and who plays `along`
         a little softer. (Scaling what was drawn instead would play other notes than those the model goes on from.)"""
-        return self._loudness_under if along else self._loudness
+        return self._velocity_bias_under if along else self._velocity_bias
 
-    def leanings(self, role: Role, keys_down: np.ndarray, in_key: bool, higher: int = 0) -> np.ndarray:
+    def pitch_bias(self, role: Role, keys_down: np.ndarray, in_key: bool, higher: int = 0) -> np.ndarray:
         """(128,) float32 to add to the logits of the pitches. `keys_down` (128,) bool; `in_key`: no key was set, so the
         player's own is guessed; `higher`: semitones by which what is said here of registers is moved.
 
@@ -115,7 +115,7 @@ class Portrait:
             return bias
         held = np.flatnonzero(keys_down)
         if role == Role.ACCOMPANY:
-            bias += self._dwelt_on
+            bias += self._frequent
         if len(held):
             bias[_DISSONANT[:, held].any(1)] += DISSONANT_NATS
             if role == Role.ACCOMPANY and self._notes and self._notes[-1].part == MELODY:
@@ -137,5 +137,5 @@ def _beyond(lowest: int, highest: int) -> np.ndarray:
 def _near(mean: float, spread: float) -> np.ndarray:
     """(32,) the logarithm of a bell curve over the velocity classes."""
     apart = (np.arange(HEADS["velocity"]) - mean) / spread
-    leanings: np.ndarray = np.maximum(-0.5 * apart**2, FARTHEST_VELOCITY_NATS).astype(np.float32)
-    return leanings
+    pitch_bias: np.ndarray = np.maximum(-0.5 * apart**2, FARTHEST_VELOCITY_NATS).astype(np.float32)
+    return pitch_bias

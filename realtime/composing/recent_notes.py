@@ -21,7 +21,7 @@ class _Note(NamedTuple):
     is_player: bool
 
 
-class Heard:
+class RecentNotes:
     """Told of every note, its end, and what is taken back; asked for the roll of each cell as it closes."""
 
     def __init__(self) -> None:

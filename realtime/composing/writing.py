@@ -37,16 +37,16 @@ class Writer:
         self._grid = grid
         self._generation = 0
 
-    def foretell(self, notes: np.ndarray, start: int, end: int) -> None:
+    def feed_ahead(self, notes: np.ndarray, start: int, end: int) -> None:
         """What a gap that begins at `start` leads to: the player's `notes` after it, up to `end`. It makes no latents."""
-        self._tell(notes, start, end, Role.INFILL, None)
+        self._run(notes, start, end, Role.INFILL, None)
 
     def write(self, notes: np.ndarray, start: int, turn: Turn, until: int, role: Role) -> np.ndarray:
         """What is played in `turn` up to tick `until`, by one who has heard the player's `notes` from `start` on, and hears those
         within the turn."""
-        return self._tell(notes, start, until, role, turn)
+        return self._run(notes, start, until, role, turn)
 
-    def _tell(self, notes: np.ndarray, start: int, end: int, role: Role, turn: Turn | None) -> np.ndarray:
+    def _run(self, notes: np.ndarray, start: int, end: int, role: Role, turn: Turn | None) -> np.ndarray:
         made: list[Proposed] = []
         down: Counter[int] = Counter()
         is_on = False

@@ -10,7 +10,7 @@ import numpy as np
 
 from realtime.composing import long_plan
 from realtime.composing.composer import Composer
-from realtime.composing.long_plan import Foreseen
+from realtime.composing.long_plan import PlannedLatents
 from realtime.composing.writing import Writer
 from realtime.config import Config
 from realtime.core.dialogue import Turn
@@ -24,7 +24,7 @@ from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.notes import between
 from realtime.music.vocabulary import Role
 
-HEARD_BARS = 64
+CONTEXT_BARS = 64
 """So many bars before a stretch are heard again before it is written; a model of this size holds no more."""
 LEAD_TICKS = 16 * TICKS
 """How much of what comes after a gap is told beforehand: as much as in training (`models.corpus.windows`)."""
@@ -81,7 +81,7 @@ class Studio:
         if tail > start:
             made = self.continued(notes, start, end, plan, tail, closes=False)
         writer = self._writer(plan, closes=False)
-        writer.foretell(notes[notes["onset"] >= end], tail, end + LEAD_TICKS)
+        writer.feed_ahead(notes[notes["onset"] >= end], tail, end + LEAD_TICKS)
         return np.concatenate([made, self._write(writer, np.concatenate([notes, made]), tail, end, end)])
 
     def looped(self, notes: np.ndarray, start: int, end: int, plan: Plan) -> np.ndarray:
@@ -106,13 +106,13 @@ class Studio:
     def _write(self, writer: Writer, notes: np.ndarray, start: int, end: int, until: int) -> np.ndarray:
         together = len(between(notes, start, until))
         role = Role.ACCOMPANY if together else Role.CONTINUE
-        return writer.write(notes, self.back(start, HEARD_BARS), Turn(start, end), until, role)
+        return writer.write(notes, self.back(start, CONTEXT_BARS), Turn(start, end), until, role)
 
     def _writer(self, plan: Plan, closes: bool) -> Writer:
         setup, latents = self._setup, None
         self._stepper.reset()
         if self.graphs is not None:
-            latents = Foreseen(self.graphs, self.grid, setup.seed, now_ns, setup.controls, plan)
+            latents = PlannedLatents(self.graphs, self.grid, setup.seed, now_ns, setup.controls, plan)
         constraints = replace(setup.constraints, parts=self.parts, closes=closes, rate=self.rate)
         composer = Composer(
             self._stepper,
