@@ -1,5 +1,5 @@
-"""The command line: jam, demo, compose, infill, edit, ports, doctor, panic, bench. What a user got wrong ends with one line
-and status 2.
+"""The command line: jam, demo, compose, infill, edit, chords, ports, doctor, panic, bench. What a user got wrong ends with one
+line and status 2.
 
 Every option of `jam` has its twin in config.yaml; `TWINS` says which. Modules that a command needs are imported by it alone,
 so that each starts quickly.
@@ -221,6 +221,17 @@ def infill(
     from realtime.io.offline.infill import infill as fill_file
 
     print(fill_file(configuration(config, given), source, target, bars, part or [], png, say))
+
+
+@app.command()
+def chords(
+    source: Annotated[Path, typer.Argument(metavar="IN.mid")],
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="the chords as a list, too")] = None,
+) -> None:
+    """Print a lead sheet of a MIDI file: the chords bar by bar, and how sure each bar is."""
+    from realtime.io.offline.chords import lead_sheet
+
+    print(lead_sheet(source, json_file))
 
 
 Level = Annotated[float, typer.Option(min=-3, max=3, help="amount, -3 to 3; 0: as it is")]

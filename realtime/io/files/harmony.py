@@ -1,0 +1,21 @@
+"""The fitted chord estimator that comes with Antiphon, read from its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from realtime.errors import UserError
+from realtime.music.harmony import Harmony
+
+SHIPPED_HARMONY = Path(__file__).resolve().parents[3] / "models" / "pretrained" / "harmony.npz"
+
+
+def load_harmony(path: Path = SHIPPED_HARMONY) -> Harmony:
+    """The estimator in a file of `models.training.harmony`. Raises `UserError` where it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as weights:
+            return Harmony(dict(weights))
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: no chord estimator can be read from it ({error}); install Antiphon again") from None

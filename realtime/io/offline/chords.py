@@ -1,0 +1,90 @@
+"""A lead sheet of a MIDI file: its chords, bar by bar, and how sure the estimate of each is."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from realtime.core.tempo import PULSES_PER_TICK
+from realtime.errors import UserError
+from realtime.io.files import midifile
+from realtime.io.files.harmony import load_harmony
+from realtime.io.files.whole import check_writable, write_bytes
+from realtime.io.offline.source import notes_of, voices_of
+from realtime.music.chord_features import beats_of
+from realtime.music.chords import note_name, quality_of, root_of, symbol
+from realtime.music.harmony import Estimate
+from realtime.music.keys import Key, key_of
+from realtime.music.metre import TICKS, BeatGrid, bar_segments
+from realtime.music.vocabulary import DRUMS
+
+AS_BEFORE = "/"
+
+
+def lead_sheet(source: Path, json_file: Path | None) -> str:
+    """The chords of a file as text, a line a bar; with `json_file` also as a list of spans (see `spans`). Raises `UserError`
+    where the file cannot be read or has no pitched notes, or `json_file` cannot be written."""
+    if json_file is not None:
+        check_writable(json_file)
+        if json_file.exists() and source.exists() and json_file.samefile(source):
+            raise UserError(f"--json {json_file}: is the file to be read; give another name")
+    piece = midifile.read(source)
+    notes = notes_of(piece.notes, voices_of(piece)[1] if piece.notes else [])
+    pitched = notes[notes["part"] != DRUMS]
+    if not len(pitched):
+        raise UserError(f"{source}: no pitched notes in it; give a file with chords or a tune")
+    signatures = [(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in piece.time_signatures]
+    beats = beats_of(BeatGrid(bar_segments(signatures)), 0, int((notes["onset"] + notes["duration"]).max()))
+    found = load_harmony().estimate(notes, beats)
+    key = key_of(pitched)
+    if json_file is not None:
+        write_bytes(json_file, (json.dumps(spans(found, beats, key), indent=1) + "\n").encode())
+    return "\n".join([f"{source}: probably in {symbol_of(key)}", *bar_lines(found, beats, key)])
+
+
+def symbol_of(key: Key) -> str:
+    """Such as "Eb major"."""
+    return f"{note_name(key.tonic, key)} {key.scale}"
+
+
+def spans(found: Estimate, beats: np.ndarray, key: Key) -> list[dict[str, Any]]:
+    """The chords in order: {start, end (quarters from the start of the file), root (0 to 11, or null), quality ("none" without a
+    chord), symbol, sure (mean probability of its beats)}. Equal chords in a row are one span."""
+    opens = np.flatnonzero(np.concatenate([[True], np.diff(found.chord.astype(int)) != 0]))
+    rows = []
+    for first, last in zip(opens, [*opens[1:], len(beats)], strict=True):
+        chord = int(found.chord[first])
+        rows.append(
+            {
+                "start": float(beats["start"][first]) / TICKS,
+                "end": float(beats["start"][last - 1] + beats["length"][last - 1]) / TICKS,
+                "root": root_of(chord),
+                "quality": quality_of(chord) or "none",
+                "symbol": symbol(chord, key),
+                "sure": round(float(found.sure[first:last].mean()), 3),
+            }
+        )
+    return rows
+
+
+def bar_lines(found: Estimate, beats: np.ndarray, key: Key) -> list[str]:
+    """A line a bar: its number, a chord or "/" (as before) a beat, and how sure the bar is, in percent. A bar that is cut off at
+    the start of the file, a pick-up, is number 0."""
+    opens = np.flatnonzero(beats["index"] == 0)
+    pickup = not len(opens) or opens[0] > 0
+    edges = [*([0] if pickup else []), *opens.tolist(), len(beats)]
+    rows: list[tuple[str, float]] = []
+    for first, last in pairwise(edges):
+        words = [
+            symbol(int(found.chord[beat]), key)
+            if beat == first or found.chord[beat] != found.chord[beat - 1]
+            else AS_BEFORE
+            for beat in range(first, last)
+        ]
+        rows.append((" ".join(words), float(found.sure[first:last].mean())))
+    width = max(len(words) for words, _ in rows)
+    return [f"{number:4d} | {words:{width}s} | {sure:4.0%}" for number, (words, sure) in enumerate(rows, not pickup)]
