@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from export.convert import convert
 from export.graph import matrix
 from export.quantise import BLOCK, quantise
-from models.command import Parser
+from models.command import Parser, make_folder
 from models.corpus.cells import Cells
 from models.corpus.pack import load_pack
 from models.nets.autoencoder import BarAutoencoder, load_bars
@@ -259,10 +259,7 @@ def write(args: argparse.Namespace) -> list[str]:
         latents = bars.name if bars is not None and folder == args.bars else bars_named(folder, info, bars)
         file = f"{name}.context.onnx" if kind == "context" else f"{kind}.onnx"
         graphs.append((module, Label(kind, name, latents, str(info.get("data_hash", ""))), args.out / file))
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
+    make_folder(args.out)
     problems = []
     for module, label, file in graphs:
         assert module is not None  # `bars_named` has refused a decoder without a context net

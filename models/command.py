@@ -33,6 +33,14 @@ def exit_status(command: Callable[[], None]) -> int:
     return 0
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where there is none. Raises `UserError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made ({error.strerror}); give a folder that can be written") from None
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1, for the command line."""
     if (number := int(text)) < 1:

@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from export.__main__ import random_decoder
-from models.nets.checkpoint import LEAST_ROWS, SCALE, load_decoder, save_decoder, ship
+from models.nets.checkpoint import LEAST_ROWS, SCALE, load_decoder, save_decoder
+from models.training.ship import main, ship
+from realtime.errors import UserError
 
 
 @pytest.mark.parametrize("size", ["tiny", "LSTM"])
@@ -48,3 +50,20 @@ def test_weights_in_bfloat16_are_read_too(tmp_path: Path) -> None:
     save_decoder(tmp_path, {name: tensor.bfloat16() for name, tensor in weights.items()}, {"size": "tiny"})
     for name, tensor in load_decoder(tmp_path)[0].state_dict().items():
         assert torch.equal(tensor, weights[name].bfloat16().float())
+
+
+def test_the_command_ships_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_decoder(tmp_path / "run", random_decoder("tiny", 4).state_dict(), {"size": "tiny"})
+    monkeypatch.setattr("sys.argv", ["checkpoint", str(tmp_path / "run"), str(tmp_path / "shipped")])
+    main()
+    assert load_decoder(tmp_path / "shipped")[1]["size"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [(["run"], "required: folder"), (["nowhere", "shipped"], "nowhere: not a training run")]
+)
+def test_a_wrong_command_ends_in_one_line(words: list[str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["checkpoint", *words])
+    with pytest.raises(UserError, match=expected) as caught:
+        main()
+    assert "\n" not in str(caught.value)

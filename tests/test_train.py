@@ -240,7 +240,7 @@ def test_going_on_with_another_size_ends_in_one_line(trainer: Trainer, tmp_path:
             train_main()
         (out / "train.safetensors").write_bytes(before[:1000])
         patch.setattr(sys, "argv", ["train", *trainer.where, "--out", str(out), *SMALL])
-        with pytest.raises(UserError, match="cannot be gone on from"):
+        with pytest.raises(UserError, match="cannot be continued"):
             train_main()
 
 

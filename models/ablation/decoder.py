@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from models.ablation.decoder_report import report
-from models.command import Parser, positive
+from models.command import Parser, make_folder, positive
 from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import LIVE, NONE, Augment
 from models.corpus.windows import Windows, collate
@@ -239,10 +239,7 @@ def ablate(args: argparse.Namespace) -> None:
     if unknown := set(args.only) - set(names):
         raise UserError(f"--only {' '.join(sorted(unknown))}: there is no such variant; there are {', '.join(names)}")
     pack = load_pack(args.corpus, args.cache)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
+    make_folder(args.out)
     target = parameters(base.make, base.size)
     setting = {
         **{name: getattr(args, name) for name in ("size", "steps", "batch", "length", "lr", "valid_windows")},

@@ -50,7 +50,7 @@ from models.ablation.plan_scores import (
     true_plans,
     unconditioned,
 )
-from models.command import Parser, positive
+from models.command import Parser, make_folder, positive
 from models.corpus.contexts import TRAINING, contexts
 from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import Augment
@@ -122,12 +122,7 @@ class Experiment:
         self.args, self.out = args, args.out
         self.pack, self.bars = load_pack(args.corpus, args.cache), load_bars(args.bars)
         self.sizes = sizes(args.size, self.bars)
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"{self.out}: cannot be made ({error.strerror}); give a folder that can be written"
-            ) from None
+        make_folder(self.out)
         names = ("size", "steps", "batch", "length", "lr")
         self.setting = {name: getattr(args, name) for name in names}
         self.setting |= {"bars": self.bars.name, "data_hash": self.pack.hash}

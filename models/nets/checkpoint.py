@@ -1,14 +1,11 @@
 """A run on disk: `model.safetensors` (the weights to ship), `run.json` (how they came about), and, while training,
 `train.safetensors` (everything needed to go on). No pickle: these files are safe to open.
-
-    python -m models.checkpoint runs/s models/pretrained/antiphon-s      # what is shipped of a run, a quarter as large
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,12 +92,6 @@ def load_decoder(run: Path) -> tuple[Decoder, dict[str, Any]]:
     return decoder.eval(), info
 
 
-def ship(run: Path, folder: Path) -> None:
-    """What is shipped of a run: its weights in 8 bits, and its `run.json`."""
-    decoder, info = load_decoder(run)
-    save_decoder(folder, narrowed(decoder.state_dict()), info)
-
-
 def narrowed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Float32 weights, their matrices as int8 with a float16 scale for each row (`models.nets.rounding`), named NAME.scale."""
     narrow = dict(weights)
@@ -117,14 +108,3 @@ def widened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in weights.items()
         if not name.endswith(SCALE)
     }
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        print("give a run folder and a new one", file=sys.stderr)
-        sys.exit(2)
-    try:
-        ship(Path(sys.argv[1]), Path(sys.argv[2]))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)

@@ -22,4 +22,4 @@ python -m export "$out/antiphon-s" -o "$out/antiphon-s.onnx" --weights int8 --da
 python -m export "$out/lstm-s" -o "$out/lstm-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
 python -m export.latents --bars "$out/bars" --planner "$out/planner" --decoder "$out/antiphon-s" -o "$out"
 python -m models.directions --corpus "$corpus" --cache "$out/cache" --bars "$out/bars" -o "$out/directions.json"
-python -m models.nets.checkpoint "$out/antiphon-s" "$out/shipped/antiphon-s"
+python -m models.checkpoint "$out/antiphon-s" "$out/shipped/antiphon-s"

@@ -14,19 +14,18 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.command import Parser, positive
+from models.command import Parser, make_folder, positive
 from models.corpus.cells import Cells
 from models.corpus.pack import load_pack
 from models.nets.autoencoder import FREE_NATS, BarAutoencoder, load_bars, rate, reconstruction
 from models.nets.checkpoint import save_json, save_tensors
 from models.nets.layers import autocast
-from models.training.loop import descend, holding, load_progress, move_average, save_progress
+from models.training.loop import Progress, holding, weights_of
 
 RATE_WEIGHT = 0.01
 """What a nat of the latent costs beside one of the roll's: little, as the gate is on what can be drawn back."""
@@ -90,67 +89,70 @@ def make_optimisers(bars: BarAutoencoder, lr: float) -> list[torch.optim.Optimiz
     ]
 
 
+def step_loss(bars: BarAutoencoder, roll: Tensor, decoder_only: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a batch of rolls: what is minimised, the nats of the rolls, and those of the latents."""
+    with autocast(torch.device("cpu")):
+        if decoder_only:
+            with torch.no_grad():
+                mean, log_variance = bars.encoder(roll)
+            logits = bars.decoder(mean)
+        else:
+            logits, mean, log_variance = bars(roll)
+    of_roll = reconstruction(logits, roll)
+    of_units = rate(mean.float(), log_variance.float())
+    loss = of_roll + RATE_WEIGHT * of_units.clamp(min=FREE_NATS).sum()
+    return loss, of_roll.detach(), of_units.detach().sum()
+
+
+def validate(
+    progress: Progress, bars: BarAutoencoder, cells: Cells, held_out: Cells, decoder_only: bool
+) -> dict[str, float]:
+    """The gate, with the averaged weights; unless the encoder is fixed, these are first standardised on `cells`."""
+    with holding(bars, progress.average):
+        if not decoder_only:
+            standardise(bars, cells)
+        report = score(bars, held_out)
+        progress.average = weights_of(bars)
+    return report
+
+
 def train(args: argparse.Namespace) -> None:
     """The loop. Raises `UserError`."""
     pack = load_pack(args.corpus, args.cache)
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     cells, held_out = Cells(pack, "train"), Cells(pack, "valid")
     torch.manual_seed(args.seed)
     bars = BarAutoencoder()
     if args.init:
         bars.load_state_dict(load_bars(args.init).state_dict())
     bars.encoder.requires_grad_(not args.decoder_only)
-    optimisers = make_optimisers(bars, args.lr)
-    average = {name: p.detach().clone() for name, p in bars.state_dict().items()}
-    step, seconds = 0, 0.0
-    if (saved := args.out / "train.safetensors").exists():
-        average, step, seconds = load_progress(saved, bars, optimisers, torch.device("cpu"))
-        print(f"going on from step {step}")
+    progress = Progress(args.out / "train.safetensors", bars, make_optimisers(bars, args.lr))
+    if progress.step:
+        print(f"going on from step {progress.step}")
+    info = {name: getattr(args, name) for name in ("steps", "batch", "lr", "seed", "decoder_only")}
+    info |= {"data_hash": pack.hash}
     started = time.monotonic()
     running = np.zeros(2)
     bars.train()
-    while step < args.steps:
+    while (step := progress.step) < args.steps:
         torch.manual_seed(args.seed * 1_000_003 + step)
         roll = cells.draw(np.random.default_rng((args.seed, step)), args.batch)
-        with autocast(torch.device("cpu")):
-            if args.decoder_only:
-                with torch.no_grad():
-                    mean, log_variance = bars.encoder(roll)
-                logits = bars.decoder(mean)
-            else:
-                logits, mean, log_variance = bars(roll)
-        lost = reconstruction(logits, roll)
-        rates = rate(mean.float(), log_variance.float())
-        (lost + RATE_WEIGHT * rates.clamp(min=FREE_NATS).sum()).backward()
-        descend(bars, optimisers, args.lr * min((step + 1) / 100, 1.0) * max(1 - step / args.steps, 0.01))
-        move_average(average, bars, step)
+        loss, of_roll, of_latent = step_loss(bars, roll, args.decoder_only)
+        loss.backward()
+        progress.descend(args.lr * min((step + 1) / 100, 1.0) * max(1 - step / args.steps, 0.01))
         step += 1
-        running += [float(lost.detach()), float(rates.detach().sum())]
+        running += [float(of_roll), float(of_latent)]
         if step % args.save_every == 0 or step == args.steps:
-            seconds += time.monotonic() - started
+            progress.seconds += time.monotonic() - started
             started = time.monotonic()
-            report: dict[str, Any] = {}
-            with holding(bars, average):
-                if not args.decoder_only:
-                    standardise(bars, cells)
-                report = score(bars, held_out)
-                average = {name: p.detach().clone() for name, p in bars.state_dict().items()}
+            report = validate(progress, bars, cells, held_out, args.decoder_only)
             nats = (running / args.save_every).round(1).tolist()
-            print(f"step {step} {seconds:.0f} s roll {nats[0]} latent {nats[1]} nats {report}", flush=True)
+            print(f"step {step} {progress.seconds:.0f} s roll {nats[0]} latent {nats[1]} nats {report}", flush=True)
             running[:] = 0
-            save_tensors(args.out / "model.safetensors", average)
-            info = {"steps": args.steps, "step": step, "batch": args.batch, "lr": args.lr, "seed": args.seed}
-            save_json(
-                args.out / "run.json",
-                info
-                | {
-                    "decoder_only": args.decoder_only,
-                    "valid": report,
-                    "data_hash": pack.hash,
-                    "seconds": round(seconds),
-                },
-            )
-            save_progress(saved, bars, average, optimisers, step, seconds)
+            save_tensors(args.out / "model.safetensors", progress.average)
+            seconds = round(progress.seconds)
+            save_json(args.out / "run.json", {**info, "step": step, "seconds": seconds, "valid": report})
+            progress.save()
 
 
 def main() -> None:

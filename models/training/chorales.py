@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.command import Parser, positive, share
+from models.command import Parser, make_folder, positive, share
 from models.nets.checkpoint import save_json, save_tensors
 from models.nets.chorales import CLASSES, HIGHEST, LOWEST, SILENCE, START, STRIDE, VOICES, Chorale, features
 from models.nets.layers import autocast
@@ -213,10 +213,7 @@ def main() -> None:
     p.add_argument("--seed", type=int, default=1)
     args = p.parse_args()
     pieces = {split: [features(frames) for frames in found] for split, found in load_frames(args.data).items()}
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
+    make_folder(args.out)
     model, info = train(pieces, args)
     settings = {name: value for name, value in vars(args).items() if name not in ("data", "out", "init")}
     report: dict[str, Any] = {"settings": settings, **info}

@@ -11,13 +11,13 @@ TensorBoard events. The schedule is warm-up, flat, and a linear decay over the l
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -26,9 +26,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Subset
 from torch.utils.tensorboard import SummaryWriter
 
-from models.command import Parser, positive, share
+from models.command import Parser, make_folder, positive, share
 from models.corpus.contexts import LATENTS_ONLY, TRAINING, Draw, contexts
-from models.corpus.pack import load_pack
+from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import NONE, Augment
 from models.corpus.windows import Windows, collate
 from models.nets.autoencoder import load_bars
@@ -36,125 +36,194 @@ from models.nets.checkpoint import load_info, load_weights, save_decoder
 from models.nets.context import Conditioning
 from models.nets.decoder import SIZES, Decoder
 from models.nets.layers import autocast, product_name
-from models.training.loop import descend, holding, load_progress, lr_scale, make_optimisers, move_average, save_progress
+from models.training.loop import Progress, holding, lr_scale, make_optimisers, write_log
 from models.training.losses import VALIDATION_ROLES, head_losses, validate
 from realtime.errors import UserError
 from realtime.music.vocabulary import HEADS
 
 
-def train(args: argparse.Namespace) -> None:
-    """The loop. Under torchrun each process takes every n-th window of the same stream of batches. Raises `UserError`."""
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if args.batch % world:
-        raise UserError(f"--batch {args.batch} over {world} processes; give a multiple of {world}")
-    device = (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
-    )
-    if world > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    torch.manual_seed(args.seed + rank)
-    pack = load_pack(args.corpus, args.cache)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
-    torch.manual_seed(args.seed)
-    bars = load_bars(args.bars).to(device) if args.bars else None
-    decoder = Decoder(replace(SIZES[args.size], context=bars is not None), args.dropout).to(device)
-    if args.init:
-        load_weights(args.init, decoder)
-    if bars is not None and decoder.context is not None:
-        decoder.context.read_with(bars)
-    average = {name: p.detach().clone() for name, p in decoder.state_dict().items()}
-    optimisers = make_optimisers(decoder, args.lr, args.optimiser)
+class Process(NamedTuple):
+    """One of the processes that share a training (torchrun's `RANK` and `WORLD_SIZE`; else the only one), and its device."""
 
-    step, seconds = 0, 0.0
-    if (saved := args.out / "train.safetensors").exists():
-        average, step, seconds = load_progress(saved, decoder, optimisers, device)
-        if rank == 0:
-            print(f"going on from step {step}")
+    rank: int
+    world: int
+    device: torch.device
 
-    model: nn.Module = DistributedDataParallel(decoder) if world > 1 else decoder
-    if args.compile:
-        model = torch.compile(model)  # type: ignore[assignment]
-    in_cells = bars is not None
-    stream = Windows(pack, "train", args.length, args.seed, Augment(), args.steps * args.batch, cells=in_cells)
-    mine = range(step * args.batch + rank, args.steps * args.batch, world)
-    loader = iter(DataLoader(Subset(stream, mine), args.batch // world, collate_fn=collate, num_workers=args.workers))
-    sets = {
-        role.name.lower(): Windows(pack, "valid", args.length, 1, NONE, args.valid_windows, role, in_cells)
-        for role in VALIDATION_ROLES
-    }
-    info = {
-        "size": args.size,
-        "steps": args.steps,
-        "batch": args.batch,
-        "length": args.length,
-        "lr": args.lr,
-        "optimiser": args.optimiser,
-        "dropout": args.dropout,
-        "seed": args.seed,
-        "init": load_info(args.init) if args.init else None,
-        "data_hash": pack.hash,
-        "split_hashes": {split: pack.split_hash(split) for split in ("train", "valid", "test")},
-    }
-    if bars is not None:
-        info["bars"] = bars.name
-    info["products"] = product_name(device)
-    if rank == 0:
-        compiled = "compiled" if args.compile else "not compiled"
-        print(f"{info['products']} products on {device}, {torch.get_num_threads()} threads, {compiled}", flush=True)
-    board = SummaryWriter(args.out / "tensorboard") if rank == 0 else None
-    started = time.monotonic()
-    logged, busy = step, 0.0  # seconds of training alone since the last line of the log
-    running = torch.zeros(len(HEADS) + 1)
 
-    def condition(batch: dict[str, Tensor], seed: int, draw: Draw = TRAINING) -> Conditioning | None:
-        return contexts(batch, bars, draw, torch.Generator(device).manual_seed(seed)) if bars is not None else None
+def this_process() -> Process:
+    """Read from the environment."""
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+    return Process(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), device)
 
-    def log(entry: dict[str, Any]) -> None:
-        with (args.out / "log.jsonl").open("a") as f:
-            f.write(json.dumps({"step": step, "seconds": round(seconds), **entry}) + "\n")
-        print(f"step {step} {seconds:.0f} s {entry}", flush=True)
 
-    while step < args.steps:
-        busy -= time.monotonic()
-        torch.manual_seed(args.seed * 1_000_003 + step * world + rank)  # dropout, the same after a resume
-        batch = {name: x.to(device) for name, x in next(loader).items()}
-        conditioning = condition(batch, args.seed * 1_000_003 + step * world + rank)
+class Training:
+    """A run: what is trained, on what, and how far it has come. Raises `UserError`."""
+
+    def __init__(self, args: argparse.Namespace, process: Process) -> None:
+        self.args, self.process = args, process
+        pack = load_pack(args.corpus, args.cache)
+        make_folder(args.out)
+        torch.manual_seed(args.seed)  # the same weights in every process
+        self.bars = load_bars(args.bars).to(process.device) if args.bars else None
+        self.decoder = self._make_decoder()
+        optimisers = make_optimisers(self.decoder, args.lr, args.optimiser)
+        self.progress = Progress(args.out / "train.safetensors", self.decoder, optimisers, process.device)
+        self.model: nn.Module = DistributedDataParallel(self.decoder) if process.world > 1 else self.decoder
+        if args.compile:
+            self.model = torch.compile(self.model)  # type: ignore[assignment]
+        self.batches = self._batches(pack)
+        self.valid = {
+            role.name.lower(): Windows(
+                pack, "valid", args.length, 1, NONE, args.valid_windows, role, cells=self.bars is not None
+            )
+            for role in VALIDATION_ROLES
+        }
+        self.info = self._describe(pack)
+
+    def _make_decoder(self) -> Decoder:
+        """With new weights, or those of `--init`."""
+        args = self.args
+        size = replace(SIZES[args.size], context=self.bars is not None)
+        decoder = Decoder(size, args.dropout).to(self.process.device)
+        if args.init:
+            load_weights(args.init, decoder)
+        if self.bars is not None and decoder.context is not None:
+            decoder.context.read_with(self.bars)
+        return decoder
+
+    def _batches(self, pack: Pack) -> Iterator[dict[str, Tensor]]:
+        """From the next step on, this process's share of each batch: every n-th window of one stream."""
+        args, (rank, world, _) = self.args, self.process
+        count, done = args.steps * args.batch, self.progress.step * args.batch
+        stream = Windows(pack, "train", args.length, args.seed, Augment(), count, cells=self.bars is not None)
+        mine = Subset(stream, range(done + rank, count, world))
+        return iter(DataLoader(mine, args.batch // world, collate_fn=collate, num_workers=args.workers))
+
+    def _describe(self, pack: Pack) -> dict[str, Any]:
+        """What `run.json` says of the settings and the data."""
+        args = self.args
+        settings = ("size", "steps", "batch", "length", "lr", "optimiser", "dropout", "seed")
+        info = {
+            **{name: getattr(args, name) for name in settings},
+            "init": load_info(args.init) if args.init else None,
+            "data_hash": pack.hash,
+            "split_hashes": {split: pack.split_hash(split) for split in ("train", "valid", "test")},
+            "products": product_name(self.process.device),
+        }
+        return info if self.bars is None else {**info, "bars": self.bars.name}
+
+    def condition(self, batch: dict[str, Tensor], seed: int, draw: Draw = TRAINING) -> Conditioning | None:
+        """What the events of a batch are conditioned on; None without `--bars`."""
+        noise = torch.Generator(self.process.device).manual_seed(seed)
+        return contexts(batch, self.bars, draw, noise) if self.bars is not None else None
+
+    def step(self) -> Tensor:
+        """Train on the next batch. Returns the nats of each head summed over all processes' windows, and the notes: (6,)."""
+        args, progress, (rank, world, device) = self.args, self.progress, self.process
+        seed = args.seed * 1_000_003 + progress.step * world + rank
+        torch.manual_seed(seed)  # dropout, the same after a resume
+        batch = {name: x.to(device) for name, x in next(self.batches).items()}
+        conditioning = self.condition(batch, seed)
         with autocast(device):
-            logits, _ = model(batch["events"], batch["held"], batch["targets"], conditioning=conditioning)
+            logits, _ = self.model(batch["events"], batch["held"], batch["targets"], conditioning=conditioning)
         losses = head_losses(logits, batch)
-        sums = torch.cat([losses.detach(), batch["note"].sum()[None]])  # (6,): per head, and the number of notes
+        sums = torch.cat([losses.detach(), batch["note"].sum()[None]])
         if world > 1:
             dist.all_reduce(sums)
         # DDP averages the gradients over the processes, so each contributes its sum over the mean number of notes.
         (losses.sum() / (sums[-1] / world).clamp(min=1)).backward()
-        descend(decoder, optimisers, args.lr * lr_scale(step, args.steps))
-        move_average(average, decoder, step)
+        progress.descend(args.lr * lr_scale(progress.step, args.steps))
+        return sums.cpu()
+
+    def validate(self) -> dict[str, Any]:
+        """Nats a note on the validation split with the averaged weights, by role."""
+        args, device = self.args, self.process.device
+        with holding(self.decoder, self.progress.average):
+            return validate(
+                self.decoder, self.valid, args.batch, device, lambda batch: self.condition(batch, 0, LATENTS_ONLY)
+            )
+
+    def save(self, report: dict[str, Any]) -> None:
+        """Write the averaged weights, `run.json` with this validation, and the progress."""
+        progress = self.progress
+        # First what ships: a run that is killed between the two goes on from the step before, and writes both again.
+        info = {**self.info, "step": progress.step, "seconds": round(progress.seconds), "valid": report}
+        save_decoder(self.args.out, progress.average, info)
+        progress.save()
+
+
+class Journal:
+    """What the first process prints and writes to the log and to TensorBoard."""
+
+    def __init__(self, training: Training) -> None:
+        self.training, out = training, training.args.out
+        self.log_file, self.board = out / "log.jsonl", SummaryWriter(out / "tensorboard")
+        self.started = time.monotonic()
+        self._begin()
+        if step := training.progress.step:
+            print(f"going on from step {step}")
+        compiled = "compiled" if training.args.compile else "not compiled"
+        device, threads = training.process.device, torch.get_num_threads()
+        print(f"{training.info['products']} products on {device}, {threads} threads, {compiled}", flush=True)
+
+    def _begin(self) -> None:
+        """Nothing was trained since the last line."""
+        self.sums, self.steps, self.busy = torch.zeros(len(HEADS) + 1), 0, 0.0
+
+    def count(self, sums: Tensor, seconds: float) -> None:
+        """A step was trained; see `Training.step`."""
+        self.sums += sums
+        self.steps += 1
+        self.busy += seconds
+
+    def write_training(self) -> None:
+        """Nats a note of the steps since the last line, and their rate."""
+        args, progress = self.training.args, self.training.progress
+        progress.seconds += time.monotonic() - self.started
+        self.started = time.monotonic()
+        per_head = (self.sums[:-1] / self.sums[-1].clamp(min=1)).tolist()
+        entry = dict(zip(HEADS, (round(x, 4) for x in per_head), strict=True))
+        rate = round(self.steps * args.batch * args.length / self.busy)
+        self._write({"train": round(sum(per_head), 4), **entry, "events_per_second": rate})
+        self.board.add_scalar("train/nats_per_note", sum(per_head), progress.step)
+        self._begin()
+
+    def write_validation(self, report: dict[str, Any]) -> None:
+        """Nats a note on the validation split, by role."""
+        self._write({"valid": report})
+        for role, values in report.items():
+            self.board.add_scalar(f"valid/{role}", values["nats_per_note"], self.training.progress.step)
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        progress = self.training.progress
+        write_log(self.log_file, progress.step, progress.seconds, entry)
+        print(f"step {progress.step} {progress.seconds:.0f} s {entry}", flush=True)
+
+
+def train(args: argparse.Namespace) -> None:
+    """The loop. Under torchrun each process takes every n-th window of the same stream of batches. Raises `UserError`."""
+    process = this_process()
+    if args.batch % process.world:
+        raise UserError(f"--batch {args.batch} over {process.world} processes; give a multiple of {process.world}")
+    if process.world > 1:
+        dist.init_process_group("nccl" if process.device.type == "cuda" else "gloo")
+    training = Training(args, process)
+    journal = Journal(training) if process.rank == 0 else None
+    while (step := training.progress.step) < args.steps:
+        started = time.monotonic()
+        sums = training.step()
         step += 1
-        running += sums.cpu()
-        busy += time.monotonic()
-        if rank == 0 and board and (step % args.log_every == 0 or step == args.steps):
-            seconds += time.monotonic() - started
-            started = time.monotonic()
-            per_head = (running[:-1] / running[-1].clamp(min=1)).tolist()
-            entry = dict(zip(HEADS, (round(x, 4) for x in per_head), strict=True))
-            rate = round((step - logged) * args.batch * args.length / busy)
-            log({"train": round(sum(per_head), 4), **entry, "events_per_second": rate})
-            logged, busy = step, 0.0
-            board.add_scalar("train/nats_per_note", sum(per_head), step)
-            running.zero_()
-        if rank == 0 and board and (step % args.save_every == 0 or step == args.steps):
-            with holding(decoder, average):
-                report = validate(decoder, sets, args.batch, device, lambda batch: condition(batch, 0, LATENTS_ONLY))
-            log({"valid": report})
-            for role, values in report.items():
-                board.add_scalar(f"valid/{role}", values["nats_per_note"], step)
-            # First what ships: a run that is killed between the two goes on from the step before, and writes both again.
-            save_decoder(args.out, average, {**info, "step": step, "seconds": round(seconds), "valid": report})
-            save_progress(saved, decoder, average, optimisers, step, seconds)
-    if world > 1:
+        if journal is None:
+            continue
+        journal.count(sums, time.monotonic() - started)
+        if step % args.log_every == 0 or step == args.steps:
+            journal.write_training()
+        if step % args.save_every == 0 or step == args.steps:
+            report = training.validate()
+            journal.write_validation(report)
+            training.save(report)
+    if process.world > 1:
         dist.barrier()
         dist.destroy_process_group()
 

@@ -16,7 +16,6 @@ Both run folders hold what `models.training.decoder` writes. A killed run goes o
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.command import Parser, positive, share
+from models.command import Parser, make_folder, positive, share
 from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import NONE, Augment
 from models.corpus.windows import Windows, collate
@@ -34,9 +33,8 @@ from models.nets.checkpoint import load_info, load_weights, save_decoder
 from models.nets.decoder import SIZES, Decoder
 from models.nets.layers import autocast
 from models.training.duets import Duet, Duets, figures, pair, play
-from models.training.loop import descend, holding, load_progress, lr_scale, make_optimisers, move_average, save_progress
+from models.training.loop import Progress, holding, lr_scale, make_optimisers, write_log
 from models.training.losses import head_losses, validate
-from realtime.errors import UserError
 from realtime.music.vocabulary import HEADS, Role
 
 WARMUP = 10
@@ -99,45 +97,40 @@ def tune(
 ) -> None:
     """Train from where `out` stands up to step `steps`; leaves the average of the weights in the decoder. `loss` of a step
     number, and what to log of it; `report` of the decoder as it is. Raises `UserError`."""
-    average = {name: p.detach().clone() for name, p in decoder.state_dict().items()}
-    optimisers = make_optimisers(decoder, lr, "muon")
-    step, seconds = 0, 0.0
-    if (saved := out / "train.safetensors").exists():
-        average, step, seconds = load_progress(saved, decoder, optimisers, CPU)
-        print(f"{out}: going on from step {step}")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be made ({error.strerror}); give a folder that can be written") from None
-    started = time.monotonic() - seconds
+    make_folder(out)
+    progress = Progress(out / "train.safetensors", decoder, make_optimisers(decoder, lr, "muon"))
+    if progress.step:
+        print(f"{out}: going on from step {progress.step}")
+    started = time.monotonic() - progress.seconds
 
     def log(entry: dict[str, Any]) -> None:
-        with (out / "log.jsonl").open("a") as f:
-            f.write(json.dumps({"step": step, "seconds": round(time.monotonic() - started), **entry}) + "\n")
-        print(f"{out.name} {step} {time.monotonic() - started:.0f} s {entry}", flush=True)
+        seconds = time.monotonic() - started
+        write_log(out / "log.jsonl", progress.step, seconds, entry)
+        print(f"{out.name} {progress.step} {seconds:.0f} s {entry}", flush=True)
 
     def averaged() -> dict[str, Any]:
-        with holding(decoder, average):
+        with holding(decoder, progress.average):
             found = report()
         log({"valid": found})
         return found
 
-    if step == 0:
+    if progress.step == 0:
         averaged()
-    while step < steps:
+    while (step := progress.step) < steps:
         torch.manual_seed(args.seed * 1_000_003 + step)  # dropout, the same after a resume
         value, entry = loss(step)
         value.backward()
-        descend(decoder, optimisers, lr * lr_scale(step, steps, WARMUP))
-        move_average(average, decoder, step)
+        progress.descend(lr * lr_scale(step, steps, WARMUP))
         step += 1
         log({name: round(x, 4) for name, x in entry.items()})
         if step % args.save_every == 0 or step == steps:
             found = averaged()
-            seconds = time.monotonic() - started
-            save_decoder(out, average, {**info, "step": step, "seconds": round(seconds), "valid": found})
-            save_progress(saved, decoder, average, optimisers, step, seconds)
-    decoder.load_state_dict(average)
+            progress.seconds = time.monotonic() - started
+            save_decoder(
+                out, progress.average, {**info, "step": step, "seconds": round(progress.seconds), "valid": found}
+            )
+            progress.save()
+    decoder.load_state_dict(progress.average)
 
 
 def numbers(count: int, step: int) -> range:

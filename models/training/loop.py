@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from models.nets.checkpoint import save_tensors
 from models.nets.decoder import Decoder
 from realtime.errors import UserError
 
+CPU = torch.device("cpu")
 EMA_DECAY = 0.999
 CONTEXT_FASTER = 3.0
 """How much faster than the rest a context net is trained: mostly it comes to a decoder that has learned already."""
@@ -65,7 +67,7 @@ def move_average(average: dict[str, Tensor], model: nn.Module, step: int, most: 
 @contextmanager
 def holding(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
     """Within, the model has these weights; after it its own again."""
-    own = {name: p.clone() for name, p in model.state_dict().items()}
+    own = weights_of(model)
     model.load_state_dict(weights)
     yield
     model.load_state_dict(own)
@@ -94,38 +96,61 @@ def restore_optimisers(optimisers: list[torch.optim.Optimizer], tensors: dict[st
         optimiser.load_state_dict(whole)
 
 
-def save_progress(
-    file: Path,
-    decoder: Decoder,
-    average: dict[str, Tensor],
-    optimisers: list[torch.optim.Optimizer],
-    step: int,
-    seconds: float,
-) -> None:
-    """Write everything that is needed to go on."""
-    save_tensors(
-        file,
-        {f"model.{n}": t for n, t in decoder.state_dict().items()}
-        | {f"average.{n}": t for n, t in average.items()}
-        | optimiser_tensors(optimisers)
-        | {"step": torch.tensor(step), "seconds": torch.tensor(seconds)},
-    )
+class Progress:
+    """A training as it stands: a model, the moving average of its weights, its optimisers, the number of steps done and the
+    seconds they took. It lies in a file, if it was saved before, and goes on from there. Raises `UserError`."""
+
+    def __init__(
+        self,
+        file: Path,
+        model: nn.Module,
+        optimisers: list[torch.optim.Optimizer],
+        device: torch.device = CPU,
+    ) -> None:
+        self.file, self.model, self.optimisers = file, model, optimisers
+        self.average = weights_of(model)
+        self.step, self.seconds = 0, 0.0
+        if file.exists():
+            self._load(device)
+
+    def descend(self, lr: float) -> None:
+        """One step along the gradients, then the average follows the weights; see `descend` and `move_average`."""
+        descend(self.model, self.optimisers, lr)
+        move_average(self.average, self.model, self.step)
+        self.step += 1
+
+    def save(self) -> None:
+        """Write everything that is needed to go on."""
+        save_tensors(
+            self.file,
+            {f"model.{n}": t for n, t in self.model.state_dict().items()}
+            | {f"average.{n}": t for n, t in self.average.items()}
+            | optimiser_tensors(self.optimisers)
+            | {"step": torch.tensor(self.step), "seconds": torch.tensor(self.seconds)},
+        )
+
+    def _load(self, device: torch.device) -> None:
+        """Undo `save`."""
+        try:
+            tensors = load_file(self.file, device=str(device))
+            weights = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+            self.model.load_state_dict(weights)
+            restore_optimisers(self.optimisers, tensors)
+            self.step, self.seconds = int(tensors["step"]), float(tensors["seconds"])
+        except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{self.file}: cannot be continued ({reason}); give the run's own --size and --optimiser, or another --out"
+            ) from None
+        self.average = {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")}
 
 
-def load_progress(
-    file: Path, decoder: Decoder, optimisers: list[torch.optim.Optimizer], device: torch.device
-) -> tuple[dict[str, Tensor], int, float]:
-    """Undo `save_progress`: restores weights and optimisers in place; returns the average, the step and the seconds.
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of all parameters and buffers, by name."""
+    return {name: p.detach().clone() for name, p in model.state_dict().items()}
 
-    Raises `UserError`."""
-    try:
-        tensors = load_file(file, device=str(device))
-        decoder.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
-        restore_optimisers(optimisers, tensors)
-        step, seconds = int(tensors["step"]), float(tensors["seconds"])
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{file}: cannot be gone on from ({reason}); give the run's own --size and --optimiser, or another --out"
-        ) from None
-    return {n.removeprefix("average."): t for n, t in tensors.items() if n.startswith("average.")}, step, seconds
+
+def write_log(file: Path, step: int, seconds: float, entry: dict[str, Any]) -> None:
+    """Append a line of JSON to a run's log."""
+    with file.open("a") as f:
+        f.write(json.dumps({"step": step, "seconds": round(seconds), **entry}) + "\n")

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.command import Parser, positive
+from models.command import Parser, make_folder, positive
 from models.corpus.cells import PATTERNS, Batch, EncodedCells
 from models.corpus.contexts import mean_of
 from models.corpus.pack import load_pack
@@ -30,8 +30,7 @@ from models.nets.autoencoder import BarAutoencoder, load_bars
 from models.nets.checkpoint import save_json, save_tensors
 from models.nets.layers import autocast
 from models.nets.planner import FUTURE, PREFIX, Planner, sample
-from models.training.loop import descend, holding, load_progress, lr_scale, move_average, save_progress
-from realtime.errors import UserError
+from models.training.loop import Progress, holding, lr_scale
 from realtime.music.attributes import ATTRIBUTES, SCALE, attributes, controls
 from realtime.music.cells import CELL_TICKS, LOWEST, STEP_TICKS
 from realtime.music.notes import NOTE
@@ -190,63 +189,59 @@ def rounded(report: Any) -> Any:
 # --- training ---
 
 
+def make_optimisers(planner: Planner) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for the rest."""
+    matrices = [p for p in planner.blocks.parameters() if p.ndim == 2]
+    rest = [p for name, p in planner.named_parameters() if p.ndim != 2 or not name.startswith("blocks.")]
+    return [
+        torch.optim.Muon(matrices, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
+
+
 def train(args: argparse.Namespace) -> None:
     """The loop. Raises `UserError`."""
     bars = load_bars(args.bars)
     pack = load_pack(args.corpus, args.cache)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
+    make_folder(args.out)
     started = time.monotonic()
-    cells, held_out = (
-        EncodedCells(pack, "train", bars, args.variants, args.seed),
-        EncodedCells(pack, "valid", bars, 1, args.seed),
-    )
-    print(
-        f"{cells.latents.shape[1]} cells encoded {args.variants} times: {time.monotonic() - started:.0f} s", flush=True
-    )
+    cells = EncodedCells(pack, "train", bars, args.variants, args.seed)
+    held_out = EncodedCells(pack, "valid", bars, 1, args.seed)
+    encoding = time.monotonic() - started
+    print(f"{cells.latents.shape[1]} cells encoded {args.variants} times: {encoding:.0f} s", flush=True)
     torch.manual_seed(args.seed)
     planner = Planner()
-    average = {name: p.detach().clone() for name, p in planner.state_dict().items()}
-    matrices = [p for p in planner.blocks.parameters() if p.ndim == 2]
-    rest = [p for name, p in planner.named_parameters() if p.ndim != 2 or not name.startswith("blocks.")]
-    optimisers = [
-        torch.optim.Muon(matrices, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
-    ]
-    step, seconds = 0, 0.0
-    if (saved := args.out / "train.safetensors").exists():
-        average, step, seconds = load_progress(saved, planner, optimisers, torch.device("cpu"))
-        print(f"going on from step {step}")
+    progress = Progress(args.out / "train.safetensors", planner, make_optimisers(planner))
+    if progress.step:
+        print(f"going on from step {progress.step}")
     info = {"steps": args.steps, "batch": args.batch, "lr": args.lr, "optimiser": "muon", "seed": args.seed}
     info |= {"bars": bars.name, "variants": args.variants, "data_hash": pack.hash}
     started, running = time.monotonic(), 0.0
-    while step < args.steps:
+    while (step := progress.step) < args.steps:
         batch = cells.batch(np.random.default_rng((args.seed, step)), args.batch)
         noise = torch.randn(batch.latent.shape, generator=torch.Generator().manual_seed(args.seed * 1_000_003 + step))
         error, counts = errors(planner, batch, noise)
         loss = error[counts].mean()
         loss.backward()
-        descend(planner, optimisers, args.lr * lr_scale(step, args.steps))
-        move_average(average, planner, step)
+        progress.descend(args.lr * lr_scale(step, args.steps))
         step += 1
         running += float(loss.detach())
         last = step == args.steps
         if step % 100 == 0:
-            seconds += time.monotonic() - started
+            progress.seconds += time.monotonic() - started
             started = time.monotonic()
-            print(f"step {step} {seconds:.0f} s train {running / 100:.4f}", flush=True)
+            print(f"step {step} {progress.seconds:.0f} s train {running / 100:.4f}", flush=True)
             running = 0.0
         if step % args.save_every == 0 or last:
-            with holding(planner, average), torch.no_grad():
+            with holding(planner, progress.average), torch.no_grad():
                 report = rounded(
                     judge(planner, held_out, bars, args.judged) if last else flow_errors(planner, held_out, args.judged)
                 )
             print(f"step {step} {json.dumps(report, indent=1 if last else None)}", flush=True)
-            save_tensors(args.out / "model.safetensors", average)
-            save_json(args.out / "run.json", {**info, "step": step, "seconds": round(seconds), "valid": report})
-            save_progress(saved, planner, average, optimisers, step, seconds)  # type: ignore[arg-type]
+            save_tensors(args.out / "model.safetensors", progress.average)
+            seconds = round(progress.seconds)
+            save_json(args.out / "run.json", {**info, "step": step, "seconds": seconds, "valid": report})
+            progress.save()
 
 
 def main() -> None:
