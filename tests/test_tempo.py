@@ -1,5 +1,6 @@
 """The tempo map: a bijection between pulses and nanoseconds, without drift."""
 
+from collections import deque
 from fractions import Fraction
 from itertools import pairwise
 
@@ -97,7 +98,7 @@ def test_locate_makes_this_time_that_pulse_at_the_same_tempo(
     tempo_map.locate(ns + 10**12, pulse)
     assert tempo_map.ns_at(pulse) == ns + 10**12
     assert tempo_map.bpm_at(pulse) == tempo_before
-    assert tempo_map.tempos() == [(pulse, tempo_before)]
+    assert tempo_map.bpm_at(pulse - 10**6) == tempo_map.bpm_at(pulse + 10**6) == tempo_before
     assert tempo_map.pulse_at(ns + 10**12 - 1) == pulse - 1
 
 
@@ -121,26 +122,36 @@ def test_eight_hours_of_tempo_changes_stay_within_their_rounding() -> None:
 
 
 def test_an_hour_of_steering_stays_small_and_the_recent_past_known() -> None:
+    """An hour of MIDI clock, with tempos from 80 to 160 bpm: the last ten seconds can be asked for at any time."""
     tempo_map = TempoMap(120)
+    positions: deque[tuple[int, float]] = deque(maxlen=555)
     for number in range(200_000):
         ns = number * 18_000_000
-        tempo_map.steer(ns, 260_000 + number % 3)
-        if number % 9_999 == 0:
-            recent = [(back, tempo_map.position_at(ns - back * 10**6)) for back in (0, 10, 500, 5000)]
-            tempo_map.steer(ns + 1, 260_000)
-            assert recent == [(back, tempo_map.position_at(ns - back * 10**6)) for back, _ in recent]
-    assert len(tempo_map.tempos()) <= 2048
+        tempo_map.steer(ns, 125e6 / (80 + number % 81))
+        positions.append((ns, tempo_map.position_at(ns)))
+        if number % 997 == 0:
+            assert all(tempo_map.position_at(past_ns) == position for past_ns, position in positions)
+            assert len(tempo_map._segments) <= 2048
 
 
-def test_tempos_are_what_was_set() -> None:
+def test_steering_in_the_midst_of_planned_tempos_starts_from_the_position_there() -> None:
+    tempo_map = TempoMap(120)
+    tempo_map.set_tempo(960, 60)
+    tempo_map.steer(250_000_000, 125e6 / 240)
+    assert tempo_map.position_at(250_000_000) == 240
+    assert tempo_map.pulse_at(500_000_000) == 240 + 480, "a beat at 240 bpm later"
+    assert tempo_map.bpm_at(960) == 240, "what was planned after it is gone"
+
+
+def test_a_tempo_holds_from_its_pulse_until_the_next_one_and_replaces_later_ones() -> None:
     tempo_map = TempoMap(120)
     tempo_map.set_tempo(1920, 90.5)
     tempo_map.set_tempo(3840, 100.1)
-    assert tempo_map.tempos() == [(0, 120.0), (1920, 90.5), (3840, 100.1)]
+    assert [tempo_map.bpm_at(pulse) for pulse in (0, 1919, 1920, 3839, 3840)] == [120, 120, 90.5, 90.5, 100.1]
     tempo_map.set_tempo(960, 77)
-    assert tempo_map.tempos() == [(0, 120.0), (960, 77.0)]
+    assert [tempo_map.bpm_at(pulse) for pulse in (0, 959, 960, 1920, 3840)] == [120, 120, 77, 77, 77]
     tempo_map.set_tempo(0, 60)
-    assert tempo_map.tempos() == [(0, 60.0)]
+    assert [tempo_map.bpm_at(pulse) for pulse in (-1, 0, 960)] == [120, 60, 60]
     assert tempo_map.ns_at(-480) == -500_000_000
 
 
@@ -151,4 +162,4 @@ def test_a_bpm_that_is_no_tempo_is_refused(bpm: float) -> None:
         TempoMap(bpm)
     with pytest.raises(ValueError, match="must"):
         tempo_map.set_tempo(480, bpm)
-    assert tempo_map.tempos() == [(0, 120.0)]
+    assert tempo_map.bpm_at(480) == 120

@@ -114,13 +114,6 @@ class TempoMap:
         here = self._at_ns(ns)
         self._segments = [_Segment(ns, pulse << _FRACTION_BITS, here.num, here.den)]
 
-    def tempos(self) -> list[tuple[int, float]]:
-        """(pulse, bpm) of every change still known, in order, since the origin or last `locate`."""
-        first, *rest = self._segments
-        # After a change at or before the first segment's own pulse, that segment has only the time before the change.
-        known = rest if rest and rest[0].fine <= first.fine else self._segments
-        return list({segment.fine >> _FRACTION_BITS: segment.bpm() for segment in known}.items())
-
     def _at_ns(self, ns: int) -> _Segment:
         segments = self._segments
         last = segments[-1]
