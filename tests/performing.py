@@ -13,7 +13,7 @@ from realtime.composing.composer import Composer
 from realtime.composing.constraints import SLICES, Constraints, Sampling
 from realtime.composing.contract import MASKED
 from realtime.composing.latents import FUTURE, PREFIX, Graphs, Latents
-from realtime.core.dialogue import ModelNote, Proposed, Request
+from realtime.core.dialogue import ModelNote, Plan, Proposed, Request
 from realtime.core.engine import Engine, EngineSettings
 from realtime.core.modes import Accompany, Continue, Harmonise, Trade
 from realtime.core.tempo import PPQN, PULSES_PER_TICK, TempoMap
@@ -244,6 +244,11 @@ def proposals(composer: Composer, *requests: Request) -> list[ModelNote]:
     """The notes with which a composer replies to `requests`."""
     replies = [reply for request in requests for reply in composer.handle(request)]
     return [reply.note for reply in replies if isinstance(reply, Proposed)]
+
+
+def plans(requests: list[Request]) -> list[Plan]:
+    """The plans among `requests`."""
+    return [request for request in requests if isinstance(request, Plan)]
 
 
 def tune(pitches: list[int | None], note_ns: int = BEAT_NS, start_ns: int = 0, channel: int = 0) -> Script:

@@ -40,8 +40,7 @@ def follow(times_ns: list[int], jitter_ms: float, seed: int, bpm: float = 120) -
     for number, (time, following) in enumerate(pairwise(times_ns)):
         pulse = number * PULSES_PER_TICK
         errors_ms.append((tempo_map.ns_at(pulse) - time) / MS)
-        change = follower.handle(CLOCK, time + round(rng.uniform(-jitter_ms, jitter_ms) * MS))
-        assert change is (TransportChange.RUN if number == 0 else None)
+        assert follower.handle(CLOCK, time + round(rng.uniform(-jitter_ms, jitter_ms) * MS)) is None
         errors_ms.append((tempo_map.ns_at(pulse + PULSES_PER_TICK // 2) - (time + following) / 2) / MS)
     return follower, errors_ms
 
@@ -81,11 +80,26 @@ def test_an_hour_of_jitter_loses_no_clock() -> None:
     assert max(map(abs, errors_ms[96:])) < 4.0
 
 
-def test_a_step_in_tempo_is_caught_within_a_beat() -> None:
-    follower, errors_ms = follow(clocks_ns([90] * 240 + [140] * 240), 0, seed=0)
+@pytest.mark.parametrize(("before", "after"), [(90, 140), (140, 90), (60, 200)])
+def test_a_step_in_tempo_is_caught_within_a_third_of_a_beat(before: float, after: float) -> None:
+    """Four clocks tell the new tempo, and as many are enough to make up for the phase that was lost by then."""
+    follower, errors_ms = follow(clocks_ns([before] * 240 + [after] * 240), 0, seed=0)
     step = 2 * 240
-    assert max(map(abs, errors_ms[step + 2 * 24 :])) < 0.1
-    assert follower.bpm == pytest.approx(140, rel=1e-4)
+    assert max(map(abs, errors_ms[step : step + 2 * 8])) > 10
+    assert max(map(abs, errors_ms[step + 2 * 8 :])) < 0.1
+    assert follower.bpm == pytest.approx(after, rel=1e-4)
+
+
+@pytest.mark.parametrize(("after", "hiccup_ms"), [(80, -10), (200, 10)])
+def test_a_hiccup_the_other_way_does_not_delay_a_step_in_tempo(after: float, hiccup_ms: float) -> None:
+    """The last clock before the step is off to the other side; four clocks after it the new tempo is known, roughly."""
+    times_ns = clocks_ns([120] * 240 + [after] * 5)
+    times_ns[240] += round(hiccup_ms * MS)
+    follower = ClockFollower(TempoMap(120))
+    follower.handle(START, times_ns[0] - MS)
+    for time_ns in times_ns:
+        follower.handle(CLOCK, time_ns)
+    assert follower.bpm == pytest.approx(after, rel=0.25)
 
 
 def test_clocks_without_jitter_are_followed_exactly_from_any_initial_tempo() -> None:
@@ -173,11 +187,22 @@ def test_stop_keeps_the_position_and_continue_goes_on_there() -> None:
     assert follower.handle(CONTINUE, times_ns[300] + MS) is None, "it is running already"
 
 
+@pytest.mark.parametrize("begin", [START, CONTINUE])
+def test_stop_before_the_first_clock_stays_stopped_while_clocks_go_on(begin: bytes) -> None:
+    follower = ClockFollower(TempoMap(120))
+    follower.handle(begin, 0)
+    assert follower.handle(STOP, MS) is TransportChange.STOP
+    for time in clocks_ns([120] * 24, start_ns=2 * MS):
+        assert follower.handle(CLOCK, time) is None
+    assert (follower.position_pulse, follower.running) == (0, False)
+
+
 def test_song_position_while_stopped_is_where_continue_begins() -> None:
     tempo_map = TempoMap(120)
     follower = ClockFollower(tempo_map)
     assert follower.handle(song_position(1920 * 70), 0) is TransportChange.LOCATE
     assert follower.position_pulse == 1920 * 70
+    assert follower.handle(song_position(1920 * 70), 0) is None, "it is there already"
     assert follower.handle(CONTINUE, MS) is TransportChange.CONTINUE
     follower.handle(CLOCK, 2 * MS)
     assert tempo_map.ns_at(1920 * 70) == 2 * MS
@@ -188,6 +213,9 @@ def test_song_position_between_continue_and_the_clock_counts() -> None:
     follower = ClockFollower(tempo_map)
     follower.handle(CONTINUE, 0)
     assert follower.handle(song_position(960), MS) is TransportChange.LOCATE
+    assert 960 - PULSES_PER_TICK - 1 <= tempo_map.pulse_at(MS) < 960, (
+        "a note that overtakes the clock is just before it"
+    )
     follower.handle(CLOCK, 2 * MS)
     assert follower.running
     assert tempo_map.ns_at(960) == 2 * MS

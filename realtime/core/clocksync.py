@@ -39,9 +39,8 @@ _CATCH_UP = 2.0
 
 
 class TransportChange(Enum):
-    """What a message did to the transport. RUN: the first clock after Start or Continue, from which the position moves."""
+    """What a message did to the transport."""
 
-    RUN = "run"
     START = "start"
     CONTINUE = "continue"
     STOP = "stop"
@@ -70,6 +69,11 @@ class ClockFollower:
         self._outliers = 0  # outliers in a row: counted upwards if late, downwards if early
 
     @property
+    def waiting(self) -> bool:
+        """Whether the position stands at `position_pulse` until the next clock: after Start, Continue, or a jump."""
+        return self._anchor_next
+
+    @property
     def bpm(self) -> float:
         """The filtered tempo. The tempo of the map varies more, because it also corrects the phase."""
         return _NS_PER_TICK_AT_1_BPM / self._period_ns
@@ -87,25 +91,23 @@ class ClockFollower:
         """
         status = message[0]
         if status == CLOCK:
-            was_running = self.running
             self._clock(stamp_ns)
-            return TransportChange.RUN if self.running and not was_running else None
-        if status == START:
+        elif status == START:
             self._anchor(0, stamp_ns)
             self.running = False
             return TransportChange.START
-        if status == CONTINUE and not self.running:
+        elif status == CONTINUE and not self.running:
             self._anchor(self.position_pulse, stamp_ns)
             return TransportChange.CONTINUE
-        if status == STOP:
+        elif status == STOP:
             self.running = self._anchor_next = False
             return TransportChange.STOP
-        if status == SONG_POSITION:
+        elif status == SONG_POSITION:
             return self._jump((message[1] | message[2] << 7) * _PULSES_PER_SONG_POSITION, stamp_ns)
         return None
 
     def _jump(self, pulse: int, stamp_ns: int) -> TransportChange | None:
-        if self.running and pulse == self.position_pulse:
+        if pulse == self.position_pulse:
             return None
         if self.running or self._anchor_next:
             self._anchor(pulse, stamp_ns)

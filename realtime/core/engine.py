@@ -16,14 +16,12 @@ is planned, what sounds, what is to be sent).
 from __future__ import annotations
 
 from realtime import midi
-from realtime.core.clocksync import TransportChange
 from realtime.core.counts import Counts
 from realtime.core.dialogue import Planned, PlayerNote, Proposed, Reached, Relocate, Reply, Request, Steer, Turn
 from realtime.core.echo import EchoGuard
 from realtime.core.knobs import Knobs
 from realtime.core.modes import Mode, PlayerState
 from realtime.core.output import Output
-from realtime.core.plans import LONG_AGO
 from realtime.core.scheduler import PlannedNote, Sent
 from realtime.core.settings import EngineSettings
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
@@ -112,15 +110,10 @@ class Engine:
 
     def _system(self, message: bytes, stamp_ns: int) -> None:
         """MIDI clock and transport."""
-        if self.transport.moves_with(message):
-            self.turns.decide_until(self.tempo.pulse_at(stamp_ns))
-        pulse = self.tempo.pulse_at(stamp_ns)
-        change = self.transport.handle(message, stamp_ns)
-        if change is TransportChange.RUN:
-            self.turns.decided_pulse = (
-                LONG_AGO  # song time begins with this clock: decisions made while waiting are void
-            )
-        elif change is not None:
+        pulse = self.transport.pulse_at(stamp_ns)
+        if message[0] == midi.CLOCK and self.rolling:
+            self.turns.decide_until(pulse)  # before the clock changes the tempo map
+        if self.transport.handle(message, stamp_ns) is not None:
             self.counts.jumps += 1
             self.output.release_all(pulse)
             self.scheduler.clear()
@@ -128,10 +121,9 @@ class Engine:
 
     def _played(self, kind: int, message: bytes, stamp_ns: int) -> None:
         """A note-on, note-off or controller of the player's while song time moves."""
-        pulse = self.tempo.pulse_at(stamp_ns)
-        self.counts.missed_deadlines += (
-            pulse < self.turns.decided_pulse
-        )  # a decision that should have known of it was taken
+        pulse = self.transport.pulse_at(stamp_ns)
+        # After a decision that should have known of this event, it is too late.
+        self.counts.missed_deadlines += pulse < self.turns.decided_pulse
         self.turns.decide_until(pulse)
         tick = round(pulse / PULSES_PER_TICK)
         channel, number, value = midi.channel(message), message[1], message[2]
@@ -207,7 +199,7 @@ class Engine:
     def poll(self, now_ns: int) -> list[Sent]:
         """Take the decisions that are due, and return what is to be sent now, in order."""
         if self.rolling:
-            self.turns.decide_until(self.tempo.pulse_at(now_ns))
+            self.turns.decide_until(self.transport.pulse_at(now_ns))
             self.output.collect_due(now_ns)
         sends = self.output.take()
         for sent in sends:
@@ -221,7 +213,8 @@ class Engine:
             return 0
         if not self.rolling:
             return None
-        pulses = [pulse for pulse in (self.scheduler.next_pulse(), self.turns.next_decision()) if pulse is not None]
+        decision = None if self.transport.waiting else self.turns.next_decision()
+        pulses = [pulse for pulse in (self.scheduler.next_pulse(), decision) if pulse is not None]
         return self.tempo.ns_at(min(pulses)) if pulses else None
 
     def stop(self) -> list[bytes]:

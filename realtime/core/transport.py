@@ -5,7 +5,6 @@ At an internal tempo the player's first note starts it. With MIDI clock the send
 
 from __future__ import annotations
 
-from realtime import midi
 from realtime.core.clocksync import ClockFollower, TransportChange
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 
@@ -35,9 +34,17 @@ class Transport:
             self.rolling = False
         return change
 
-    def moves_with(self, message: bytes) -> bool:
-        """Whether `message` is a MIDI clock that song time moves with."""
-        return message[0] == midi.CLOCK and self.follower is not None and self.rolling
+    @property
+    def waiting(self) -> bool:
+        """Whether song time stands until the next MIDI clock, however late it comes."""
+        return self.follower is not None and self.follower.waiting
+
+    def pulse_at(self, ns: int) -> int:
+        """The pulse at host time `ns`. While song time waits for a clock, it does not get beyond that clock's pulse."""
+        pulse = self.tempo.pulse_at(ns)
+        return (
+            min(pulse, self.follower.position_pulse) if self.follower is not None and self.follower.waiting else pulse
+        )
 
     def next_tick(self) -> int:
         """The tick from which song time goes on after a change: the one that the next MIDI clock will be."""

@@ -165,7 +165,8 @@ class Turns:
 
     def _boundary(self, ns: int) -> int:
         """The first tick beyond the commit window at host time `ns`. It never goes back: what is final stays final."""
-        return max(self.plans.boundary, -(-self._tempo.pulse_at(ns + self._settings.commit_ns) // PULSES_PER_TICK))
+        commit_pulses = self._tempo.pulse_at(ns + self._settings.commit_ns) - self._tempo.pulse_at(ns)
+        return max(self.plans.boundary, -(-(self._transport.pulse_at(ns) + commit_pulses) // PULSES_PER_TICK))
 
     def _plan(
         self, boundary: int, note: PlayerNote | None, turn: Turn | None = None, until: int = 0, silence: bool = False
