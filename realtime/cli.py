@@ -297,7 +297,7 @@ def ports(backend: Backend = None) -> None:
 
 @app.command()
 def doctor() -> None:
-    """Say what is there, what is missing, and the command that mends it."""
+    """Check what Antiphon needs, and give the commands that fix what is missing."""
     from realtime.io.doctor import report
 
     text, healthy = report()

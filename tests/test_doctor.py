@@ -44,12 +44,12 @@ def test_a_machine_that_can_play(tiny_model: Path, tmp_path: Path, no_jack: None
 def test_every_item_is_one_line_with_a_mark(tiny_model: Path, tmp_path: Path, no_jack: None) -> None:
     *items, _ = doctor.report(tiny_model, tmp_path)[0].splitlines()
     assert {item.split()[0] for item in items} <= {"ok", "note", "missing"}
-    assert all("to mend it: " in item for item in items if item.startswith("missing"))
+    assert all("to fix it: " in item for item in items if item.startswith("missing"))
 
 
 def test_no_model(tmp_path: Path, no_jack: None) -> None:
     text, healthy = doctor.report(tmp_path / "none.onnx", tmp_path)
-    assert not healthy and "to mend it: pip install" in lines(text, "none.onnx")[0]
+    assert not healthy and "to fix it: pip install" in lines(text, "none.onnx")[0]
 
 
 @pytest.mark.parametrize("size", [0, 1000])
@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_written(tiny_model: Path, tmp_path: Path, no_ja
 
 def test_no_midi_is_no_reason_not_to_play_the_demo(tiny_model: Path, tmp_path: Path, no_jack: None) -> None:
     text, healthy = doctor.report(tiny_model, tmp_path)
-    assert healthy and all("to mend it" in line for line in lines(text, "MIDI") if not line.startswith("ok"))
+    assert healthy and all("to fix it" in line for line in lines(text, "MIDI") if not line.startswith("ok"))
 
 
 def test_nothing_but_the_report_is_said(no_jack: None) -> None:

@@ -1,1 +1,1 @@
-"""Changes to notes that exist: denser, higher, brighter. Pure."""
+"""Edits of existing notes: denser, higher, brighter. Pure."""

@@ -1,8 +1,14 @@
-"""What could be changed in a cell when notes are edited: changes a musician would make, with what the latents say of each.
+"""The changes that are possible in a cell when notes are edited, each with the decoder's evidence for it.
 
-A note is left out. A note is added; in a line of single notes it takes the end of a longer one, or a rest. All of a pitch class
-moves by a step, to another degree of the key or as modes differ (a third, say, from minor to major). A figure moves by an
-octave, the highest voices first when it goes up and the lowest when it goes down; one pitch of repeated chords moves alone.
+They are changes that a musician would make:
+
+- A note is left out.
+- A note is added. In a line of single notes it takes the end of a longer note, or fills a rest.
+- All notes of one pitch class move by one or two semitones, to another degree of the key or as another mode has it (a minor third
+  becomes a major one).
+- Voices move by octaves: the highest first when they go up, the lowest first when they go down. In repeated chords, one pitch
+  may move alone.
+
 Pure numpy; times in ticks.
 """
 
@@ -20,19 +26,20 @@ from realtime.music.keys import Key
 from realtime.music.metre import TICKS
 
 OFFERED = 64
-"""How many new notes are weighed in a cell: the likeliest."""
+"""How many new notes are considered in a cell: the most probable ones."""
 SHORTEST = 3
-"""Steps a new note lasts at least."""
+"""The least length of a new note, in steps."""
 NEAR, REPEAT = 5, 2.0
-"""In a line a new note lies within so many semitones of the longer one whose end it takes; log odds against the same pitch."""
+"""Where a new note takes the end of a longer one: how many semitones it may lie from it; log odds against repeating its pitch."""
 AROUND = 7
-"""Semitones a new note may lie below or above all that the cell's notes do."""
+"""How many semitones a new note may lie below the cell's lowest note, or above its highest."""
 OUT_OF_REACH = -4.0
-"""Log odds of what is not on the keyboard."""
+"""Log odds of a pitch that a piano does not have."""
 
 
 class New(NamedTuple):
-    """A note to come: ticks, MIDI pitch, and the index of the note whose track, channel and velocity it takes."""
+    """A new note: onset and duration in ticks, MIDI pitch. `like` is the index of the note whose track, channel and velocity it
+    gets."""
 
     onset: int
     duration: int
@@ -42,8 +49,12 @@ class New(NamedTuple):
 
 @dataclass
 class Scene:
-    """What is edited: pitched `notes` (`music.NOTE`), of each its `voice` (a number for each track and channel), whether it is
-    of the `chosen` parts, and whether it may be changed (`free`); the `edges` of the cells; the key."""
+    """The music to edit.
+
+    notes: (N,) `realtime.music.notes.NOTE`, without drums; voice: (N,) int, a number for each track and channel; chosen: (N,)
+    bool, the note is of a part that is edited; free: (N,) bool, the note may be changed; edges: (C + 1,) where cells begin and
+    end, in ticks; key: of the whole piece.
+    """
 
     notes: np.ndarray
     voice: np.ndarray
@@ -54,8 +65,8 @@ class Scene:
 
 
 class Scope(NamedTuple):
-    """What may be done: notes come and go (`rhythm`), leave the key (`colour`), sound together where they came one by one
-    (`chords`); figures move by up to so many `octaves`."""
+    """Which kinds of change are allowed. rhythm: add notes and leave notes out; colour: move pitch classes, also out of the
+    key; chords: let notes sound together in a line of single notes; octaves: how many octaves voices may move."""
 
     rhythm: bool
     colour: bool
@@ -64,8 +75,8 @@ class Scope(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What the decoder says after the step along the directions, keys moved by `shift` semitones: log odds of onsets, by how
-    much they rose, and probabilities of holds, each (C, 48, 88)."""
+    """What the decoder says after the step along the directions, each (C, 48, 88): log odds of onsets, how much the step raised
+    them, and probabilities of holds. Pitches are moved by `shift` semitones, so that the tonic is C."""
 
     odds: np.ndarray
     rise: np.ndarray
@@ -75,7 +86,8 @@ class Evidence(NamedTuple):
 
 @dataclass
 class Change:
-    """One change to a cell. `trust`: log odds for it; `moved`: (index, new pitch); changes of one `kind` are alike."""
+    """One change to a cell. trust: log odds in favour of it; removed: indices of notes; moved: (index, new pitch); kind: equal
+    for changes that do the same, such as the same pitch class to the same degree; () where there is no other like it."""
 
     cell: int
     trust: float
@@ -86,7 +98,7 @@ class Change:
 
     @property
     def touched(self) -> list[int]:
-        """Indices of the notes that do not stay as they are."""
+        """Indices of the notes that are removed or moved."""
         return [*self.removed, *(note for note, _ in self.moved)]
 
 
@@ -103,7 +115,7 @@ class Proposals:
         self._steps = (int(scene.edges[cell + 1]) - self._start) // STEP_TICKS
 
     def all(self) -> Iterator[Change]:
-        """Every change worth weighing."""
+        """Every change that is allowed."""
         if self._scope.rhythm:
             yield from self._omissions()
             yield from self._additions()
@@ -113,16 +125,17 @@ class Proposals:
             yield from self._transpositions()
 
     def _rise(self, step: int, pitch: int) -> float:
-        """How much the log odds of an onset rose."""
+        """How much the step raised the log odds of an onset."""
         key = pitch + self._evidence.shift - LOWEST
         return float(self._evidence.rise[self._cell, step, key]) if 0 <= key < KEYS else OUT_OF_REACH
 
     def _omissions(self) -> Iterator[Change]:
+        """Each note left out."""
         for note, step in zip(self._note.tolist(), self._first.tolist(), strict=True):
             yield Change(self._cell, -self._rise(step, int(self._pitch[note])), removed=(note,))
 
     def _additions(self) -> Iterator[Change]:
-        """The likeliest, on sixteenths or where else in the beat the cell has notes, in the key unless colour is asked for."""
+        """The most probable onsets: on sixteenths, or where else in the beat the cell has notes; in the key, unless `colour`."""
         beat = TICKS // STEP_TICKS
         known = {*range(0, beat, beat // 4), *(self._first % beat).tolist()}
         odds = self._evidence.odds[self._cell].copy()
@@ -142,7 +155,7 @@ class Proposals:
                 yield from self._new_note(step, key, trust)
 
     def _new_note(self, step: int, key: int, trust: float) -> Iterator[Change]:
-        """A note at a step, as long as the decoder holds it, or else as the note it is most like."""
+        """A note at a step. It lasts as long as the decoder holds it; where that is too short, as long as the nearest note."""
         notes, pitch = self._scene.notes, key + LOWEST - self._evidence.shift
         start = self._start + step * STEP_TICKS
         like = int(self._note[np.argmin(np.abs(self._first - step) * 2 + np.abs(self._pitch[self._note] - pitch))])
@@ -171,7 +184,7 @@ class Proposals:
             yield Change(self._cell, trust - REPEAT * (away == 0), removed=(note,), added=halves)
 
     def _line(self, like: int) -> np.ndarray | None:
-        """The notes of this cell in a note's voice, where they come one after the other; None where they are chords."""
+        """Indices of this cell's notes in a note's voice, if they follow one another; None if they sound together."""
         notes, voice = self._scene.notes, self._scene.voice
         own = np.unique(self._sounding[voice[self._sounding] == voice[like]])
         own = own[np.argsort(notes["onset"][own], kind="stable")]
@@ -180,7 +193,7 @@ class Proposals:
         return own if (overlap < np.maximum(notes["duration"][own][:-1] // 2, 1)).all() else None
 
     def _alterations(self) -> Iterator[Change]:
-        """Not where another part, which stays, has that class."""
+        """Moves of a pitch class; none of a class that a part which is not edited has too, as the two would clash."""
         staying = self._sounding[~self._scene.free[self._sounding]]
         classes = self._pitch[self._note] % 12
         tonic = self._scene.key.tonic
@@ -192,6 +205,7 @@ class Proposals:
                     yield self._shifted(own, by, ("class", of, by))
 
     def _transpositions(self) -> Iterator[Change]:
+        """Moves of voices by octaves, and of single pitches of chords where they cross no other voice."""
         voices = self._scene.voice[self._note]
         height = {voice: float(self._pitch[self._note[voices == voice]].mean()) for voice in voices.tolist()}
         order = sorted(height, key=lambda voice: height[voice])
@@ -210,7 +224,7 @@ class Proposals:
                             yield self._shifted(own & (self._pitch[self._note] == pitch), by, ())
 
     def _shifted(self, own: np.ndarray, by: int, kind: tuple[object, ...]) -> Change:
-        """Some of the cell's notes, `by` semitones elsewhere."""
+        """The change that moves some of the cell's notes (`own`, a mask) by so many semitones."""
         pairs = list(zip(self._note[own].tolist(), self._first[own].tolist(), strict=True))
         pitches = [(step, int(self._pitch[note])) for note, step in pairs]
         trust = float(np.mean([self._rise(step, pitch + by) - self._rise(step, pitch) for step, pitch in pitches]))

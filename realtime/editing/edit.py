@@ -1,12 +1,11 @@
-"""Edits in the space of latents: bars made denser, higher, brighter ..., and as little else as can be. Pure numpy; ticks.
+"""Edits in the space of latents: bars become denser, higher, brighter ..., and as little else as possible changes. Pure numpy.
 
-A cell (`realtime.music.cells`) is moved to a tonic of C, encoded to z, and decoded twice: at z, and at z + d, d being
-the asked mix of
-directions (`models.training.directions`). The difference is evidence for and against every onset, and so for the
-changes that could be
-made (`realtime.editing.changes`). They are made one after the other, the one that helps most first, until the asked change of the
-attribute is reached: one unit of an amount is one unit of `attributes.SCALE`. What is not asked counts against a change, and so
-does every change. Where a style is asked, the latents alone decide. All other notes stay as they are.
+A cell (`realtime.music.cells`) is transposed to a tonic of C, encoded as z, and decoded twice: at z and at z + d, where d is the
+asked mix of directions (`models.training.directions`). The difference is evidence for and against every onset, and so for every
+possible change (`realtime.editing.changes`). Changes are made one after the other, the one that lowers the total cost most first,
+until none lowers it. The cost has three parts: how far the asked attributes are from their targets, how far other attributes have
+moved, and a price for each change, lower where the decoder favours it. Where a style is asked, the decoder's evidence
+counts most. All other notes stay as they are. Times in ticks; one unit of an amount is one unit of `attributes.SCALE`.
 """
 
 from __future__ import annotations
@@ -23,24 +22,25 @@ from realtime.music.cells import KEYS, LOWEST, MODEL, STEP_TICKS, STEPS, Split, 
 from realtime.music.metre import TICKS
 
 PROBE = 2.0
-"""How far along a direction the decoder is asked, in units: what goes or comes first hardly depends on it."""
+"""How far along a direction the second decoding is, in units; which notes come or go first hardly depends on it."""
 STYLE_STEP = 4.0
-"""How far along a style's direction an amount of 1 goes."""
+"""The same towards a style, for an amount of 1."""
 CERTAIN = 4.0
 """Log odds that count as certainty."""
 ERROR, LEAK = 20.0, 0.2
-"""What a cell costs that misses its aim by one unit; the share of it where an attribute was not asked to change."""
+"""The cost of a cell that misses its target by one unit; the share of it that counts for attributes that are to stay."""
 TOUCH, TRUST, LEAST = 1.5, 1.5, 0.05
-"""What a change costs; how much less, at most, where the latents are for it; and the least it costs."""
+"""The price of a change; how much less it is, at most, where the decoder favours the change; the least price."""
 STYLE_LEAK, STYLE_TRUST = 0.02, 3.5
-"""The same towards a style, where the latents decide: a style has a density, a register ... of its own."""
+"""LEAK and TRUST towards a style: attributes may move, as a style has its own density, register ..., and the decoder decides."""
 NOVEL = 2.0
-"""How much more the first change of a kind costs: the next one of it, to the same pitch class or in the neighbouring cell, does
-not, so that bars are changed alike."""
+"""How much more the first change of a kind costs. Later ones of the kind (of a pitch class anywhere, of octaves in a neighbouring
+cell) do not cost it, so that bars are changed alike."""
 EVEN = np.array([1.0, 0.1, 1.0, 1.0, 1.0])
-"""How much each cell's own error counts, by attribute, besides that of the mean of all: figures move by whole octaves, and few
-such steps make a small change of register."""
+"""How much each cell's own error counts, by attribute, beside the error of the mean of all cells. Of register it counts little:
+voices move by whole octaves, so a small change of register can only be reached as a mean."""
 SUMS = 6
+"""Sums from which a cell's attributes are computed, before the 48 flags of steps in which something sounds."""
 
 
 class Codec(Protocol):
@@ -55,7 +55,8 @@ class Codec(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """What to do with the notes: indices to remove, new pitches by index, notes to add. `before`, `after`: attributes (C, 5)."""
+    """The edit: indices of notes to remove, new pitches by index, notes to add; the cells' attributes (C, 5) `before` and
+    `after`."""
 
     removed: list[int]
     moved: dict[int, int]
@@ -70,8 +71,8 @@ def shift_to_c(tonic: int) -> int:
 
 
 def edit(scene: Scene, amounts: Mapping[str, np.ndarray], directions: Mapping[str, np.ndarray], codec: Codec) -> Result:
-    """The changes that bring the cells nearest to the asked `amounts`: of an attribute (C,) units of change, of a style (C,)
-    shares of its direction. Amounts of 0 change nothing."""
+    """The changes that bring the cells nearest to the asked `amounts`: for an attribute (C,) units of change, for a style (C,)
+    multiples of its direction. directions: (128,) by name. Amounts of 0 change nothing."""
     return _Edit(scene, amounts, directions, codec).run()
 
 
@@ -99,10 +100,10 @@ class _Edit:
             self.rows.cell[own & (self.rows.first >= 0) & scene.free[self.rows.note]], minlength=self.cells
         )
         self.active = begun > 0
-        self.evidence = self.listen(directions, codec)
+        self.evidence = self.decode(directions, codec)
 
     def features(self, rows: Split, pitch: np.ndarray) -> np.ndarray:
-        """What each row adds to its cell's sums: (R, 6 + 48), the last 48 being where it sounds."""
+        """What each row of `rows` adds to its cell's sums: (R, 6 + 48); the last 48 are the steps in which it sounds."""
         first, last = np.maximum(rows.first, 0), rows.last
         steps, begins = last - first, rows.first >= 0
         place = CIRCLE[pitch % 12]
@@ -112,8 +113,8 @@ class _Edit:
         out: np.ndarray = np.concatenate([np.stack(sums, 1), (at >= first[:, None]) & (at < last[:, None])], 1)
         return out
 
-    def listen(self, directions: Mapping[str, np.ndarray], codec: Codec) -> Evidence:
-        """What the decoder says of the asked mix of directions."""
+    def decode(self, directions: Mapping[str, np.ndarray], codec: Codec) -> Evidence:
+        """The decoder's evidence for the asked mix of directions."""
         way = np.zeros((self.cells, len(next(iter(directions.values())))), np.float32)
         asked = [np.abs(a).max() for name, a in self.amounts.items() if name in ATTRIBUTES]
         for name, amount in self.amounts.items():
@@ -129,7 +130,7 @@ class _Edit:
         return Evidence(odds[1], odds[1] - odds[0], planes[1, :, MODEL + 1], shift)
 
     def propose(self) -> list[Change]:
-        """Every change worth weighing."""
+        """Every change that is allowed, in all cells."""
         asked = self.amounts.keys()
         octaves = int(np.ceil(np.abs(self.amounts["register"]).max() / 2)) if "register" in asked else 0
         scope = Scope(
@@ -145,7 +146,7 @@ class _Edit:
         ]
 
     def delta(self, change: Change) -> np.ndarray:
-        """What a change does to its cell's sums, (6 + 48,)."""
+        """What a change adds to its cell's sums, (6 + 48,)."""
         rows = [row for note in change.touched for row in self.rows_of[note] if self.rows.cell[row] == change.cell]
         out = Split(*(column[rows] for column in self.rows))
         total: np.ndarray = -self.features(out, self.pitch[out.note]).sum(0)
@@ -178,7 +179,7 @@ class _Edit:
         alive = np.ones(len(changes), bool)
         values = self.figures(self.state[cell] + delta, self.quarters[cell])
         touched: set[int] = set()
-        familiar: set[int] = set()
+        discounted: set[int] = set()
         count = int(self.active.sum())
         while True:
             now = np.where(self.active[:, None], (self.figures(self.state, self.quarters) - target) / SCALE, 0)
@@ -203,43 +204,43 @@ class _Edit:
             values[again] = self.figures(self.state[cell[again]] + delta[again], self.quarters[cell[again]])
             for i, other in enumerate(changes if change.kind else ()):
                 near = change.kind[0] == "class" or abs(other.cell - change.cell) == 1
-                if near and other.kind == change.kind and i not in familiar:
-                    familiar.add(i)
+                if near and other.kind == change.kind and i not in discounted:
+                    discounted.add(i)
                     cost[i] -= NOVEL
         return Result(removed, moved, added, before, self.figures(self.state, self.quarters))
 
     @staticmethod
     def figures(state: np.ndarray, quarters: np.ndarray) -> np.ndarray:
-        """Attributes (..., 5) of sums (..., 6 + 48)."""
+        """Sums (..., 6 + 48) of cells of so many quarters (...) -> attributes (..., 5)."""
         filled = (state[..., SUMS:] > 0.5).sum(-1)
         return figures(np.concatenate([state[..., :SUMS], filled[..., None]], -1), quarters)
 
     def arrivals(self, change: Change) -> list[tuple[int, int, int, int]]:
-        """(onset, stop, pitch, voice) of what a change brings."""
+        """(onset, stop, pitch, voice) of each note that a change moves or adds."""
         voice = self.scene.voice
         moved = [(int(self.onset[i]), int(self.stop[i]), pitch, int(voice[i])) for i, pitch in change.moved]
         return moved + [(n.onset, n.onset + n.duration, n.pitch, int(voice[n.like])) for n in change.added]
 
     def possible(self, change: Change) -> bool:
-        """Whether all that a change brings is on the piano, meets no note of its own pitch and voice, and no more semitones than
-        were there."""
+        """Whether a change may be made now. Its notes must be on the piano and must not overlap a note of the same pitch and
+        voice; unless tension or a style is asked for, it must not bring more semitone clashes than it takes away."""
         leaving = np.isin(np.arange(len(self.current)), change.touched)
         staying = self.current[self.alive & ~leaving]
         coarse = self.styled or np.any(self.amounts.get("tension", np.zeros(1)) > 0)
-        rubs = 0
+        clashes = 0
         for onset, stop, pitch, voice in self.arrivals(change):
             with_it = staying[(staying[:, 0] < stop) & (staying[:, 1] > onset)]
             same = with_it[:, 2] == pitch
             if not LOWEST <= pitch < LOWEST + KEYS or (same & ((with_it[:, 3] == voice) | bool(change.added))).any():
                 return False
-            rubs += _rubs(pitch, with_it)
+            clashes += _clashes(pitch, with_it)
         for i in change.touched:
             onset, stop, pitch, _ = self.current[i].tolist()
-            rubs -= _rubs(pitch, staying[(staying[:, 0] < stop) & (staying[:, 1] > onset)])
-        return bool(coarse or rubs <= 0)
+            clashes -= _clashes(pitch, staying[(staying[:, 0] < stop) & (staying[:, 1] > onset)])
+        return bool(coarse or clashes <= 0)
 
     def apply(self, change: Change, delta: np.ndarray) -> None:
-        """Make a change: to the notes, and to the sums of every cell they sound in."""
+        """Make a change: to the notes, and to the sums of every cell in which they sound."""
         self.state[change.cell] += delta
         for i, pitch in [*((i, None) for i in change.removed), *change.moved]:
             rows = [row for row in self.rows_of[i] if self.rows.cell[row] != change.cell]
@@ -259,6 +260,6 @@ class _Edit:
         return [change.cell, *(int(self.rows.cell[row]) for note in change.touched for row in self.rows_of[note])]
 
 
-def _rubs(pitch: int, others: np.ndarray) -> int:
-    """With how many of `others` a pitch is a semitone or a minor ninth apart."""
+def _clashes(pitch: int, others: np.ndarray) -> int:
+    """How many of `others` (rows of onset, stop, pitch, voice) are a semitone or a minor ninth from a pitch."""
     return int(np.isin(np.abs(others[:, 2] - pitch), (1, 13)).sum())

@@ -1,10 +1,10 @@
-"""Words for what an edit is to do: "crescendo into the chorus, jazz chords". A plain table, nothing is guessed.
+"""Words that say what an edit is to do: "crescendo into the chorus, jazz chords". They are looked up in tables; nothing is
+guessed.
 
-A word of `WORDS`, or the name of a preset, stands for amounts of controls (`realtime.editing.edit`). Words of `FACTORS`
-before it make it
-more or less, once or several times ("not very bright"). A word of `GROWING` anywhere between two commas lets all between them
-grow over the bars. `FILLERS` mean nothing; among them are the names of a song's parts, as the bars that are meant are given
-otherwise. Any other word is refused.
+A word of `WORDS`, or the name of a preset, stands for amounts of controls (`realtime.editing.edit`). Words of `FACTORS` before it
+multiply the amounts ("not very bright"). A word of `GROWING` between two commas makes all amounts between them grow over the
+bars. `FILLERS` are ignored; the names of a song's sections are among them, because the bars are given by another option. Any
+other word is refused.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ WORDS = {style: {style: 1.0} for style in STYLES} | {
 }
 """Amounts by control for each word."""
 RISING = {word: amounts for words, amounts in _RISING for word in words.split()}
-"""The same of words that always grow over the bars. How loud notes are is no control: there come to be more or fewer of them."""
+"""The same for words whose amounts always grow over the bars. There is no control of loudness, so a crescendo adds notes."""
 GROWING, FILLERS = frozenset(_GROWING.split()), frozenset(_FILLERS.split())
 FACTORS = {
     "very": 1.5, "much": 1.5, "far": 1.5, "strongly": 1.5, "slightly": 0.5, "little": 0.5, "bit": 0.5, "somewhat": 0.7,
@@ -60,7 +60,8 @@ FACTORS = {
 
 
 def understood(text: str, presets: Mapping[str, Wishes]) -> dict[str, Amount]:
-    """What a text asks, by control. Raises `UserError`: all the words it does not know, or none that asks anything."""
+    """The amounts that a text asks for, by control. Raises `UserError` with all its unknown words, or where it asks for
+    nothing."""
     total: dict[str, Amount] = {}
     unknown: list[str] = []
     known = {*WORDS, *RISING, *FACTORS, *GROWING, *FILLERS, *presets}
@@ -82,10 +83,10 @@ def understood(text: str, presets: Mapping[str, Wishes]) -> dict[str, Amount]:
         said = [f"{word} ({match[0]}?)" if match else word for word, match in zip(unknown, near, strict=True)]
         some = ", ".join(words.split()[0] for words, _ in (*_AMOUNTS, *_RISING))
         raise UserError(
-            f"--words: not known: {', '.join(dict.fromkeys(said))}; words there are: {some} ...; docs/edit.md lists all"
+            f"--words: not known: {', '.join(dict.fromkeys(said))}; allowed: {some} ...; docs/edit.md lists all"
         )
     if not total:
-        raise UserError(f"--words {text!r}: asks for nothing; docs/edit.md lists the words there are")
+        raise UserError(f"--words {text!r}: asks for no change; docs/edit.md lists the words that do")
     return total
 
 

@@ -1,7 +1,8 @@
-"""`antiphon doctor`, `ports` and `panic`: what is there, what is missing and the command that mends it; and silence.
+"""`antiphon doctor` checks what Antiphon needs and gives the commands that fix it; `ports` lists MIDI ports; `panic` silences
+one.
 
-Every check stands alone and survives what it finds: a machine with nothing on it gets a report, never a traceback.
-Main thread only.
+The checks of `doctor` are independent, and an exception in one becomes a line of the report: a machine without anything gets a
+whole report, never a traceback. Main thread only.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ ORT = ("onnxruntime", "onnxruntime-gpu")
 STEPS, WARM_UP = 50, 10
 SLEEPS, SLEEP_S = 50, 0.004
 LATE_MS = 2.0
-"""A timer that is later than this is heard."""
+"""A timer that is later than this is audible."""
 BYTE_S = 0.00032
-"""What a byte takes on a MIDI cable (31,250 baud, ten bits a byte)."""
+"""The time of a byte on a MIDI cable (31,250 baud, ten bits a byte)."""
 DELIVER_S = 0.3
-"""A few of the longest periods a driver may have: whatever was sent is out by then."""
-MEND_BACKEND = {
+"""Several of a driver's longest periods: by then, everything has been sent."""
+FIX_BACKEND = {
     "alsa": "sudo modprobe snd-seq",
     "jack": "start a JACK server (such as qjackctl, or jackd -d alsa)",
     "coremidi": "open Audio MIDI Setup",
@@ -52,21 +53,22 @@ MEND_BACKEND = {
 
 
 class Line(NamedTuple):
-    """One item of the report. `mark` is ok, note (works without) or missing; `mend` the command, or what to do."""
+    """One item of the report. mark: ok, note (Antiphon works without it) or missing; fix: the command, or what else to do."""
 
     mark: str
     text: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.mark:8}{self.text}{f'; to mend it: {self.mend}' if self.mend else ''}"
+        return f"{self.mark:8}{self.text}{f'; to fix it: {self.fix}' if self.fix else ''}"
 
 
 # --- the report ---
 
 
 def report(model: Path = SHIPPED_MODEL, folder: Path | None = None) -> tuple[str, bool]:
-    """The report, one line an item, and whether at least the demo can run. `folder`: where to write; else where we are."""
+    """The report, one line an item, and whether at least the demo can run. `folder`: where recordings go; None: the current
+    one."""
     where = folder if folder is not None else Path.cwd()
     checks: list[tuple[bool, Callable[[], Iterator[Line]]]] = [
         (True, _python),
@@ -81,14 +83,14 @@ def report(model: Path = SHIPPED_MODEL, folder: Path | None = None) -> tuple[str
     ]
     found = [(needed, line) for needed, check in checks for line in _surviving(check)]
     healthy = not any(needed and line.mark == "missing" for needed, line in found)
-    verdict = "Antiphon can play here" if healthy else "Antiphon cannot play before that is mended"
+    verdict = "Antiphon can play here" if healthy else "Antiphon cannot play until that is fixed"
     return "\n".join([*(str(line) for _, line in found), verdict]), healthy
 
 
 def _surviving(check: Callable[[], Iterator[Line]]) -> Iterator[Line]:
     try:
         yield from check()
-    except Exception as error:  # whatever a strange machine comes up with is a finding, not a crash
+    except Exception as error:  # an exception that nobody foresaw is a finding too
         yield Line("missing", f"a check failed: {type(error).__name__}: {_one_line(error)}")
 
 
@@ -102,7 +104,7 @@ def _python() -> Iterator[Line]:
 
 
 def _libraries() -> Iterator[Line]:
-    """Both onnxruntimes at once overwrite each other's files: whichever came last plays, half of it the other's."""
+    """The two onnxruntime packages overwrite each other's files: with both installed, the files are a mixture."""
     there = {}
     for name in ORT:
         with contextlib.suppress(PackageNotFoundError):
@@ -141,10 +143,14 @@ def _backends() -> Iterator[Line]:
         works = True
         there = {way: ", ".join(f'"{port}"' for port in listed) or "none" for way, listed in ports.items()}
         yield Line("ok", f"MIDI by {name}: inputs {there['in']}; outputs {there['out']}")
-    for name, reason in failed:  # one is enough
-        yield Line("note" if works else "missing", f"MIDI by {name}: {reason}", MEND_BACKEND[name])
+    for name, reason in failed:  # Antiphon needs only one that works
+        yield Line("note" if works else "missing", f"MIDI by {name}: {reason}", FIX_BACKEND[name])
     if not works and not failed:
-        yield Line("missing", "MIDI: this python-rtmidi has no back end", "pip install --force-reinstall python-rtmidi")
+        yield Line(
+            "missing",
+            "MIDI: this python-rtmidi was built without any MIDI system",
+            "pip install --force-reinstall python-rtmidi",
+        )
 
 
 def _providers(model: Path) -> Iterator[Line]:
@@ -164,7 +170,7 @@ def _providers(model: Path) -> Iterator[Line]:
     if stepper.provider == "cuda":
         yield Line("note" if stepper.notice else "ok", f"CUDA works{f'; {stepper.notice}' if stepper.notice else ''}")
         return
-    notice = stepper.notice or "CUDA could not be had; playing on the CPU"
+    notice = stepper.notice or "CUDA cannot be used; playing on the CPU"
     driver = "install NVIDIA's driver, if the card is NVIDIA's"
     yield Line("note", notice, driver if "driver" in notice else "pip install '.[cuda]'")
 
@@ -172,15 +178,15 @@ def _providers(model: Path) -> Iterator[Line]:
 def _model(path: Path) -> Iterator[Line]:
     from realtime.io.graphs.stepper import Stepper
 
-    mend = f"{INSTALL} --force-reinstall"
+    fix = f"{INSTALL} --force-reinstall"
     if not path.is_file():
-        yield Line("missing", f"model {path}: not there", mend)
+        yield Line("missing", f"model {path}: not there", fix)
         return
     size = path.stat().st_size
     try:
         stepper = Stepper.load(path, "cpu", slots=2)
     except UserError as error:
-        yield Line("missing", f"model, {size} bytes: {_one_line(error).partition(';')[0]}", mend)
+        yield Line("missing", f"model, {size} bytes: {_one_line(error).partition(';')[0]}", fix)
         return
     contract = stepper.contract
     yield Line(
@@ -198,7 +204,7 @@ def _model(path: Path) -> Iterator[Line]:
         _, log_prob = stepper.step(event, held, release, bias, Sampling().rows(0.0), noise)
         times.append(now_ns() - started)
     if not np.isfinite(log_prob).all():
-        yield Line("missing", "model: what it draws is no number", mend)
+        yield Line("missing", "model: its probabilities are not numbers", fix)
         return
     yield Line("ok", f"model step: {statistics.median(times[WARM_UP:]) / 1e6:.2f} ms")
 
@@ -211,11 +217,11 @@ def _clock() -> Iterator[Line]:
             now = now_ns()
         steps.append(now - start)
     fine = min(steps) <= 1_000_000
-    yield Line("ok" if fine else "note", f"clock: resolves {min(steps) / 1e3:.2f} us")
+    yield Line("ok" if fine else "note", f"clock: resolution {min(steps) / 1e3:.2f} us")
 
 
 def _timer() -> Iterator[Line]:
-    """How late a wait with a deadline ends, by the way the live loop waits."""
+    """How late a wait with a deadline ends, when waiting as the live loop does."""
     inbox: queue.SimpleQueue[None] = queue.SimpleQueue()
     late_ms = []
     for _ in range(SLEEPS):
@@ -225,26 +231,26 @@ def _timer() -> Iterator[Line]:
         late_ms.append((now_ns() - deadline_ns) / 1e6)
     late_ms.sort()
     median, worst = statistics.median(late_ms), late_ms[-1]
-    text = f"timer: {median:.2f} ms late in the median, {worst:.2f} ms at most"
+    text = f"timer: {median:.2f} ms late (median), {worst:.2f} ms at most"
     yield Line("ok", text) if median < LATE_MS else Line("note", text, "close other programs; use mains power")
 
 
 def _priority() -> Iterator[Line]:
     if not hasattr(os, "sched_setscheduler"):
-        yield Line("note", "real-time priority: not asked for on this system")
+        yield Line("note", "real-time priority: not used on this system")
     elif real_time_allowed():
         yield Line("ok", "real-time priority: allowed")
     else:
         yield Line(
             "note",
-            "real-time priority: not allowed; playing works without, less punctually on a busy machine",
+            "real-time priority: not allowed; Antiphon plays without it, but notes may be late on a busy machine",
             "echo '@audio - rtprio 95' | sudo tee /etc/security/limits.d/audio.conf && sudo usermod -aG audio $USER, "
             "then log in again",
         )
 
 
 def real_time_allowed() -> bool:
-    """Whether this user may have real-time priority; tried on a thread that ends with it."""
+    """Whether this user may have real-time priority. It is tried on a thread that ends at once."""
     allowed = []
 
     def try_it() -> None:
@@ -259,7 +265,7 @@ def real_time_allowed() -> bool:
 
 
 def _folder(folder: Path) -> Iterator[Line]:
-    """Whether recordings can be written there. Tried, not asked: permission bits say little to root."""
+    """Whether recordings can be written there. A file is written to find out, because permission bits do not hold for root."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"\0")
@@ -278,7 +284,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def ports_report(backend: str) -> str:
-    """The ports there are, as options to type. Raises `UserError` where there is no MIDI system."""
+    """The MIDI ports, as options to type. Raises `UserError` where there is no MIDI system."""
     from realtime.io.midi.rtmidi_ports import backends, list_ports
 
     works = {}
@@ -286,20 +292,20 @@ def ports_report(backend: str) -> str:
         with contextlib.suppress(UserError):
             works[name] = list_ports(name)
     if not works:
-        list_ports(backend)  # says which were tried, and why each failed
+        list_ports(backend)  # raises, with the reason of each
     lines = []
     for place, (name, ports) in enumerate(works.items()):
         lines.append(name if place == 0 else f"{name} (with --backend {name})")
         for way, what in (("in", "inputs"), ("out", "outputs")):
             there = ports[way]  # type: ignore[index]  # "in" and "out" are its keys
-            lines += [f'  --{way} "{port}"' for port in there] or [f"  no {what} but those that Antiphon makes"]
+            lines += [f'  --{way} "{port}"' for port in there] or [f"  no {what} except those that Antiphon makes"]
     return "\n".join(lines)
 
 
 def silence(port_name: str, backend: str) -> str:
-    """Silence all 16 channels of a port (exact name, else unique part of it). Raises `UserError`.
+    """Silence all 16 channels of a port (exact name, else a unique part of it). Raises `UserError`.
 
-    Sent no faster than a MIDI cable carries it (about two seconds): no driver's buffer overflows, whatever is behind it.
+    The messages are sent no faster than a MIDI cable carries them, in about two seconds, so that no driver's buffer overflows.
     """
     from realtime.io.midi.ports import PortLost
     from realtime.io.midi.rtmidi_ports import RtMidiOutput
@@ -316,7 +322,7 @@ def silence(port_name: str, backend: str) -> str:
         if not port.is_alive():
             raise PortLost(f"{port.name}: the port is gone")
     except PortLost as lost:
-        raise UserError(f"{lost}; what it still held may sound on: silence the instrument itself") from None
+        raise UserError(f"{lost}; notes that it held may still sound: silence the instrument itself") from None
     finally:
         port.close()
     return f"{port.name}: silenced, all 16 channels"

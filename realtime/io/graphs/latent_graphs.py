@@ -1,9 +1,9 @@
-"""The graphs around latents behind onnxruntime: the bar autoencoder, the planner and the context net of a step graph.
+"""The graphs that read or make latents, in onnxruntime: the bar autoencoder, the planner, and the context net of a step graph.
 
-They lie beside the step graph, and `GRAPHS` says what goes in and out of each (float32; N and L are free). All were trained
-on the latents of one autoencoder, whose name is in each file's metadata (`Label`): files of different ones are refused.
+Their files lie beside the step graph. `GRAPHS` gives their inputs and outputs (float32; N and L are free). All must have been
+trained with the same autoencoder; its name is in each file's metadata (`Label`), and files with different names are refused.
 
-Threading: one thread uses an object; `load` holds the GIL for long, so load before playing.
+Threads: one thread at a time uses an object. `load` holds the GIL for long, so load before playing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Lengths = tuple[int | str, ...]
 
 
 class Ports(NamedTuple):
-    """The inputs of a graph, and its one output: shapes by name, free lengths by their letters."""
+    """Shapes of a graph's inputs and of its one output, by name. A letter stands for a free length."""
 
     inputs: Mapping[str, Lengths]
     output: tuple[str, Lengths]
@@ -58,7 +58,8 @@ GRAPHS = {
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a graph says of itself: its kind, the run it was made of, the autoencoder of its latents, the training data."""
+    """A graph's metadata: its kind, the run that it was exported from, the autoencoder whose latents it uses, the training
+    data."""
 
     kind: str
     name: str
@@ -72,7 +73,7 @@ class Label:
 
 
 class _Graph:
-    """One file. Raises `UserError` where it is missing, or not of its kind."""
+    """One file, opened. Raises `UserError` where it is missing, or is not of this kind."""
 
     def __init__(self, path: Path, kind: str, threads: int) -> None:
         advice = f"put there what `python -m export.latents` wrote as {kind}"
@@ -83,7 +84,7 @@ class _Graph:
         try:
             self.label = Label(**json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA_KEY]))
         except (KeyError, ValueError, TypeError):
-            raise UserError(f"{path}: says not what it is; {advice}") from None
+            raise UserError(f"{path}: its metadata do not say what it is; {advice}") from None
         ports = GRAPHS[kind]
         inputs = {value.name: tuple(value.shape) for value in self._session.get_inputs()}
         self.outputs = {value.name: tuple(value.shape) for value in self._session.get_outputs()}
@@ -100,10 +101,10 @@ class _Graph:
 
 
 class BarGraphs:
-    """The autoencoder alone, which goes with any model."""
+    """The bar autoencoder alone. It does not depend on the step graph."""
 
     def __init__(self, encode: _Graph, decode: _Graph) -> None:
-        """Raises `UserError` where they are not of one autoencoder."""
+        """Raises `UserError` where the two are not of the same autoencoder."""
         _check_latents(encode.label.bars, decode)
         self._encode, self._decode = encode, decode
 
@@ -114,7 +115,7 @@ class BarGraphs:
 
     @property
     def name(self) -> str:
-        """Identifies the latents."""
+        """The name of the autoencoder, which identifies its latents."""
         return self._encode.label.bars
 
     def encode(self, rolls: np.ndarray) -> np.ndarray:
@@ -127,23 +128,23 @@ class BarGraphs:
 
 
 class LatentGraphs:
-    """Everything that a step graph with a context needs."""
+    """All the graphs that a step graph with a context input needs."""
 
     def __init__(self, bars: BarGraphs, planner: _Graph, context: _Graph) -> None:
         self._bars, self._planner, self._context = bars, planner, context
 
     @classmethod
     def load(cls, model: Path, threads: int = 1, contract: Contract | None = None) -> LatentGraphs | None:
-        """The graphs that lie beside a step graph; None where it takes no context. `contract`: the step graph's, where it is
-        open already. Raises `UserError` where one is missing, or made for something else."""
+        """The graphs that lie beside a step graph; None where it has no context input. `contract`: the step graph's, if it has
+        been read already. Raises `UserError` where a graph is missing, or belongs to another model."""
         contract = contract or read_contract(model)
         if not contract.context:
             return None
         context = _Graph(model.with_suffix(".context.onnx"), "context", threads)
         if (context.label.name, context.outputs["context"]) != (contract.name, (1, BEATS, contract.context)):
             raise UserError(
-                f"{context.path}: made for the model {context.label.name}, but beside {contract.name}; export both of one run"
-            )
+                f"{context.path}: made for the model {context.label.name}, but lies beside {contract.name}; export both of one
+                run" )
         planner = _Graph(model.with_name("planner.onnx"), "planner", threads)
         bars = BarGraphs.load(model, threads)
         _check_latents(bars.name, planner, context)
@@ -158,26 +159,32 @@ class LatentGraphs:
         return self._bars.decode(latents)
 
     def velocity(self, latent: np.ndarray, time: np.ndarray, known: np.ndarray, controls: np.ndarray) -> np.ndarray:
-        """latent (N, L, 128) at `time` (N, L), 0 noise to 1 clean; known (N, L) 1 or 0; controls (N, L, 18) -> what to add to
-        the latents in a time of 1, (N, L, 128), without meaning where nothing is known. L is at most 20."""
+        """The planner's velocity (N, L, 128): how the latents change per unit of time. It has no meaning where `known` is 0.
+
+        latent: (N, L, 128) at `time` (N, L), from 0 (noise) to 1 (clean); known: (N, L), 1 or 0; controls: (N, L, 18). L is at
+        most 20.
+        """
         return self._planner(latent, time, known, controls)
 
     def context(
         self, latent: np.ndarray, known: np.ndarray, plan: np.ndarray, plan_time: np.ndarray, controls: np.ndarray
     ) -> np.ndarray:
-        """latent (1, 16, 128), oldest first; known (1, 16); plan (1, 4, 128) at `plan_time` (1, 4), 0 for no plan; controls
-        (1, 18) -> the contexts (4, d) of the events in the cell that the plan begins with, a row a beat."""
+        """Context vectors (4, d), one for each beat of the cell that the plan begins with.
+
+        latent: (1, 16, 128), oldest first; known: (1, 16); plan: (1, 4, 128) at `plan_time` (1, 4), 0 for no plan; controls:
+        (1, 18).
+        """
         drawn = np.zeros((1, DRAWN, *ROLL), np.float32)
         if plan_time.any():
             time = plan_time[0, :DRAWN, None]
-            # The best linear guess of latents from their noisy forms: see `models.nets.context`.
+            # The best linear estimate of clean latents from noisy ones: see `models.nets.context`.
             drawn[0] = self.decode(plan[0, :DRAWN] * time / ((1 - time) ** 2 + time**2))
         made: np.ndarray = self._context(latent, known, plan, plan_time, drawn, controls)[0]
         return made
 
 
 def _fits(shape: Lengths, expected: Lengths) -> bool:
-    """Free lengths are names in a file too, whichever."""
+    """Whether a file's shape is the expected one. Free lengths have names in a file too, but any name will do."""
     return len(shape) == len(expected) and all(
         isinstance(have, str) if isinstance(want, str) else have == want
         for have, want in zip(shape, expected, strict=True)
@@ -185,10 +192,10 @@ def _fits(shape: Lengths, expected: Lengths) -> bool:
 
 
 def _check_latents(bars: str, *graphs: _Graph) -> None:
-    """Raises `UserError` where a graph knows the latents of another autoencoder."""
+    """Raises `UserError` where a graph was made for the latents of another autoencoder."""
     for graph in graphs:
         if graph.label.bars != bars:
             raise UserError(
-                f"{graph.path}: made for the latents of the autoencoder {graph.label.bars}, but bars.encode.onnx beside it makes "
-                f"those of {bars}; export all of them from runs that belong together"
+                f"{graph.path}: made for the latents of the autoencoder {graph.label.bars}, but bars.encode.onnx beside it is of "
+                f"{bars}; export all of them from runs that belong together"
             )

@@ -1,6 +1,6 @@
-"""onnxruntime behind the composer's stepper: one call a note, and a ring of states for going back in O(1).
+"""The step graph in onnxruntime: one call a note, and a ring of states, so that going back takes constant time.
 
-Threading: one thread at a time uses a `Stepper` (the worker's); `load` holds the GIL for long, so load before playing.
+Threads: one thread at a time uses a `Stepper` (the worker's). `load` holds the GIL for long, so load before playing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from realtime.music.vocabulary import FIELDS, HEADS, HELD
 
 PROVIDERS = ("auto", "cpu", "cuda")
 PREFILL = 256
-"""Events in one prefill call at most, where the graph takes many; bounds the memory that a long history takes."""
+"""The most events in one prefill call, where the graph takes many. It bounds the memory that a long history needs."""
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
@@ -34,7 +34,7 @@ INPUTS: dict[str, tuple[tuple[int, ...], type]] = {
     "sampling": ((1, len(HEADS), 3), np.float32),
     "noise": ((1, len(HEADS)), np.float32),
 }
-"""Of every step graph; see `inputs_of`."""
+"""Shapes and types of the inputs that every step graph has; see `inputs_of`."""
 OUTPUTS: dict[str, tuple[tuple[int, ...], type]] = {
     "choice": ((1, len(HEADS)), np.int64),
     "log_prob": ((1, len(HEADS)), np.float32),
@@ -43,7 +43,7 @@ OUTPUTS: dict[str, tuple[tuple[int, ...], type]] = {
 
 
 class _Buffer:
-    """A small tensor at one address for good: shared with numpy on the CPU, copied over the bus on a GPU."""
+    """A small tensor whose address never changes: shared with numpy on the CPU, copied over the bus on a GPU."""
 
     def __init__(self, shape: tuple[int, ...], dtype: type, device: str) -> None:
         self.host: np.ndarray = np.zeros(shape, dtype)
@@ -51,10 +51,12 @@ class _Buffer:
         self._shared = device == "cpu"
 
     def write(self, values: Any) -> None:
-        """Takes anything that numpy can broadcast to the shape."""
+        """`values` is anything that numpy can broadcast to the shape."""
         if self._shared:
             self.host[...] = values
-        elif not np.array_equal(self.host.reshape(-1), np.reshape(values, -1)):  # an upload costs more than a look
+        elif not np.array_equal(
+            self.host.reshape(-1), np.reshape(values, -1)
+        ):  # an upload costs more than a comparison
             self.host[...] = values
             self.value.update_inplace(self.host)
 
@@ -64,14 +66,14 @@ class _Buffer:
 
 
 class Stepper:
-    """A model being played: `position` counts its states, and the last `slots` of them can be gone back to.
+    """A model that is being played. `position` counts its states; `rewind` goes back to one of the last `slots`.
 
-    Position 0 is the empty history. `step` and `prefill` each make one new position. Slot i of the ring always steps
-    into slot i + 1, in buffers that never move, so that every binding is made once and can be a CUDA graph.
+    Position 0 is the empty history. `step` and `prefill` each make one new position. A step always goes from slot i of the ring
+    to slot i + 1, in buffers that never move, so each binding is made once and can be captured as a CUDA graph.
     """
 
     def __init__(self, session: ort.InferenceSession, contract: Contract, slots: int, graphs: bool = False) -> None:
-        """`graphs`: the session captures CUDA graphs, one for each slot; they are captured here."""
+        """`graphs`: the session uses CUDA graphs, one for each slot; they are captured here."""
         self.contract = contract
         self.provider: str = session.get_providers()[0].removesuffix("ExecutionProvider").lower()
         self.notice: str | None = None
@@ -105,10 +107,10 @@ class Stepper:
 
     @classmethod
     def load(cls, path: str | Path, provider: str = "auto", threads: int = 1, slots: int = 96) -> Stepper:
-        """Open a model file. Raises `UserError` where it is missing, no model, or one that this program cannot play.
+        """Open a model file. Raises `UserError` where it is missing, is not a model, or is one that this program cannot play.
 
-        `provider` is one of `PROVIDERS`; where CUDA was hoped for and cannot be had the CPU plays, and `notice` says
-        why. `slots` is at least 2: one more than the number of steps that can be undone.
+        `provider` is one of `PROVIDERS`. Where CUDA was asked for and cannot be used, the CPU plays and `notice` says why.
+        `slots` is at least 2: one more than the number of steps that can be undone.
         """
         path = Path(path)
         if provider not in PROVIDERS:
@@ -123,16 +125,16 @@ class Stepper:
                     stepper.notice = notice
                     return stepper
             elif provider == "auto":
-                notice = None  # nobody asked for what is not there
+                notice = None  # the user did not ask for CUDA
         session = open_session(path, [_CPU], threads)
         stepper = cls(session, _contract(path, session), slots)
-        stepper.notice = f"CUDA could not be had ({notice}); playing on the CPU" if notice else None
+        stepper.notice = f"CUDA cannot be used ({notice}); playing on the CPU" if notice else None
         return stepper
 
     @classmethod
     def _load_cuda(cls, path: Path, threads: int, slots: int) -> tuple[Stepper | None, str]:
-        """A stepper on the GPU, with CUDA graphs where they can be captured, and what to tell the user."""
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+        """A stepper on the GPU, with CUDA graphs where they can be captured, or None; and a notice for the user, or ""."""
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints the names of libraries that it does not find
             ort.preload_dlls()
         problem = ""
         for graphs in (True, False):
@@ -149,7 +151,7 @@ class Stepper:
         return None, problem
 
     def _bind(self, slot: int) -> ort.IOBinding:
-        """The step from a slot into the next one."""
+        """The binding of the step from a slot into the next one."""
         binding = self._session.io_binding()
         before, after = self._ring[slot], self._ring[(slot + 1) % self.slots]
         for name, buffer in self._inputs.items():
@@ -171,10 +173,10 @@ class Stepper:
         noise: np.ndarray,
         context: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Feed one event and draw what follows. Returns copies: choice (5,) int64 and log_prob (5,) float32.
+        """Feed one event and draw the next. Returns copies: choice (5,) int64 and log_prob (5,) float32.
 
         event: the nine ids of `vocabulary.FIELDS`; held: (256,); release: (128,); bias: (228,); sampling: (5, 3);
-        noise: (5,) in [0, 1); context: (contract.context,), None is zeros and all that a graph without it takes. All are
+        noise: (5,) in [0, 1); context: (contract.context,), or None for zeros, and for a graph without that input. All are
         copied; see `realtime.composing.contract`.
         """
         inputs = self._inputs
@@ -184,7 +186,7 @@ class Stepper:
         inputs["bias"].write(bias)
         inputs["sampling"].write(sampling)
         inputs["noise"].write(noise)
-        if context is not None or "context" in inputs:  # one that the graph cannot take is an error of the caller's
+        if context is not None or "context" in inputs:  # a context for a graph without one is an error
             inputs["context"].write(0.0 if context is None else context)
         slot = self.position % self.slots
         self._session.run_with_iobinding(self._bindings[slot], self._options[slot])
@@ -192,8 +194,8 @@ class Stepper:
         return self._outputs["choice"].read(), self._outputs["log_prob"].read()
 
     def prefill(self, events: np.ndarray, held: np.ndarray, context: np.ndarray | None = None) -> None:
-        """Feed many events, drawing nothing. events: (T, 9); held: (T, 256); context: (T, contract.context) or None, as in
-        `step`. One new position; T = 0 makes none."""
+        """Feed many events and draw nothing. events: (T, 9); held: (T, 256); context: (T, contract.context) or None, as in
+        `step`. Makes one new position, or none where T = 0."""
         streams: dict[str, np.ndarray] = {"event": np.asarray(events, np.int64), "held": np.asarray(held, np.float32)}
         if context is not None or "context" in self._inputs:
             wide = (len(events), self.contract.context)
@@ -223,7 +225,7 @@ class Stepper:
             self._advance()
 
     def rewind(self, position: int) -> None:
-        """Go back to an earlier position, its state untouched. Raises `ValueError` where the ring has lost it."""
+        """Go back to an earlier position. Raises `ValueError` where the ring no longer holds it."""
         if not self.oldest <= position <= self.position:
             raise ValueError(f"position {position} is gone; the ring holds {self.oldest}..{self.position}")
         self.position = position
@@ -245,7 +247,7 @@ class Stepper:
 
 
 def _cuda_missing() -> str | None:
-    """Why this machine cannot have CUDA, or None where it is worth trying."""
+    """Why this machine cannot use CUDA, or None where it may be able to."""
     if _CUDA not in ort.get_available_providers():
         return "this onnxruntime is built without it"
     try:
@@ -256,13 +258,13 @@ def _cuda_missing() -> str | None:
 
 
 def read_contract(path: Path) -> Contract:
-    """What a step graph says of itself. Raises `UserError` as `Stepper.load` does."""
+    """The contract in a step graph's metadata. Raises `UserError` as `Stepper.load` does."""
     _there(path)
     return _contract(path, open_session(path, [_CPU], 1))
 
 
 def _there(path: Path) -> None:
-    """Raises `UserError`."""
+    """Raises `UserError` where there is no such file, or an empty one."""
     if not path.is_file() or not path.stat().st_size:
         raise UserError(f"{path}: no model there; give an ONNX file that `python -m export` wrote")
 
@@ -274,10 +276,10 @@ def open_session(path: Path, providers: list[Any], threads: int) -> ort.Inferenc
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # what goes wrong is raised, or said through `notice`
+    options.log_severity_level = 4  # errors are raised, or reported by `notice`; nothing is printed
     try:
         return ort.InferenceSession(path, options, providers=providers)
-    except Exception as error:  # onnxruntime raises a dozen types without a base of their own
+    except Exception as error:  # onnxruntime raises a dozen types that have no base class of their own
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{path}: onnxruntime {ort.__version__} cannot open it ({reason}); "
@@ -286,22 +288,22 @@ def open_session(path: Path, providers: list[Any], threads: int) -> ort.Inferenc
 
 
 def state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
-    """Shape of every state of a step graph by its bare name ("s0", "c0", ...), in order."""
+    """Shape of each state of a step graph by name, without _in ("s0", "c0", ...), in order."""
     inputs = session.get_inputs()
     return {value.name.removesuffix("_in"): tuple(value.shape) for value in inputs if value.name.endswith("_in")}
 
 
 def inputs_of(contract: Contract) -> dict[str, tuple[tuple[int, ...], type]]:
-    """Shape for one event and type of each input of a step graph beside its states, in order."""
+    """Shape (for one event) and type of each input of a step graph, its states aside, in order."""
     return INPUTS | ({"context": ((1, 1, contract.context), np.float32)} if contract.context else {})
 
 
 def _contract(path: Path, session: ort.InferenceSession) -> Contract:
-    """The contract in the file, kept by its graph. Raises `UserError` where this program cannot play it."""
+    """The contract in a file. Raises `UserError` where its graph does not keep it, or this program cannot play it."""
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     try:
         if text is None:
-            raise ContractError("it holds no contract of Antiphon's")
+            raise ContractError("it holds no contract of Antiphon's, so it is no model for Antiphon")
         contract = Contract.from_json(text)
         states, inputs = state_shapes(session), inputs_of(contract)
         declared = {value.name: tuple(value.shape) for value in session.get_inputs()}
@@ -315,6 +317,6 @@ def _contract(path: Path, session: ort.InferenceSession) -> Contract:
             or not all(isinstance(length, int) for shape in states.values() for length in shape)
         ):
             raise ContractError("its inputs and outputs are not those of its contract")
-    except (ContractError, TypeError) as error:  # the latter: nonsense in the contract's numbers
+    except (ContractError, TypeError) as error:  # TypeError: the contract's numbers make no sense
         raise UserError(f"{path}: {error}; export it again with this version") from None
     return contract

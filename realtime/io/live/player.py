@@ -1,7 +1,7 @@
-"""The live loop: ports, clock and worker around the engine. It owns no music.
+"""The live loop: it connects ports, clock and worker with the engine. Musical decisions are the engine's.
 
-Threading model: MIDI callbacks and the worker's reader put what they have into one inbox and return; everything else
-happens on the thread that calls `run`. That thread waits for the engine's next absolute deadline or for the inbox.
+Threads: MIDI callbacks and the worker's reader put what they have into one inbox and return. Everything else happens on the
+thread that calls `run`, which waits for the inbox or for the engine's next absolute deadline.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ HANG_NS = 3_000_000_000
 RESTARTS = 3
 RESTART_WINDOW_NS = 60_000_000_000
 MOST_AT_ONCE = 64
-"""Messages taken in before what is due is sent and the clock is looked at again."""
+"""The most messages taken in before what is due is sent and the clock is read again."""
 MOST_WAITING = 4096
+"""The most messages that wait in the inbox; beyond that, only messages that end notes are taken in."""
 _WAKE = object()
 
 
 class Sink(Protocol):
-    """Where everything in and out is written down: the recorder, or the demo's list. `fault`: what keeps it from writing."""
+    """Where everything in and out is written: the recorder, or the demo's list. `fault`: the error that prevents writing, if
+    any."""
 
     fault: OSError | None
 
@@ -52,7 +54,8 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class Session:
-    """What is measured while playing, for the summary; times in nanoseconds."""
+    """Measurements of a session, for the summary. shed: messages left out in a flood; left_hanging: note-offs that could not
+    be sent; ended: why the session ended."""
 
     schedule_error_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
     restarts: int = 0
@@ -69,7 +72,7 @@ class _Died:
 class Player:
     """One live session. `run` plays until `stop` is called (on any thread, or in a signal handler) or a limit is reached.
 
-    `say` is called with a line for the user whenever something happens that they should know.
+    `say` is called with a line for the user when something happens that they should know.
     """
 
     def __init__(
@@ -90,18 +93,18 @@ class Player:
         self._waiting_since_ns: int | None = None
         self._deaths_ns: deque[int] = deque(maxlen=RESTARTS + 1)
         self._last_bpm = 0.0
-        self._unsent: list[bytes] = []  # note-offs that a failing port did not take
+        self._unsent: list[bytes] = []  # note-offs that could not be sent on a failing port
         self._said: set[str] = set()
         self._stop_why: str | None = None
         self._over = False
 
     @property
     def worker(self) -> Worker | None:
-        """The worker process in charge, if one is up."""
+        """The worker in use, if there is one."""
         return self._worker
 
     def prepare(self) -> Ready:
-        """Start the worker and open the ports. Raises `UserError`; nothing is left open then."""
+        """Start the worker and open the ports. Raises `UserError`, and then leaves nothing open."""
         self._worker = self._new_worker()
         ready = self._worker.start()
         try:
@@ -114,7 +117,7 @@ class Player:
         return ready
 
     def stop(self, why: str = "stopped") -> None:
-        """End the session soon. Safe in a signal handler: it sets a word and wakes the loop."""
+        """End the session soon. Safe in a signal handler: it sets a variable and wakes the loop."""
         self._stop_why = self._stop_why or why
         self._inbox.put(_WAKE)
 
@@ -122,7 +125,7 @@ class Player:
         """Play. Whatever happens, every note that was sent is released before this returns."""
         end_ns = now_ns() + int(seconds * 1e9) if seconds is not None else None
         if self.engine.transport.follower is not None:
-            # What is played before the first Start has a place in the recording too.
+            # Notes played before the first Start need a time in the recording too.
             self.engine.tempo.locate(now_ns(), 0)
         lost: PortLost | None = None
         with _punctual():
@@ -170,7 +173,7 @@ class Player:
     # --- on the driver's and the worker's threads ---
 
     def _on_message(self, message: bytes, stamp_ns: int) -> None:
-        # A flood that nobody could play is shed, but for what ends notes.
+        # In a flood of messages that nobody could play, only messages that end notes are taken in.
         ends = message[:1] and (message[0] & 0xF0 == midi.NOTE_OFF or (len(message) == 3 and message[2] == 0))
         if ends or self._inbox.qsize() < MOST_WAITING:
             self._inbox.put((message, stamp_ns))
@@ -228,11 +231,11 @@ class Player:
         for request in self.engine.take_requests():
             if self._worker is not None:
                 self._worker.send(request)
-                if self._waiting_since_ns is None and isinstance(request, Plan | Extend):  # the others are not answered
+                if self._waiting_since_ns is None and isinstance(request, Plan | Extend):  # other requests get no reply
                     self._waiting_since_ns = now
 
     def _watch(self, now: int) -> None:
-        """Twice a second: are the ports there, does the worker answer, is the output wired to the input?"""
+        """Twice a second: are the ports there, does the worker answer, is the output connected to the input?"""
         for port in (self._source, self._target):
             if not port.is_alive():
                 raise PortLost(f"the port {port.name} is gone")
@@ -242,12 +245,12 @@ class Player:
             self._worker.kill()
         if self.engine.feeds_back(now):
             self._say_once(
-                "what Antiphon sends comes back in: its output is wired to its input (the notes are ignored)"
+                "what Antiphon sends comes back in: its output is connected to its input (the notes are ignored)"
             )
         if (fault := self._sink.fault) is not None:
             self._say_once(f"the recording cannot be written: {fault.strerror}; it is kept in memory, and tried again")
         if self.session.shed:
-            self._say_once("more comes in than anyone can play: what was too much is left out")
+            self._say_once("more messages come in than anyone can play: the surplus is ignored, note-offs aside")
         if self.engine.rolling:
             bpm = self.engine.tempo.bpm_at(self.engine.tempo.pulse_at(now))
             if self.engine.transport.follower is not None:
@@ -265,7 +268,7 @@ class Player:
         return Worker(self._setup, self._on_reply, self._on_death)
 
     def _replace(self, dead: Worker) -> None:
-        """A worker died: start another beside the music, unless too many did of late."""
+        """A worker died: start another while the music goes on, unless too many died recently."""
         dead.close()
         self._worker = None
         self._waiting_since_ns = None
@@ -282,16 +285,16 @@ class Player:
             try:
                 worker.start()
                 self._inbox.put(worker)
-            except Exception as error:  # whatever it was: there is no worker, and the loop has to know
+            except Exception as error:  # whatever it is, there is no worker, and the loop has to know
                 self._say(str(error))
                 self._inbox.put(_Died(worker))
-            if self._over:  # the session ended meanwhile, and nobody empties the inbox any more
+            if self._over:  # the session has ended meanwhile, and nobody reads the inbox
                 worker.close()
 
         threading.Thread(target=start, name="worker-restart", daemon=True).start()
 
     def _finish(self) -> None:
-        """Release what sounds, then close. A port that is gone takes its notes with it."""
+        """Release what sounds, then close. On a port that is gone, no note can be released: it is counted as hanging."""
         pulse = self.engine.tempo.pulse_at(now_ns())
         gone = not self._target.is_alive()
         for message in [*self._unsent, *self.engine.stop()]:
@@ -302,7 +305,7 @@ class Player:
                 self.session.left_hanging += midi.is_note_off(message)
             self._sink.write("antiphon", pulse, message)
         for close in (self._source.close, self._target.close):
-            # A driver that fails to close must not keep the rest from being closed.
+            # If a driver fails to close, the rest must still be closed.
             with contextlib.suppress(Exception):
                 close()
         if self._worker is not None:
@@ -317,14 +320,14 @@ class Player:
 
 @contextlib.contextmanager
 def _punctual() -> Iterator[None]:
-    """No garbage collection while playing, short turns at the interpreter lock, and real-time priority where allowed."""
+    """While playing: no garbage collection, short turns at the interpreter lock, and real-time priority where it is allowed."""
     gc.collect()
     gc.freeze()
     gc.disable()
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(0.0005)
     if real_time := hasattr(os, "sched_setscheduler"):
-        with contextlib.suppress(OSError):  # an ordinary user may not; the loop is punctual enough without
+        with contextlib.suppress(OSError):  # not allowed to every user; the loop is punctual enough without it
             # Reset on fork: a worker that is started while playing must not compete with this thread.
             os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(20))
     try:

@@ -1,9 +1,10 @@
-"""The worker process: the composer and its model, behind a pipe. It may die, hang or be replaced while the music goes on.
+"""The worker process: the composer and its networks, behind a pipe. It may die, hang or be replaced while the music goes on.
 
-`Worker` is the player process's end. The worker itself is a fresh interpreter that runs `main`: it imports onnxruntime,
-which the player process never does, and nothing of the command line. Threading model: `Worker.start` may be called on any
-thread; a reader thread hands every reply to `on_reply`; `send` only queues, a writer thread fills the pipe: a worker that
-has stopped reading never holds up the music.
+`Worker` is the handle in the player process. The worker itself is a new interpreter that runs `main`: it imports onnxruntime,
+which the player process never does, and nothing of the command line.
+
+Threads: `Worker.start` may be called on any thread. A reader thread passes every reply to `on_reply`. `send` only queues a
+request, and a writer thread puts it into the pipe, so a worker that has stopped reading never delays the music.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 120.0
 _ROOT = Path(__file__).resolve().parents[3]
-# The very code of the player process, whatever lies in the folder the user happens to stand in (-P).
+# The same code as the player process, whatever is in the user's current folder (-P).
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[2]); from realtime.io.live.worker import main; main()"
 
 
@@ -72,7 +73,7 @@ class Setup:
 
 
 class Ready(NamedTuple):
-    """The model is loaded and warm. `notice` is for the user's eyes: a provider that could not be had."""
+    """The model is loaded and has taken its first step. `notice`: a line for the user, where the provider cannot be used."""
 
     provider: str
     model: str
@@ -81,7 +82,7 @@ class Ready(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """The model could not be loaded: the line for the user."""
+    """The model could not be loaded. `line` is for the user."""
 
     line: str
 
@@ -100,7 +101,7 @@ class Worker:
         self._closing = False
 
     def start(self) -> Ready:
-        """Start the process and wait until its model is warm. Raises `UserError` where it cannot be loaded."""
+        """Start the process and wait until its model is ready. Raises `UserError` where the model cannot be loaded."""
         key = secrets.token_bytes(16)
         with Listener(authkey=key) as listener:
             self._process = subprocess.Popen(
@@ -110,7 +111,7 @@ class Worker:
             assert self._process.stdin is not None
             self._process.stdin.write(key.hex().encode() + b"\n")
             self._process.stdin.flush()
-            # `accept` has no timeout of its own; a process that dies before it connects would leave us waiting.
+            # `accept` has no timeout of its own; a process that died before it connected would make it wait for ever.
             watch = threading.Thread(target=self._unblock, args=(listener.address, key), daemon=True)
             watch.start()
             self._pipe = listener.accept()
@@ -133,16 +134,16 @@ class Worker:
         return self._process.pid if self._process is not None else None
 
     def send(self, request: Request) -> None:
-        """Hand over a request. A dead worker swallows it: its death is reported by `on_death`."""
+        """Queue a request. It is lost if the worker is dead; `on_death` reports that."""
         self._to_send.put(request)
 
     def kill(self) -> None:
-        """End a worker that hangs; `on_death` follows."""
+        """End a worker that hangs. `on_death` is called then."""
         if self._process is not None:
             self._process.kill()
 
     def close(self) -> None:
-        """End the process and forget it; `on_death` is not called."""
+        """End the process. `on_death` is not called."""
         self._closing = True
         self._to_send.put(None)
         if self._process is not None:
@@ -155,7 +156,7 @@ class Worker:
                 self._process.kill()
                 self._process.wait()
         if self._reader is not None and self._reader is not threading.current_thread():
-            self._reader.join()  # the pipe's other end is gone, so it comes to its end
+            self._reader.join()  # it ends, as the other end of the pipe is closed
         if self._pipe is not None:
             self._pipe.close()
 
@@ -182,7 +183,7 @@ class Worker:
 
 
 def serve(pipe: Connection) -> None:
-    """The worker's life: load, say so, answer requests until the pipe closes."""
+    """What the worker process does: load the model, report it, answer requests until the pipe closes."""
     setup: Setup = pipe.recv()
     try:
         composer, stepper = setup.composer()
@@ -200,9 +201,9 @@ def serve(pipe: Connection) -> None:
 
     gc.collect()
     gc.freeze()
-    gc.disable()  # nothing here makes cycles, and a collection in the middle of a plan would be heard
+    gc.disable()  # nothing here makes cycles, and a collection during a plan would delay notes audibly
     while True:
-        # Notes first: what else there is to do waits until nothing is asked, and is done in small pieces.
+        # Notes come first: the work on plans is done in small pieces, while no request waits.
         while composer.busy and not waiting and not pipe.poll():
             if (planned := composer.work()) is not None:
                 pipe.send(planned)
@@ -212,7 +213,8 @@ def serve(pipe: Connection) -> None:
 
 
 def main() -> None:
-    """The worker process: the address is its argument, the key comes on standard input. Ctrl-C is the player's business."""
+    """The worker process. Its argument is the pipe's address; the key comes on standard input. The player process handles
+    Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     key = bytes.fromhex(sys.stdin.readline().strip())
     with contextlib.suppress(EOFError, ConnectionError, KeyboardInterrupt), Client(sys.argv[1], authkey=key) as pipe:
