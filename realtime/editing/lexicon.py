@@ -1,5 +1,4 @@
-"""Words that say what an edit is to do: "crescendo into the chorus, jazz chords". They are looked up in tables; nothing is
-guessed.
+"""Words that say what an edit is to do: "crescendo into the chorus, jazz chords". Plain tables; nothing is guessed.
 
 A word of `WORDS`, or the name of a preset, stands for amounts of controls (`realtime.editing.edit`). Words of `FACTORS` before it
 multiply the amounts ("not very bright"). A word of `GROWING` between two commas makes all amounts between them grow over the
@@ -60,8 +59,7 @@ FACTORS = {
 
 
 def understood(text: str, presets: Mapping[str, Wishes]) -> dict[str, Amount]:
-    """The amounts that a text asks for, by control. Raises `UserError` with all its unknown words, or where it asks for
-    nothing."""
+    """The amounts that a text asks for, by control. Raises `UserError` for unknown words, and for a text without amounts."""
     total: dict[str, Amount] = {}
     unknown: list[str] = []
     known = {*WORDS, *RISING, *FACTORS, *GROWING, *FILLERS, *presets}

@@ -1,5 +1,4 @@
-"""`antiphon doctor` checks what Antiphon needs and gives the commands that fix it; `ports` lists MIDI ports; `panic` silences
-one.
+"""`antiphon doctor` checks what Antiphon needs and how to fix it; `ports` lists MIDI ports; `panic` silences one.
 
 The checks of `doctor` are independent, and an exception in one becomes a line of the report: a machine without anything gets a
 whole report, never a traceback. Main thread only.
@@ -67,8 +66,7 @@ class Line(NamedTuple):
 
 
 def report(model: Path = SHIPPED_MODEL, folder: Path | None = None) -> tuple[str, bool]:
-    """The report, one line an item, and whether at least the demo can run. `folder`: where recordings go; None: the current
-    one."""
+    """The report, one line an item, and whether at least the demo can run. `folder`: for recordings; None: the current one."""
     where = folder if folder is not None else Path.cwd()
     checks: list[tuple[bool, Callable[[], Iterator[Line]]]] = [
         (True, _python),

@@ -58,8 +58,7 @@ GRAPHS = {
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A graph's metadata: its kind, the run that it was exported from, the autoencoder whose latents it uses, the training
-    data."""
+    """A graph's metadata: its kind, its training run, the autoencoder whose latents it uses, the training data."""
 
     kind: str
     name: str
@@ -143,8 +142,9 @@ class LatentGraphs:
         context = _Graph(model.with_suffix(".context.onnx"), "context", threads)
         if (context.label.name, context.outputs["context"]) != (contract.name, (1, BEATS, contract.context)):
             raise UserError(
-                f"{context.path}: made for the model {context.label.name}, but lies beside {contract.name}; export both of one
-                run" )
+                f"{context.path}: made for the model {context.label.name}, but lies beside {contract.name}; "
+                "export both of one run"
+            )
         planner = _Graph(model.with_name("planner.onnx"), "planner", threads)
         bars = BarGraphs.load(model, threads)
         _check_latents(bars.name, planner, context)

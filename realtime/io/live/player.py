@@ -37,8 +37,7 @@ _WAKE = object()
 
 
 class Sink(Protocol):
-    """Where everything in and out is written: the recorder, or the demo's list. `fault`: the error that prevents writing, if
-    any."""
+    """Where everything in and out is written: the recorder, or the demo's list. `fault`: the error that prevents writing."""
 
     fault: OSError | None
 
