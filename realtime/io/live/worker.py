@@ -213,7 +213,7 @@ def serve(pipe: Connection) -> None:
 
 
 def main() -> None:
-    """The worker process. Its argument is the pipe's address; the key comes on standard input. Ctrl-C is for the player process."""
+    """The worker process. Its argument is the pipe's address; its key comes on standard input. Ctrl-C is for the player."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     key = bytes.fromhex(sys.stdin.readline().strip())
     with contextlib.suppress(EOFError, ConnectionError, KeyboardInterrupt), Client(sys.argv[1], authkey=key) as pipe:
