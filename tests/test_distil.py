@@ -24,7 +24,8 @@ from models.nets.checkpoint import load_decoder, save_decoder
 from models.nets.decoder import SIZES, Decoder
 from models.training.distil import divergence, next_time, own_choices
 from models.training.distil import main as distil_main
-from models.training.duets import Duet, Duets, asked, figures, pair, play
+from models.training.duets import Duet, Duets, asked, figures, pair
+from models.training.playing import play
 from realtime.music.notes import note_array
 from realtime.music.vocabulary import (
     BEAT,

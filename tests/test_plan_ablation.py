@@ -45,8 +45,9 @@ from models.nets.checkpoint import save_tensors
 from models.nets.decoder import SIZES, Decoder
 from models.nets.layers import autocast
 from models.nets.planner import Planner
-from models.training.duets import Duet, given, play
+from models.training.duets import Duet
 from models.training.losses import window_losses
+from models.training.playing import given, play
 from realtime.music.cells import rolls
 from realtime.music.vocabulary import Role
 

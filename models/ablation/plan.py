@@ -39,17 +39,12 @@ from models.ablation.plan_form import forms
 from models.ablation.plan_report import report
 from models.ablation.plan_scores import (
     CPU,
-    ROLES,
     Excerpt,
-    Scores,
-    Trust,
     draw_plans,
     excerpts,
-    mean_plans,
-    planned,
-    true_plans,
     unconditioned,
 )
+from models.ablation.plan_trials import DRAWN, MEAN, scores, trials
 from models.command import Parser, make_folder, positive
 from models.corpus.contexts import TRAINING, contexts
 from models.corpus.pack import Pack, load_pack
@@ -66,18 +61,6 @@ from realtime.errors import UserError
 
 SPLITS = ("valid", "test")
 RIVALS = {"small": Size(256, 4, 96), "tiny": Size(128, 4, 32)}
-DRAWN = [
-    *(Trust(time) for time in (0.3, 0.5, 0.7, 0.9, 1.0)),
-    *(Trust(0.5, rows=rows) for rows in (1, 2)),
-    *(Trust(0.5, guidance=guidance) for guidance in (0.25, 0.5, 2.0)),
-]
-MEAN = [
-    *(Trust(time, noisy=False) for time in (0.2, 0.4, 0.6, 0.9)),
-    *(Trust(0.4, rows=rows, noisy=False) for rows in (1, 2)),
-    *(Trust(0.4, guidance=guidance, noisy=False) for guidance in (0.1, 0.25, 0.5, 2.0)),
-]
-"""How to tell a plan that is drawn, and how the mean of all that are drawn for a cell. Of each the best on validation is used."""
-TRIAL_DRAWS = 4
 
 
 def parameters(module: nn.Module) -> int:
@@ -163,36 +146,83 @@ class Experiment:
         return [tensors[str(i)].float() for i in range(len(found))]
 
 
-def trials(decoder: Decoder, found: list[Excerpt], plans: list[Tensor]) -> list[float]:
-    """Nats a note more than with no plan on validation, in each way of `DRAWN` and `MEAN`."""
-    total, ways = np.zeros(len(DRAWN) + len(MEAN)), [*DRAWN, *MEAN]
-    for i, (of, plan) in enumerate(zip(found, plans, strict=True)):
-        kinds = [plan[:, :TRIAL_DRAWS]] * len(DRAWN) + [plan.mean(1, keepdim=True)] * len(MEAN)
-        nats = planned(decoder, of, {str(n): way for n, way in enumerate(zip(kinds, ways, strict=True))}, i)
-        total += [nats[str(n)][1] - nats["no plan"][1] for n in range(len(ways))]
-    return (total / sum(of.notes for of in found)).round(5).tolist()
+class Scoring:
+    """Scores the decoders of an experiment on excerpts of held-out songs. Raises `UserError`."""
 
+    def __init__(self, experiment: Experiment, planner: Planner) -> None:
+        self.experiment, self.planner, self.args = experiment, planner, experiment.args
+        pack, bars = experiment.pack, experiment.bars
+        self.trained = self._trained()
+        self.found = {split: excerpts(pack, split, self.args.songs, bars) for split in SPLITS}
+        self.plans = {split: experiment.plans(split, self.found[split], planner) for split in SPLITS}
 
-def scores(decoder: Decoder, found: list[Excerpt], plans: list[Tensor], drawn: Trust, mean: Trust) -> list[Scores]:
-    """Of each excerpt with each kind of plan."""
-    rows = []
-    for i, (of, plan) in enumerate(zip(found, plans, strict=True)):
-        other = plans[(i + len(ROLES)) % len(plans)]  # the next song's, in the same role
-        other = other[torch.arange(len(plan)) % len(other)]
-        true = true_plans(of.latent, of.scored)
-        kinds = {
-            "planner": (plan, drawn),
-            "another song's": (other, drawn),
-            "true": (true.expand(-1, TRIAL_DRAWS, -1, -1), drawn),
-            "planner's mean": (plan.mean(1, keepdim=True), mean),
-            "another song's mean": (other.mean(1, keepdim=True), mean),
-            "mean of the past": (mean_plans(of.latent, of.scored), mean),
-            "true, told as a mean": (true, mean),
-            "true, nearly clean": (true, Trust(TRAINING.times[1])),
+    def results(self, trained: dict[str, dict[str, Decoder]]) -> dict[str, Any]:
+        """What plans.json holds, but for the setting. `trained`: by kind, decoders by name."""
+        experiment = self.experiment
+        groups = {"told": trained["told"], **self.trained}
+        sizes = {kind: parameters(Decoder(size)) for kind, size in experiment.sizes.items()}
+        return {
+            "parameters": {
+                **sizes,
+                "planner": parameters(self.planner),
+                "encoder": parameters(experiment.bars.encoder),
+            },
+            "excerpts": {
+                split: [{"song": of.song, "role": of.role.name.lower(), "notes": of.notes} for of in self.found[split]]
+                for split in self.args.splits
+            },
+            "told": {group: self._with_plans(decoders) for group, decoders in groups.items()},
+            "untold": {kind: self._without(trained[kind]) for kind in ("rival", "reference")},
         }
-        nats = planned(decoder, of, kinds, i, ("planner", "another song's"))
-        rows.append({**nats, "nothing told": [unconditioned(decoder, of)] * 2})
-    return rows
+
+    def _trained(self) -> dict[str, dict[str, Decoder]]:
+        """The decoder of `--decoder`, as a group of its own."""
+        if self.args.decoder is None:
+            return {}
+        decoder, info = load_decoder(self.args.decoder)
+        if info.get("bars") != self.experiment.bars.name:
+            raise UserError(
+                f"{self.args.decoder}: was not trained with {self.args.bars}; give the --bars that it was trained with"
+            )
+        return {"trained": {f"trained-{digest(decoder.state_dict().values())}": decoder}}
+
+    def _with_plans(self, decoders: dict[str, Decoder]) -> dict[str, Any]:
+        """Of decoders that are conditioned on plans: the ways that were tried on validation, the scores in the best of them,
+        and the form of what they play."""
+        once, found, plans = self.experiment.once, self.found, self.plans
+        tried = [
+            once(f"trials-{name}.json", partial(trials, decoder, found["valid"], plans["valid"]))
+            for name, decoder in decoders.items()
+        ]
+        gained = np.mean(tried, 0)
+        drawn, mean = DRAWN[int(gained[: len(DRAWN)].argmin())], MEAN[int(gained[len(DRAWN) :].argmin())]
+        form = partial(
+            forms, planner=self.planner, bars=self.experiment.bars, pack=self.experiment.pack, count=self.args.pieces
+        )
+        return {
+            "used": {"drawn": drawn._asdict(), "mean": mean._asdict()},
+            "trials": [{**way._asdict(), "difference": x} for way, x in zip([*DRAWN, *MEAN], gained, strict=True)],
+            "scores": self._by_split(
+                decoders, lambda decoder, split: scores(decoder, found[split], plans[split], drawn, mean)
+            ),
+            "forms": [
+                once(f"form-{name}.json", partial(form, decoder, trust=drawn)) for name, decoder in decoders.items()
+            ],
+        }
+
+    def _without(self, decoders: dict[str, Decoder]) -> dict[str, Any]:
+        """Of decoders that are conditioned on nothing: their scores."""
+        return self._by_split(decoders, lambda decoder, split: [unconditioned(decoder, of) for of in self.found[split]])
+
+    def _by_split(self, decoders: dict[str, Decoder], score: Callable[[Decoder, str], Any]) -> dict[str, list[Any]]:
+        """The scores of each decoder, from their files where they are there."""
+        return {
+            split: [
+                self.experiment.once(f"scores-{name}-{split}.json", partial(score, decoder, split))
+                for name, decoder in decoders.items()
+            ]
+            for split in self.args.splits
+        }
 
 
 def ablate(args: argparse.Namespace) -> None:
@@ -202,69 +232,13 @@ def ablate(args: argparse.Namespace) -> None:
     trained = {
         kind: {f"{k}-{n}": decoder for (k, n), decoder in each.items() if k == kind} for kind in experiment.sizes
     }
-    if args.planner is None:
-        return
-    planner = load_planner(args.planner)
-    scoring = {name: getattr(args, name) for name in ("songs", "draws", "pieces")}
-    experiment.same("scoring.json", {"planner": digest(planner.state_dict().values()), **scoring})
-    found = {split: excerpts(experiment.pack, split, args.songs, experiment.bars) for split in SPLITS}
-    plans = {split: experiment.plans(split, found[split], planner) for split in SPLITS}
-    groups = {"told": trained["told"]}
-    if args.decoder is not None:
-        decoder, info = load_decoder(args.decoder)
-        if info.get("bars") != experiment.bars.name:
-            raise UserError(f"{args.decoder}: was not told of {args.bars}; give the --bars that it was trained with")
-        groups["trained"] = {f"trained-{digest(decoder.state_dict().values())}": decoder}
-
-    results: dict[str, Any] = {
-        "setting": {**experiment.setting, **scoring, "seeds": args.seeds},
-        "parameters": {kind: parameters(Decoder(size)) for kind, size in experiment.sizes.items()}
-        | {"planner": parameters(planner), "encoder": parameters(experiment.bars.encoder)},
-        "excerpts": {
-            split: [{"song": of.song, "role": of.role.name.lower(), "notes": of.notes} for of in found[split]]
-            for split in args.splits
-        },
-        "told": {},
-        "untold": {},
-    }
-    for group, decoders in groups.items():
-        tried = [
-            experiment.once(f"trials-{name}.json", partial(trials, decoder, found["valid"], plans["valid"]))
-            for name, decoder in decoders.items()
-        ]
-        gained = np.mean(tried, 0)
-        drawn, mean = DRAWN[int(gained[: len(DRAWN)].argmin())], MEAN[int(gained[len(DRAWN) :].argmin())]
-        results["told"][group] = {
-            "used": {"drawn": drawn._asdict(), "mean": mean._asdict()},
-            "trials": [{**way._asdict(), "difference": x} for way, x in zip([*DRAWN, *MEAN], gained, strict=True)],
-            "scores": {
-                split: [
-                    experiment.once(
-                        f"scores-{name}-{split}.json", partial(scores, decoder, found[split], plans[split], drawn, mean)
-                    )
-                    for name, decoder in decoders.items()
-                ]
-                for split in args.splits
-            },
-            "forms": [
-                experiment.once(
-                    f"form-{name}.json",
-                    partial(forms, decoder, planner, experiment.bars, experiment.pack, args.pieces, drawn),
-                )
-                for name, decoder in decoders.items()
-            ],
-        }
-    for kind in ("rival", "reference"):
-        results["untold"][kind] = {
-            split: [
-                experiment.once(
-                    f"scores-{name}-{split}.json", lambda d=decoder, of=found[split]: [unconditioned(d, x) for x in of]
-                )
-                for name, decoder in trained[kind].items()
-            ]
-            for split in args.splits
-        }
-    Console().print(report(args.out, results))
+    if args.planner is not None:
+        planner = load_planner(args.planner)
+        scoring = {name: getattr(args, name) for name in ("songs", "draws", "pieces")}
+        experiment.same("scoring.json", {"planner": digest(planner.state_dict().values()), **scoring})
+        results = Scoring(experiment, planner).results(trained)
+        results["setting"] = {**experiment.setting, **scoring, "seeds": args.seeds}
+        Console().print(report(args.out, results))
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ from models.corpus.windows import Windows
 from models.nets.autoencoder import BarAutoencoder
 from models.nets.decoder import Decoder
 from models.nets.planner import Planner
-from models.training.duets import Duet, play
+from models.training.duets import Duet
+from models.training.playing import play
 from realtime.errors import UserError
 from realtime.music import measures
 from realtime.music.cells import BEATS, LATENT, cell_edges, rolls

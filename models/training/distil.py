@@ -32,9 +32,10 @@ from models.corpus.windows import Windows, collate
 from models.nets.checkpoint import load_info, load_weights, save_decoder
 from models.nets.decoder import SIZES, Decoder
 from models.nets.layers import autocast
-from models.training.duets import Duet, Duets, figures, pair, play
+from models.training.duets import Duet, Duets, figures, pair
 from models.training.loop import Progress, holding, lr_scale, make_optimisers, write_log
 from models.training.losses import head_losses, validate
+from models.training.playing import play
 from realtime.music.vocabulary import HEADS, Role
 
 WARMUP = 10
@@ -173,76 +174,81 @@ def train_teacher(pack: Pack, args: argparse.Namespace, info: dict[str, Any]) ->
     return decoder.eval()
 
 
-def distil(args: argparse.Namespace) -> None:
-    """Both stages. The student's report: nats per note by role as in `models.training.decoder`, and, of the same duets
-    played along with
-    each time, the divergence and the `figures` of what it played beside those of the real music. Raises `UserError`."""
-    pack = load_pack(args.corpus, args.cache)
-    init = load_info(args.init)
-    info = {
-        "size": init["size"],
-        "steps": args.steps,
-        "batch": args.batch,
-        "length": args.length,
-        "lr": args.lr,
-        "optimiser": "muon",
-        "dropout": args.dropout,
-        "seed": args.seed,
-        "init": init,
-        "lead_ticks": args.lead_ticks,
-        "reverse": args.reverse,
-        "heads": args.heads,
-        "data_hash": pack.hash,
-        "split_hashes": {split: pack.split_hash(split) for split in ("train", "valid", "test")},
-    }
-    teacher = train_teacher(pack, args, info)
-    decoder = Decoder(SIZES[init["size"]], args.dropout)
-    load_weights(args.init, decoder)
-    ordinary = Windows(pack, "train", args.length, args.seed, Augment(), args.steps * args.batch)
-    partners = Duets(pack, "train", args.events, args.seed + 1, Augment())
-    live = Duets(pack, "valid", args.events, 1, Augment(transpose=False))
-    taught = [list(HEADS).index(name) for name in args.heads]
-    known = [live.duet(i) for i in range(args.duets)]
-    sets = {role.name.lower(): Windows(pack, "valid", args.length, 1, NONE, args.valid_windows, role) for role in Role}
+class Student:
+    """The second stage: the student plays along with the players of duets, and learns from what the teacher would have played."""
 
-    def played(duets: list[Duet], seed: int) -> list[Duet]:
-        decoder.eval()
-        made = play(decoder, duets, args.events, TEMPERATURE, torch.Generator().manual_seed(seed))
-        decoder.train()
+    def __init__(self, pack: Pack, args: argparse.Namespace, info: dict[str, Any], teacher: Decoder) -> None:
+        self.args, self.teacher = args, teacher
+        self.decoder = Decoder(SIZES[info["size"]], args.dropout)
+        load_weights(args.init, self.decoder)
+        self.ordinary = Windows(pack, "train", args.length, args.seed, Augment(), args.steps * args.batch)
+        self.partners = Duets(pack, "train", args.events, args.seed + 1, Augment())
+        self.taught = [list(HEADS).index(name) for name in args.heads]
+        valid = Duets(pack, "valid", args.events, 1, Augment(transpose=False))
+        self.known = [valid.duet(i) for i in range(args.duets)]
+        self.sets = {
+            role.name.lower(): Windows(pack, "valid", args.length, 1, NONE, args.valid_windows, role) for role in Role
+        }
+
+    def play(self, duets: list[Duet], seed: int) -> list[Duet]:
+        """What the student plays in these duets."""
+        self.decoder.eval()
+        made = play(self.decoder, duets, self.args.events, TEMPERATURE, torch.Generator().manual_seed(seed))
+        self.decoder.train()
         return made
 
-    def apart(duets: list[Duet]) -> Tensor:
-        late, early = pair(duets, args.lead_ticks)
+    def apart(self, duets: list[Duet]) -> Tensor:
+        """The divergence from the teacher in each head, nats a note: (5,)."""
+        late, early = pair(duets, self.args.lead_ticks)
         with torch.no_grad():
-            theirs = own_choices(teacher, early)
-        return divergence(own_choices(decoder, late), theirs, late, args.reverse) / late["note"].sum().clamp(min=1)
+            theirs = own_choices(self.teacher, early)
+        ours = own_choices(self.decoder, late)
+        return divergence(ours, theirs, late, self.args.reverse) / late["note"].sum().clamp(min=1)
 
-    def loss(step: int) -> tuple[Tensor, dict[str, float]]:
-        duets = [partners.duet(i) for i in numbers(args.duets, step)]
-        per_head = apart(played(duets, args.seed * 1_000_003 + step))
-        nats = learned(decoder, [ordinary[i] for i in numbers(args.batch, step)])
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """What is minimised in a step, and what to log of it."""
+        args = self.args
+        duets = [self.partners.duet(i) for i in numbers(args.duets, step)]
+        per_head = self.apart(self.play(duets, args.seed * 1_000_003 + step))
+        nats = learned(self.decoder, [self.ordinary[i] for i in numbers(args.batch, step)])
         heads = dict(zip(HEADS, per_head.tolist(), strict=True))
-        return per_head[taught].sum() + nats, {"divergence": sum(heads.values()), **heads, "train": nats.item()}
+        return per_head[self.taught].sum() + nats, {"divergence": sum(heads.values()), **heads, "train": nats.item()}
 
-    def report() -> dict[str, Any]:
-        made = played(known, 0)
-        decoder.eval()
+    def report(self) -> dict[str, Any]:
+        """Nats a note by role as in `models.training.decoder`; and of the same duets each time the divergence, and the
+        `figures` of what the student played beside those of the real music."""
+        made = self.play(self.known, 0)
+        self.decoder.eval()
         with torch.no_grad():
-            per_head = apart(made).tolist()
+            per_head = self.apart(made).tolist()
         ends = [duet.end for duet in made]
+        nats = validate(self.decoder, self.sets, self.args.batch, CPU)
         return {
-            "nats": {
-                role: values["nats_per_note"] for role, values in validate(decoder, sets, args.batch, CPU).items()
-            },
+            "nats": {role: values["nats_per_note"] for role, values in nats.items()},
             "divergence": {
                 "sum": round(sum(per_head), 4),
                 **{n: round(x, 4) for n, x in zip(HEADS, per_head, strict=True)},
             },
             "generated": figures(made, ends),
-            "real": figures(known, ends),
+            "real": figures(self.known, ends),
         }
 
-    tune(args.out, decoder, args.steps, args.lr, args, info, loss, report)
+
+def distil(args: argparse.Namespace) -> None:
+    """Both stages. Raises `UserError`."""
+    pack = load_pack(args.corpus, args.cache)
+    init = load_info(args.init)
+    settings = ("steps", "batch", "length", "lr", "dropout", "seed", "lead_ticks", "reverse", "heads")
+    info = {
+        "size": init["size"],
+        "optimiser": "muon",
+        "init": init,
+        **{name: getattr(args, name) for name in settings},
+        "data_hash": pack.hash,
+        "split_hashes": {split: pack.split_hash(split) for split in ("train", "valid", "test")},
+    }
+    student = Student(pack, args, info, train_teacher(pack, args, info))
+    tune(args.out, student.decoder, args.steps, args.lr, args, info, student.loss, student.report)
 
 
 def ticks(text: str) -> int:

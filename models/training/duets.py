@@ -1,5 +1,5 @@
-"""Two who play together: stretches of pieces dealt to a player and the model, the model's part played by a decoder itself, and
-one performance as it is heard live, and with the player's notes early."""
+"""Duets: stretches of pieces dealt to a player and the model, as streams of events: as heard live, and with the player's notes
+early."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from torch.utils.data import Dataset
 
 from models.corpus.pack import Pack
 from models.corpus.perturb import Augment
-from models.corpus.windows import EXACT, NEVER, Windows, fit, stream, stretch
-from models.nets.decoder import Decoder, State
-from realtime.composing.constraints import Constraints
+from models.corpus.windows import EXACT, Windows, fit, stream, stretch
 from realtime.errors import UserError
 from realtime.music import measures
 from realtime.music.metre import TICKS
@@ -22,13 +20,9 @@ from realtime.music.notes import NOTE, between
 from realtime.music.vocabulary import (
     BEAT,
     DRUMS,
-    DURATION_TICKS,
-    HEADS,
     MODEL_PART,
-    OPEN,
     Role,
     duration_indices,
-    velocity_of,
 )
 
 ROLES, SHARES = (Role.ACCOMPANY, Role.HARMONISE), (0.7, 0.3)
@@ -138,115 +132,6 @@ class Duets(Dataset[dict[str, np.ndarray]]):
         notes, player, beats, bars, _, role, lag = stretch(rng, piece, notes, start, wanted, windows.augment)
         prefix = int(bars[min(int(rng.integers(PREFIX_BARS + 1)), len(bars) - 1)])
         return Duet(notes, player, beats, role, lag, prefix)
-
-
-class Given(NamedTuple):
-    """What comes of itself while a duet is played, in stream order: beats, the player's notes, those of the prefix. A row each:
-    the event's fields, its tick, and when it is released (beats: never held)."""
-
-    events: np.ndarray
-    tick: np.ndarray
-    release: np.ndarray
-
-
-def given(duet: Duet) -> Given:
-    """All but what the model is to play."""
-    given = duet.player | (duet.notes["onset"] < duet.prefix)
-    duet = duet._replace(notes=duet.notes[given], player=duet.player[given])
-    events, notes = duet.live_stream()["events"], duet.notes
-    lasts = np.where(duet.player, notes["duration"], DURATION_TICKS[duration_indices(notes["duration"])])
-    until = notes["onset"] + duet.lag * duet.player + lasts
-    return Given(events, duet.ticks(events), duet.of_events(events, duet.lag, until))
-
-
-@torch.no_grad()
-def play(decoder: Decoder, duets: list[Duet], steps: int, temperature: float, noise: torch.Generator) -> list[Duet]:
-    """Let a decoder play its parts, all duets at once, for so many events: the performances, up to the last beat reached.
-
-    Time runs forward, and whenever the player comes first the draw is made again. Of the same moment notes come in the order of
-    the streams (part, pitch); a pitch that sounds, or that the player holds, is not struck; only parts are played that the model
-    has in the real music.
-    """
-    queues = [given(duet) for duet in duets]
-    rows, longest = torch.arange(len(duets)), max(len(queue.tick) for queue in queues) + 1
-
-    def padded(name: str, fill: int) -> Tensor:
-        table = np.full((len(duets), longest, *getattr(queues[0], name).shape[1:]), fill, np.int64)
-        for row, queue in zip(table, queues, strict=True):
-            row[: len(queue.tick)] = getattr(queue, name)
-        return torch.from_numpy(table)
-
-    events, ticks, releases = padded("events", 0), padded("tick", NEVER), padded("release", 0)
-    size = torch.tensor([len(queue.tick) for queue in queues])
-    prefix = torch.tensor([duet.prefix for duet in duets])
-    after = torch.tensor([duet.role != Role.HARMONISE for duet in duets])  # the player's come after the model's
-    has = torch.zeros(len(duets), HEADS["part"], dtype=torch.bool)
-    for row, duet in zip(has, duets, strict=True):
-        row[MODEL_PART + np.unique(duet.notes["part"][~duet.player])] = True
-    pitches, parts, times = torch.arange(HEADS["pitch"]), torch.arange(HEADS["part"]), torch.arange(HEADS["time"])
-    in_range = (pitches >= Constraints().lowest) & (pitches <= Constraints().highest)
-    closed, any_velocity = torch.arange(HEADS["duration"]) < OPEN, torch.ones(HEADS["velocity"], dtype=torch.bool)
-    lengths = torch.from_numpy(DURATION_TICKS)
-
-    event, tick = events[:, 0].clone(), ticks[:, 0].clone()
-    beat, at = tick.clone(), torch.ones(len(duets), dtype=torch.long)
-    release = torch.zeros(len(duets), 257, dtype=torch.long)  # the last is nobody's
-    last = torch.full((3, len(duets)), -1)  # tick, part and pitch of the model's last note
-    state: State | None = None
-    made = []
-    for _ in range(steps):
-        sounds = release[:, :256] > tick[:, None]
-        h, state = decoder.mix(decoder.read(event[:, None], sounds[:, None]), state, 1)
-        entered = decoder.heads.enter_all(h[:, 0])
-        drawn: list[Tensor] = []
-
-        def draw(allowed: Tensor, entered: Tensor = entered, drawn: list[Tensor] = drawn) -> None:
-            logits = decoder.heads.logits(len(drawn), entered, drawn).float() / temperature
-            gumbel = -torch.rand(logits.shape, generator=noise).clamp(min=1e-9).log_().neg_().log_()
-            drawn.append((logits + gumbel).masked_fill(~allowed, -torch.inf).argmax(-1))
-
-        by_player = (event[:, 1] < MODEL_PART) & after
-        draw(times >= (tick - beat + by_player)[:, None])
-        onset = beat + drawn[0]
-        again = (onset == last[0])[:, None]
-        draw(has & ~(again & (parts < last[1][:, None])))
-        part = drawn[1][:, None]
-        free = (release[:, 128:256] <= onset[:, None]) & ~sounds[:, :128]
-        free &= in_range | (part == MODEL_PART + DRUMS)
-        free &= ~(again & (part == last[1][:, None]) & (pitches <= last[2][:, None]))
-        draw(free)
-        draw(closed)
-        draw(any_velocity)
-
-        due, row = ticks[rows, at], events[rows, at]
-        meets = (due == onset) & (row[:, 0] != BEAT) & after
-        plays = (drawn[0] < BEAT) & free.any(-1) & (onset >= prefix) & ((onset < due) | meets) & (at < size)
-        note = torch.stack(drawn, 1)
-        made.append(torch.cat([plays[:, None], onset[:, None], note], 1))
-        row = torch.where(plays[:, None], torch.cat([note, event[:, 5:]], 1), row)
-        until = torch.where(plays, onset + lengths[note[:, 3].clamp(max=OPEN - 1)], releases[rows, at])
-        event = torch.where((at < size)[:, None], row, event)
-        tick = torch.where(at < size, torch.where(plays, onset, due), tick)
-        at = torch.minimum(at + ~plays, size)
-        is_beat = event[:, 0] == BEAT
-        beat = torch.where(is_beat, tick, beat)
-        key = torch.where(is_beat, 256, event[:, 2] + 128 * (event[:, 1] >= MODEL_PART))
-        release[rows, key] = until
-        last = torch.where(plays, torch.stack([onset, note[:, 1], note[:, 2]]), last)
-    return [performed(*each) for each in zip(duets, torch.stack(made, 1).numpy(), beat.tolist(), strict=True)]
-
-
-def performed(duet: Duet, made: np.ndarray, end: int) -> Duet:
-    """The duet with the model's notes as played up to `end`, made (steps, 7): whether one was played, its tick and its fields."""
-    made = made[(made[:, 0] > 0) & (made[:, 1] < end)]
-    notes = np.zeros(len(made), duet.notes.dtype)
-    notes["onset"], notes["part"], notes["pitch"] = made[:, 1], made[:, 3] - MODEL_PART, made[:, 4]
-    notes["duration"] = DURATION_TICKS[made[:, 5]]
-    notes["velocity"] = [velocity_of(int(v)) for v in made[:, 6]]
-    given = duet.player | (duet.notes["onset"] < duet.prefix)
-    beats = duet.beats[duet.beats["start"] < max(end, 1)]
-    player = np.concatenate([duet.player[given], np.zeros(len(notes), bool)])
-    return duet._replace(notes=np.concatenate([duet.notes[given], notes]), player=player, beats=beats)
 
 
 def asked(arrays: dict[str, np.ndarray], role: Role) -> tuple[np.ndarray, np.ndarray]:
