@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from toycorpus import write_corpus
 
 from models.corpus.pack import Pack, load_pack
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Toy models are computed fastest on one thread, and several processes may run tests side by side."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

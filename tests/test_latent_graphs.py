@@ -179,9 +179,9 @@ def test_what_does_not_belong_is_refused(
 def test_no_file_without_parity(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(latents.BOUNDS, "planner", 1e-9)
-    assert main(["--planner", str(runs / "planner"), "-o", str(tmp_path / "out")]) == 1
-    assert "planner.onnx: not written: in 8 bits it differs" in capsys.readouterr().err
+    monkeypatch.setitem(latents.BOUNDS, "context", 1e-9)
+    assert main(["--decoder", str(runs / "duo"), "-o", str(tmp_path / "out")]) == 1
+    assert f"{CONTEXT}: not written: in 8 bits it differs" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +30,6 @@ from realtime.music.vocabulary import HEADS
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["--size", "tiny", "--batch", "4", "--length", "48", "--valid-windows", "4", "--log-every", "1"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Trainer:

@@ -6,7 +6,7 @@ Every variant has the parameters of the base (to within 2 %, by the width of its
 and is trained from the same seed on the same windows in the same order. All are scored on the same windows of the validation
 split, as the music stands (clean) and with a live player (`perturb.LIVE`). The default size is a seventh of S, so that all of it
 is a matter of hours on one core: read the differences for their sign and rank. Intervals are 95 % bootstraps over windows, paired
-with the base. They do not cover the luck of a training: "reseeded", the base from another seed, shows how large that is.
+with the base. They do not cover the variation between trainings: "reseeded", the base from another seed, shows how large that is.
 
 `--out` gets one file a variant and seed, and from all that are there results.json, results.md and results.png. A variant with a
 file is not run again.

@@ -1,15 +1,14 @@
-"""What the plan is worth, at equal parameters: a decoder that is told of latents and a plan, and two that are told nothing.
+"""What the plan is worth, at equal parameters: a decoder conditioned on latents and a plan, and two without.
 
     python -m models.plan_ablation --corpus CORPUS --bars runs/bars --planner runs/planner --out runs/plan_ablation
 
-Trained for each seed, on the same windows in the same order: "told", a small decoder with a context net; "rival", a larger one
-without, whose parameters are those of the first, of its planner and of the encoder of bars together; "reference", the small one
-alone. All are scored on the same held-out excerpts (`models.ablation.plan_scores`), the first with no plan, the
-planner's, another
-song's, the mean of the past, and the true one. How far a plan is trusted is chosen on validation. And all go on from the
-beginnings of held-out pieces (`models.ablation.plan_form`), to see whose form is nearest to the real one's. `--decoder`
-has a trained
-decoder scored beside them. Without `--planner` only the decoders are trained.
+For each seed three decoders are trained on the same windows in the same order: "told", a small one with a context net;
+"rival", the equal-parameter baseline, a larger one without, which has as many parameters as the first, its planner and the
+encoder of bars together; "reference", the small one without a context net. All are scored on the same held-out excerpts
+(`models.ablation.plan_scores`), the first with no plan, the planner's, another song's, the past's mean, and the true one. The
+time at which a plan is given is chosen on validation. All also continue the beginnings of held-out pieces
+(`models.ablation.plan_form`), to measure whose self-similarity is nearest to the real music's. `--decoder` has a trained decoder
+scored beside them. Without `--planner` only the decoders are trained.
 
 `--out` gets a file a decoder and a file for its scores; what has one is not made again. From all, plans.json, plans.md and
 plans.png.

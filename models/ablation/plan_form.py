@@ -39,7 +39,7 @@ Plans = Callable[[Tensor, int], Tensor | None]
 
 
 class Listening:
-    """A decoder as `duets.play` takes it, that is told of its own latents and of plans, one for each duet. Of a row's events it
+    """A decoder as `playing.play` takes it, conditioned on its own latents and on plans, one for each duet. Of a row's events it
     makes the notes, of these, when a cell ends, its roll."""
 
     def __init__(self, decoder: Decoder, bars: BarAutoencoder, duets: list[Duet], plans: list[Plans], trust: Trust):

@@ -29,7 +29,7 @@ ROWS = {
     "true, told as a mean": ("true, told as a mean", ONE),
     "true, nearly clean": ("true, nearly clean", ONE),
 }
-"""Rows of the table: what was told, and whether one stream's nats are meant or the mixture's."""
+"""Rows of the table: what was conditioned on, and whether one stream's nats are meant or the mixture's."""
 BASE = "no plan"
 CLAIMED = {"planner, mixture": "another song's, mixture", "planner's mean": "another song's mean"}
 """What the rule is about, and what each is held against to see whether it is the plan's content that counts."""
@@ -53,7 +53,7 @@ def figures(nats: np.ndarray, base: np.ndarray, notes: np.ndarray, songs: np.nda
 
 
 def nats_table(results: Figures, group: str, split: str, role: str | None) -> dict[str, Figures]:
-    """{row: `figures`} of a group of decoders, and where it is the experiment's of those that are told nothing."""
+    """{row: `figures`} of a group of decoders, and where it is the experiment's of those without a context net."""
     about = results["excerpts"][split]
     of = np.array([role is None or each["role"] == role for each in about])
     notes, songs = (np.array([each[name] for each in about])[of] for name in ("notes", "song"))
@@ -94,7 +94,7 @@ def form_table(forms: list[dict[str, list[list[float]]]]) -> Figures:
 
 
 def verdicts(group: str, found: dict[str, Figures], forms: Figures) -> list[str]:
-    """What may be said by the rule, in sentences. Where there is a rival, its parameters count as no plan's too."""
+    """What may be said by the rule, in sentences. The equal-parameter baseline ("rival"), where there is one, is "no plan"."""
     said, form, lower = [], forms["planner"], False
     for title in CLAIMED:
         others = {BASE: found[title], **found[title]["less"]}

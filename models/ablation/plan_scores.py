@@ -1,6 +1,6 @@
 """What a plan is worth to a decoder on held-out music, in nats.
 
-An excerpt is `HISTORY` cells to hear, so that every latent a decoder may be told of lies in the stream it has heard itself, and
+An excerpt is `HISTORY` cells to hear, so that all latents a decoder is conditioned on come from the stream it has heard, and
 up to `CELLS` to score. A plan is made as live: when a cell is about to be composed, the newest latent is that of the cell before
 the last, and the planner went on from there. In a stream each cell has one plan, drawn from what was before it; K streams are a
 mixture, and so a distribution like any other:

@@ -20,7 +20,7 @@ MEAN = [
     *(Trust(0.4, rows=rows, noisy=False) for rows in (1, 2)),
     *(Trust(0.4, guidance=guidance, noisy=False) for guidance in (0.1, 0.25, 0.5, 2.0)),
 ]
-"""How to tell a plan that is drawn, and how the mean of all that are drawn for a cell. Of each the best on validation is used."""
+"""Ways to condition on one drawn plan, and on the mean of all drawn for a cell. Of each the best on validation is used."""
 TRIAL_DRAWS = 4
 
 

@@ -1,4 +1,4 @@
-"""Distil the look ahead: an accompanist learns, on what it plays itself, from a teacher that is told the player's notes early.
+"""Distil lookahead: an accompanist learns, on what it plays itself, from a teacher that has the player's notes early.
 
     python -m models.distil --corpus CORPUS --init runs/s --out runs/d --teacher-steps 150 --steps 80
 
@@ -41,8 +41,8 @@ from realtime.music.vocabulary import HEADS, Role
 WARMUP = 10
 TEMPERATURE = 0.95
 TEACHER_CORRUPT = 0.5
-"""Of its own past pitches up to this share are wrong, a window: so the teacher learns to go by the player's, not by what the
-student has strayed into."""
+"""Of its own past pitches up to this share are wrong, a window: so the teacher learns to follow the player's notes rather than
+the student's mistakes."""
 CPU = torch.device("cpu")
 
 
@@ -148,7 +148,8 @@ def learned(decoder: Decoder, windows: list[dict[str, Any]]) -> Tensor:
 
 
 def train_teacher(pack: Pack, args: argparse.Namespace, info: dict[str, Any]) -> Decoder:
-    """The teacher, in evaluation mode. Its report: nats per note told what the player will play, and as the student hears it."""
+    """The teacher, in evaluation mode. Its report: nats per note with the player's notes early ("told"),
+    and as the student hears them ("heard")."""
     decoder = Decoder(SIZES[info["size"]], args.dropout)
     load_weights(args.init, decoder)
     early = Duets(pack, "train", args.events, args.seed, Augment(), lead=args.lead_ticks, corrupt=TEACHER_CORRUPT)
@@ -271,7 +272,9 @@ def main() -> None:
     p.add_argument("--steps", type=positive, default=80, help="of the student")
     p.add_argument("--teacher-lr", type=float, default=6e-4)
     p.add_argument("--lr", type=float, default=3e-4)
-    p.add_argument("--lead-ticks", type=ticks, default=0, help="how early the teacher is told")
+    p.add_argument(
+        "--lead-ticks", type=ticks, default=0, help="how many ticks early the teacher has the player's notes"
+    )
     p.add_argument("--reverse", type=share, default=0.5, help="share of KL(student || teacher) in the divergence")
     p.add_argument(
         "--heads", choices=HEADS, nargs="+", default=["pitch", "duration"], help="what is learned of the teacher"

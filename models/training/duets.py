@@ -50,7 +50,7 @@ class Duet(NamedTuple):
 
     def early_stream(self, lead: int, rng: np.random.Generator = UNUSED, corrupt: float = 0.0) -> dict[str, np.ndarray]:
         """The stream with the player's notes early by `lead` ticks, and as if they were the model's own: before the others of
-        their tick, and with their durations. A model heeds its own notes most."""
+        their tick, and with their durations. A model depends most on its own notes."""
         arrays = stream(self.notes, self.player, self.beats, NO_EDGES, Role.HARMONISE, -lead, rng, corrupt)
         events, held = arrays["events"].copy(), arrays["held"]
         theirs = events[:, 1] < MODEL_PART
