@@ -27,6 +27,9 @@ STOP = 0xFC
 ACTIVE_SENSING = 0xFE
 RESET = 0xFF
 
+SYSEX_MOST = 1 << 16
+"""The longest SysEx that is canonical, in bytes: longer ones are dumps of memories, and no music."""
+
 DRUM_CHANNEL = 9  # General MIDI's channel 10, counted from 0
 
 SUSTAIN = 64  # controller numbers
@@ -87,7 +90,8 @@ def is_note_off(message: bytes) -> bool:
 def normalise(data: Sequence[int]) -> bytes | None:
     """The canonical message in `data`, or None: empty, malformed, cut short, too long or out of range.
 
-    A note-on of velocity 0 becomes `note_off`. A SysEx passes whole, F0 to F7. Never raises; idempotent.
+    A note-on of velocity 0 becomes `note_off`. A SysEx of up to SYSEX_MOST bytes passes whole, F0 to F7. Never raises;
+    idempotent.
     """
     try:
         message = bytes(data)
@@ -97,13 +101,43 @@ def normalise(data: Sequence[int]) -> bytes | None:
         return None
     status = message[0]
     if status == SYSEX:
-        return message if message[-1] == SYSEX_END and message[1:-1].isascii() else None
+        whole = message[-1] == SYSEX_END and message[1:-1].isascii() and len(message) <= SYSEX_MOST
+        return message if whole else None
     # isascii: every data byte is below 0x80.
     if len(message) != _LENGTHS.get(status) or not message[1:].isascii():
         return None
     if status & 0xF0 == NOTE_ON and message[2] == 0:
         return note_off(status & 0x0F, message[1])
     return message
+
+
+def split(data: bytes) -> list[bytes]:
+    """The messages in what a driver delivered as one: as it is, but for a SysEx with other messages in it.
+
+    A SysEx that was never ended goes on, for a driver, into whatever follows it. Any status byte but those of real time ends it:
+    the rest of it is lost, and what follows is played. Real-time messages may stand within a SysEx.
+    """
+    if not data or data[0] != SYSEX or (data[-1] == SYSEX_END and data[1:-1].isascii()):
+        return [data]
+    found, sysex, at = [], bytearray(), 0
+    while at < len(data):
+        status = data[at]
+        length = _LENGTHS.get(status, 1)
+        if status >= CLOCK:
+            found.append(data[at : at + 1])
+        elif status == SYSEX:
+            sysex, length = bytearray([SYSEX]), 1
+        elif status == SYSEX_END:
+            if sysex:
+                found.append(bytes([*sysex, SYSEX_END]))
+            sysex = bytearray()
+        elif status >= 0x80:
+            sysex = bytearray()
+            found.append(data[at : at + length])
+        elif sysex and len(sysex) < SYSEX_MOST:
+            sysex.append(status)
+        at += length
+    return found
 
 
 def panic(channels: Iterable[int]) -> list[bytes]:

@@ -111,3 +111,36 @@ def test_panic_lifts_the_pedal_before_it_ends_the_notes() -> None:
         assert messages[start] == bytes([0xB0 | channel, 64, 0])
         assert messages[start + 1 : start + 129] == [midi.note_off(channel, pitch) for pitch in range(128)]
         assert messages[start + 129] == bytes([0xB0 | channel, 123, 0])
+
+
+@pytest.mark.parametrize(
+    ("data", "messages"),
+    [
+        ("f07e01f7", ["f07e01f7"]),
+        ("903c40", ["903c40"]),
+        ("f00102903c40803c40", ["903c40", "803c40"]),  # never ended: it goes on, for a driver, into the notes
+        ("f001f802f7", ["f8", "f00102f7"]),  # real time may stand within
+        ("f001f8903c40fec005f703", ["f8", "903c40", "fe", "c005"]),
+        ("f001f002f7903c40", ["f002f7", "903c40"]),  # another begins
+        ("f001f23d", ["f23d"]),  # cut short: not canonical, but here too the SysEx is over
+        ("", [""]),
+        ("f0", []),
+    ],
+)
+def test_what_a_driver_delivers_as_one_is_split(data: str, messages: list[str]) -> None:
+    assert [message.hex() for message in midi.split(bytes.fromhex(data))] == messages
+
+
+@given(st.binary(max_size=60))
+def test_splitting_loses_no_message_that_follows_an_open_sysex(rest: bytes) -> None:
+    note = b"\x90\x3c\x40"
+    assert note in midi.split(b"\xf0\x01" + note + rest)
+    assert sum(map(len, midi.split(b"\xf0" + rest))) <= len(rest) + 2
+
+
+def test_a_sysex_is_canonical_up_to_64_kb() -> None:
+    longest = b"\xf0" + bytes(midi.SYSEX_MOST - 2) + b"\xf7"
+    assert midi.normalise(longest) == longest
+    assert midi.normalise(b"\xf0" + bytes(midi.SYSEX_MOST - 1) + b"\xf7") is None
+    endless = b"\xf0" + bytes(1 << 20) + b"\xf8" + bytes(1 << 20) + b"\xf7"
+    assert [midi.normalise(message) for message in midi.split(endless)] == [b"\xf8", None]
