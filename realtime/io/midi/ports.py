@@ -16,9 +16,10 @@ class PortLost(Exception):
 
 
 class InputPort(Protocol):
-    """Where the player's notes come from."""
+    """Where the player's notes come from. `fault` is the first exception that came out of `on_message`, or None."""
 
     name: str
+    fault: Exception | None
 
     def open(self, on_message: OnMessage) -> None:
         """Start delivering. `on_message` is called on a driver's thread: it enqueues and returns."""
@@ -44,6 +45,9 @@ class OutputPort(Protocol):
     def is_alive(self) -> bool:
         """False once what this port was connected to has vanished. Called from the main thread about twice a second."""
 
+    def connections(self) -> frozenset[str] | None:
+        """Who listens, by whatever names; None where that cannot be known."""
+
     def close(self) -> None:
         """Closing twice is allowed."""
 
@@ -53,8 +57,11 @@ class MemoryPort:
 
     `inject(message, stamp_ns)` plays into it: it is handed to the callback it was opened with, on the caller's thread.
     `sent` holds what was sent through it as (stamp_ns, message), stamped by `now_ns`.
-    `vanish()` is the cable pulled out. Every method may be called from any thread.
+    `vanish()` is the cable pulled out for good; `listeners` is who listens. Every method may be called from any thread.
     """
+
+    fault: Exception | None = None
+    listeners: frozenset[str] | None = None
 
     def __init__(self, name: str, now_ns: Callable[[], int]) -> None:
         self.name = name
@@ -86,6 +93,9 @@ class MemoryPort:
 
     def is_alive(self) -> bool:
         return not self._gone
+
+    def connections(self) -> frozenset[str] | None:
+        return self.listeners
 
     def vanish(self) -> None:
         with self._lock:

@@ -22,6 +22,8 @@ try:
 except ImportError as error:  # its wheel needs ALSA's library, which a bare server lacks
     raise UserError(f"python-rtmidi cannot be loaded ({error}); on Debian: apt-get install libasound2") from None
 
+from realtime import midi
+from realtime.io.midi.cables import ALSA_CLIENTS, JackCables, alsa_connections
 from realtime.io.midi.ports import OnMessage, PortLost
 
 APIS: dict[str, int] = {
@@ -31,6 +33,8 @@ APIS: dict[str, int] = {
     "winmm": rtmidi.API_WINDOWS_MM,
 }
 CLIENT = "Antiphon"
+END_OF_SYSEX = bytes([midi.SYSEX_END])
+DRAIN_S = 0.1
 UNIX_SOCKETS = Path("/proc/net/unix")
 
 
@@ -95,22 +99,30 @@ class _RtMidiPort:
         self._midi: Any = None
         self._connected: str | None = None
         self._sockets: set[str] = set()
+        self._own_name = f"{client_name} {self.role}"
+        self._cables: JackCables | None = None
+        self._full_name = ""
 
     def _open(self, make: Callable[..., Any]) -> None:
         sockets_before = _jack_sockets(self._client_name)
         with _quiet():
             self._midi = _client(make, self.backend, self._client_name, self.role)
             try:
+                with contextlib.suppress(OSError):
+                    self._cables = JackCables(f"{self._client_name} Cables") if self.backend_in_use == "jack" else None
+                before = self._cables.ports() if self._cables is not None else frozenset()
                 self._connect()
+                if self._cables is not None:  # JACK numbers the clients of a second session: the new one is ours
+                    ours = [name for name in self._cables.ports() - before if name.endswith(f":{self._own_name}")]
+                    self._full_name = ours[0] if ours else f"{self._own_name}:{self._own_name}"
             except BaseException:
                 self.close()
                 raise
         self._sockets = _jack_sockets(self._client_name) - sockets_before
 
     def _connect(self) -> None:
-        own_name = f"{self._client_name} {self.role}"
         if self._wanted is None and self.backend_in_use != "winmm":
-            self._midi.open_virtual_port(own_name)
+            self._midi.open_virtual_port(self._own_name)
             return
         there = self._midi.get_ports()
         if self._wanted is None:
@@ -121,7 +133,7 @@ class _RtMidiPort:
             )
         index = find_port(self._wanted, there, self.backend_in_use)
         try:
-            self._midi.open_port(index, own_name)
+            self._midi.open_port(index, self._own_name)
         except rtmidi.RtMidiError as error:
             raise UserError(
                 f"MIDI port {there[index]!r}: cannot be opened ({error}); is another program using it?"
@@ -147,23 +159,33 @@ class _RtMidiPort:
         return self._connected is None or self._connected in self._midi.get_ports()
 
     def close(self) -> None:
-        midi, self._midi = self._midi, None
-        if midi is None:
+        client, self._midi = self._midi, None
+        if client is None:
             return
         with _quiet():
-            self._detach(midi)
-            midi.close_port()
-            midi.delete()
+            self._detach(client)
+            client.close_port()
+            client.delete()
+            if self._cables is not None:
+                self._cables.close()
+                self._cables = None
 
-    def _detach(self, midi: Any) -> None:
+    def _detach(self, client: Any) -> None:
         """What has to stop before the port may close."""
 
 
 class RtMidiInput(_RtMidiPort):
-    """An InputPort. `fault` is the first exception that came out of `on_message`, or None: the driver's thread goes on."""
+    """An InputPort.
+
+    With JACK, rtmidi takes all that follows an F0 for a part of it until an F7 comes, and delivers nothing meanwhile: one SysEx
+    that is never ended would make Antiphon deaf. So whenever nothing was delivered since the last `is_alive` an F7 is sent to
+    our own port, and what had been swallowed comes out (`midi.split`).
+    """
 
     role = "In"
     fault: Exception | None = None
+    _delivered = False
+    _waker: Any = None
 
     def open(self, on_message: OnMessage) -> None:
         """Raises UserError, NoMidiSystem among them."""
@@ -172,15 +194,47 @@ class RtMidiInput(_RtMidiPort):
         def deliver(event: tuple[list[int], float], _: object) -> None:
             stamp_ns = time.monotonic_ns()
             try:
-                on_message(bytes(event[0]), stamp_ns)
+                data = bytes(event[0])
+                if data == END_OF_SYSEX:
+                    return
+                self._delivered = True
+                for message in midi.split(data):
+                    on_message(message, stamp_ns)
             except Exception as error:  # an exception must not unwind into the driver's C++ thread
                 self.fault = self.fault or error
 
         self._midi.ignore_types(sysex=False, timing=False, active_sense=True)
         self._midi.set_callback(deliver)
 
-    def _detach(self, midi: Any) -> None:
-        midi.cancel_callback()  # a callback that waits for the GIL while close_port holds it is a deadlock
+    def is_alive(self) -> bool:
+        alive = super().is_alive()
+        if alive and not self._delivered and self.backend_in_use == "jack":
+            with contextlib.suppress(rtmidi.RtMidiError, UserError, OSError):
+                self._wake()
+        self._delivered = False
+        return alive
+
+    def _wake(self) -> None:
+        if self._waker is None:
+            with _quiet():
+                waker = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=f"{self._client_name} Watch")
+                waker.open_port(find_port(self._full_name, waker.get_ports(), "jack"), "Watch")
+            self._waker = waker
+        self._waker.send_message(END_OF_SYSEX)
+
+    def close(self) -> None:
+        waker, self._waker = self._waker, None
+        if waker is not None:
+            with _quiet():
+                waker.close_port()
+                waker.delete()
+        super().close()
+
+    def _detach(self, client: Any) -> None:
+        # The driver's thread may wait for the interpreter's lock, on its way into the callback. Closing keeps that lock, and
+        # JACK's waits for that thread: for ever. So first no more callbacks, and time for the last one.
+        client.cancel_callback()
+        time.sleep(DRAIN_S)
 
 
 class RtMidiOutput(_RtMidiPort):
@@ -193,13 +247,25 @@ class RtMidiOutput(_RtMidiPort):
         self._open(rtmidi.MidiOut)
 
     def send(self, message: bytes) -> None:
-        midi = self._midi
-        if midi is None:
+        client = self._midi
+        if client is None:
             raise PortLost(f"{self.name}: the port is not open")
         try:
-            midi.send_message(message)
+            client.send_message(message)
         except rtmidi.RtMidiError as error:
             raise PortLost(f"{self.name}: {error}") from error
+
+    def connections(self) -> frozenset[str] | None:
+        """Known with JACK and ALSA. Not to be asked once the port is no longer alive."""
+        try:
+            match self.backend_in_use:
+                case "alsa":
+                    return alsa_connections(self._own_name, ALSA_CLIENTS.read_text(errors="replace"))
+                case "jack":
+                    return self._cables.connections(self._full_name) if self._cables is not None else None
+        except OSError:
+            pass
+        return None
 
 
 def _client(make: Callable[..., Any], backend: str, name: str, role: str = "") -> Any:
