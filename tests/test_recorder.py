@@ -1,9 +1,12 @@
-"""The recorder: what goes in stands in the .mid, nothing hangs, and no damage to a journal costs more than its tail."""
+"""The recorder: what goes in stands in the .mid, nothing hangs, and damage to a journal costs what it hit and no more."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +19,9 @@ from realtime import midi
 from realtime.errors import UserError
 from realtime.io.files import midifile
 from realtime.io.live.jam import rescue
-from realtime.io.live.recorder import Recorder, find_unfinished, salvage
+from realtime.io.live.journal import MAGIC, START, TEMPO, find_unfinished, frame
+from realtime.io.live.recorder import Recorder, salvage
+from realtime.io.live.tracks import LeftOn
 
 ROOT = Path(__file__).resolve().parent.parent
 Event = tuple[str, int, bytes]
@@ -40,8 +45,8 @@ def journal_of(events: list[Event]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "take.journal")
         recorder = recorded(Path(folder), events)
-        with pytest.raises(UserError):  # the .mid can't be written, so that the journal is kept
-            recorder.finish(Path(folder, "missing", "take.mid"))
+        with pytest.raises(UserError):  # no file can have this name: the journal is kept
+            recorder.finish(Path(folder, f"{'x' * 300}.mid"))
         return path.read_bytes()
 
 
@@ -68,7 +73,7 @@ def test_a_duet_with_tempo_and_metre(tmp_path: Path) -> None:
     recorder.write("antiphon", 480, b"\x91\x40\x60")
     recorder.write("antiphon", 960, b"\x91\x40\x00")  # velocity 0 ends a note
     recorder.write("antiphon", 960, b"\xf8")  # a clock has no place in a .mid
-    assert recorder.finish(tmp_path / "duet.mid") == 2
+    assert recorder.finish(tmp_path / "duet.mid").notes == 2
     assert [path.name for path in tmp_path.iterdir()] == ["duet.mid"]
     piece = midifile.read(tmp_path / "duet.mid")
     assert piece.track_names == ["tempo", "player", "antiphon"]
@@ -118,27 +123,110 @@ def test_no_note_hangs_and_the_same_input_gives_the_same_bytes(events: list[Even
         midifile.read(folder / "a.mid")
 
 
-@given(st.lists(EVENT, max_size=12), st.data())
+TUNE = [message for i in range(60) for message in (("player", i * 60, midi.note_on(0, 40 + i, 80)),
+        ("player", i * 60 + 50, midi.note_off(0, 40 + i)))]  # fmt: skip
+
+
+@given(st.data())
 @settings(max_examples=80, deadline=None)
-def test_a_damaged_journal_salvages_a_prefix(events: list[Event], data: st.DataObject) -> None:
-    whole = journal_of(events)
-    cut = data.draw(st.integers(0, len(whole)), label="cut")
-    damaged = bytearray(whole[:cut])
-    for at in data.draw(st.lists(st.integers(0, max(0, cut - 1)), max_size=3 if cut else 0), label="flipped"):
+def test_damage_costs_what_it_hit_and_no_more(data: st.DataObject) -> None:
+    """Bits flipped, a hole of zeros, or garbage in between: all notes whose two records were not touched are there."""
+    whole = journal_of(TUNE)
+    size = (len(whole) - len(journal_of([]))) // len(TUNE)  # of a frame: all are of one length
+    first = len(whole) - size * len(TUNE)
+    at = data.draw(st.integers(first, len(whole) - 1), label="at")
+    kind, length = (
+        data.draw(st.sampled_from(["flip", "zeros", "garbage"])),
+        data.draw(st.integers(1, 300), label="length"),
+    )
+    damaged = bytearray(whole)
+    if kind == "garbage":
+        length = 0
+        damaged[at:at] = data.draw(st.binary(min_size=1, max_size=300))
+    elif kind == "zeros":
+        length = min(length, len(whole) - at)
+        damaged[at : at + length] = bytes(length)
+    else:
+        length = 1
         damaged[at] ^= data.draw(st.integers(1, 255))
+    hit = range((at - first) // size, (at + max(length, 1) - 1 - first) // size + 1)
+    kept = {TUNE[i][1] for i in range(0, len(TUNE), 2) if i not in hit and i + 1 not in hit}
     with tempfile.TemporaryDirectory() as name:
-        journal, mid, prefixes = Path(name, "x.journal"), Path(name, "x.mid"), set()
-        for length in range(len(events) + 1):
-            recorded(Path(name), events[:length]).finish(mid)
-            prefixes.add(mid.read_bytes())
-        Path(name, "empty.journal").write_bytes(b"")  # where even the tempo was lost
-        salvage(Path(name, "empty.journal"), mid)
-        prefixes.add(mid.read_bytes())
+        journal, mid = Path(name, "x.journal"), Path(name, "x.mid")
         journal.write_bytes(damaged)
-        salvage(journal, mid)
-        assert mid.read_bytes() in prefixes
+        saved = salvage(journal, mid)
+        notes = midifile.read(mid).notes
+        assert kept <= {note.onset_pulse for note in notes if note.duration_pulse == 50}
+        assert {note.onset_pulse for note in notes} <= {TUNE[i][1] for i in range(0, len(TUNE), 2)}
+        in_the_middle = max(hit) < len(TUNE) - 1 and bytes(damaged) != whole
+        assert saved.lost > 0 or not in_the_middle, "it is said that something was lost"
         assert journal.with_name("x.journal.salvaged").read_bytes() == bytes(damaged)
         assert not journal.exists()
+
+
+@given(st.integers(1, 200))
+@settings(max_examples=30, deadline=None)
+def test_a_torn_end_is_no_damage(cut: int) -> None:
+    torn = journal_of(TUNE)[:-cut]
+    with tempfile.TemporaryDirectory() as name:
+        Path(name, "x.journal").write_bytes(torn)
+        saved = salvage(Path(name, "x.journal"), Path(name, "x.mid"))
+        assert saved.lost == 0
+        lost_frames = -(-cut // ((len(journal_of(TUNE)) - len(journal_of([]))) // len(TUNE)))
+        assert saved.notes == len(TUNE) // 2 - lost_frames // 2
+
+
+NAN, INF = float("nan"), float("inf")
+CRAFTED = {
+    **{f"{bpm} BPM": [frame(b"S", 1, 0, START.pack(bpm, 4))] for bpm in (0.0, -1.0, 1e-300, NAN, INF)},
+    "no beats": [frame(b"S", 1, 0, START.pack(90.0, 0)), frame(b"J", 1, 100, b"")],
+    "255 beats": [frame(b"S", 1, 0, START.pack(90.0, 255)), frame(b"J", 1, 100, b"")],
+    "a short start": [frame(b"S", 1, 0, b"abc")],
+    "no start": [],
+    **{f"tempo {bpm}": [frame(b"T", 1, 5, TEMPO.pack(bpm))] for bpm in (0.0, NAN, INF, -INF)},
+    "a short tempo": [frame(b"T", 1, 5, b"abc")],
+    **{f"pulse {pulse}": [frame(b"p", 1, pulse, b"\x90\x3c\x50")] for pulse in (-(1 << 62), 1 << 62, -(1 << 63), 1 << 39)},
+    **{f"jump to {pulse}": [frame(b"J", 1, pulse, b"")] for pulse in (-(1 << 62), 1 << 62, 1 << 39)},
+    "a tempo long ago": [frame(b"T", 1, -(1 << 60), TEMPO.pack(100.0))],
+    "an unknown kind": [frame(b"z", 1, 1, b"xx")],
+    **{f"message {body.hex()}": [frame(b"p", 1, 1, body)] for body in (b"", b"\xf4", b"\x90", b"\x90\xff\x01", b"\xf0\x01")},
+    "a SysEx of 1 MB": [frame(b"p", 1, 1, b"\xf0" + bytes(1 << 20) + b"\xf7")],
+    "4 GB announced": [b"\xff\xff\xff\xff\x00\x00\x00\x00" + b"x" * 100],
+    "a port that is no text": [frame(b"O", 1, 1, b"\xff\xfe")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_a_crafted_journal_gives_what_is_whole_and_keeps_nobody_from_playing(tmp_path: Path, name: str) -> None:
+    tune = [frame(b"p", 1, pulse, message) for _, pulse, message in TUNE]
+    (tmp_path / "x.journal").write_bytes(MAGIC + b"".join(CRAFTED[name] + tune))
+    said: list[str] = []
+    rescue(tmp_path, said.append)
+    (path,) = tmp_path.glob("*.mid")
+    notes = midifile.read(path).notes
+    assert {note.pitch for note in notes} >= {message[1] for _, _, message in TUNE[1:]}
+    assert hanging(path) == []
+    assert [str(path) in line for line in said] == [True]
+
+
+def test_garbage_of_megabytes_is_searched_in_time(tmp_path: Path) -> None:
+    """Every place looks like the beginning of a long frame."""
+    (tmp_path / "x.journal").write_bytes(MAGIC + (b"\x00\xff\x0f\x00" + b"pppp") * (1 << 18))
+    assert salvage(tmp_path / "x.journal", tmp_path / "x.mid").notes == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_links_and_fifos_are_no_journals(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(journal_of(TUNE))
+    (tmp_path / "link.journal").symlink_to(elsewhere)
+    os.mkfifo(tmp_path / "fifo.journal")
+    (tmp_path / "folder.journal").mkdir()
+    assert find_unfinished(tmp_path) == []
+    for name in ("link", "fifo", "folder"):
+        with pytest.raises(UserError, match="cannot be read"):
+            salvage(tmp_path / f"{name}.journal", tmp_path / "x.mid")
+    assert elsewhere.exists() and not (tmp_path / "x.mid").exists()
 
 
 def test_a_killed_session_is_found_and_saved(tmp_path: Path) -> None:
@@ -166,17 +254,53 @@ sys.stdin.read()
         session.send_signal(signal.SIGKILL)
         session.wait()
     assert find_unfinished(tmp_path) == [journal]
-    assert salvage(journal, tmp_path / "take.mid") == 100
+    assert salvage(journal, tmp_path / "take.mid").notes == 100
     assert find_unfinished(tmp_path) == []
 
 
 def test_the_journal_is_kept_until_the_mid_stands(tmp_path: Path) -> None:
     recorder = recorded(tmp_path, [("player", 0, b"\x90\x3c\x50")])
-    with pytest.raises(UserError, match="nowhere"):
-        recorder.finish(tmp_path / "nowhere" / "x.mid")
-    assert (tmp_path / "take.journal").exists()
-    assert recorder.finish(tmp_path / "x.mid") == 1
-    assert not (tmp_path / "take.journal").exists()
+    with pytest.raises(UserError, match=r"the next session rescues it"):
+        recorder.finish(tmp_path / f"{'x' * 300}.mid")  # no file can have this name, wherever it is
+    assert find_unfinished(tmp_path) == [tmp_path / "take.journal"]
+    assert rescue(tmp_path, lambda _: None) == []
+    assert [note.pitch for note in midifile.read(tmp_path / "take-rescued.mid").notes] == [60]
+
+
+def test_a_file_that_has_appeared_is_not_overwritten(tmp_path: Path) -> None:
+    recorder = recorded(tmp_path, [("player", 0, b"\x90\x3c\x50")])
+    (tmp_path / "x.mid").write_bytes(b"precious")
+    (tmp_path / "x-2.mid").symlink_to(tmp_path / "nowhere")
+    assert recorder.finish(tmp_path / "x.mid").path == tmp_path / "x-3.mid"
+    assert (tmp_path / "x.mid").read_bytes() == b"precious"
+    assert midifile.read(tmp_path / "x-3.mid").notes[0].pitch == 60
+
+
+def test_a_folder_that_is_gone_takes_nothing_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "usb" / "takes"
+    folder.mkdir(parents=True)
+    recorder = recorded(folder, [("player", 0, b"\x90\x3c\x50")])
+    shutil.rmtree(tmp_path / "usb")
+    recorder.write("player", 480, b"\x90\x3e\x50")
+    while not recorder.trouble:
+        time.sleep(0.01)
+    assert str(tmp_path / "antiphon-take.journal") in recorder.trouble
+    assert find_unfinished(tmp_path) == [], "it is being written"
+    recorder.write("player", 960, b"\x90\x40\x50")
+    saved = recorder.finish(folder / "take.mid")
+    assert saved.path == tmp_path / "antiphon-take.mid"
+    assert [note.pitch for note in midifile.read(saved.path).notes] == [60, 62, 64]
+    assert [path.name for path in tmp_path.iterdir()] == ["antiphon-take.mid"]
+
+
+def test_a_session_that_was_cut_off_says_what_it_left_sounding(tmp_path: Path) -> None:
+    recorder = recorded(tmp_path, [("antiphon", 0, midi.note_on(3, 60, 80)), ("antiphon", 9, midi.note_off(3, 60))])
+    recorder.output("Synth")
+    for event in (("antiphon", 10, midi.note_on(2, 64, 80)), ("player", 10, midi.note_on(0, 70, 80))):
+        recorder.write(*event)
+    with pytest.raises(UserError):
+        recorder.finish(tmp_path / f"{'x' * 300}.mid")
+    assert rescue(tmp_path, lambda _: None) == [LeftOn("Synth", ((2, 64),), (2, 3))]
 
 
 def test_where_no_journal_can_be(tmp_path: Path) -> None:
@@ -194,7 +318,8 @@ def test_a_rescue_leaves_other_files_and_earlier_rescues_alone(tmp_path: Path) -
         recorder = Recorder(tmp_path / "take.journal", 120.0, 4)
         recorder.open()
         recorder.write("player", 0, midi.note_on(0, pitch, 80))
-        recorder._close()  # as a kill leaves it
+        with pytest.raises(UserError):  # no file can have this name: the journal is kept, as a kill leaves it
+            recorder.finish(tmp_path / f"{'x' * 300}.mid")
         assert find_unfinished(tmp_path) == [tmp_path / "take.journal"]
         rescue(tmp_path, lambda _: None)
     rescued = sorted(tmp_path.glob("*.mid"))

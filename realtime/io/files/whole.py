@@ -54,6 +54,26 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise _unwritable(path, error) from None
 
 
+def write_fresh(path: Path, data: bytes) -> Path:
+    """The whole file or nothing, never over a file that is there: the name gets a number then. Returns the path. Raises
+    UserError."""
+    for name in (path, *(path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(2, 1000))):
+        try:
+            name.open("xb").close()  # from here on the name is ours
+        except FileExistsError:
+            continue
+        except (OSError, ValueError) as error:
+            raise _unwritable(path, error) from None
+        try:
+            write_bytes(name, data)
+        except UserError:
+            with suppress(OSError):
+                name.unlink()
+            raise
+        return name
+    raise UserError(f"{path}: is there already, a thousand times; choose another name")
+
+
 def _unwritable(path: Path, error: OSError | ValueError) -> UserError:
     reason = error.strerror if isinstance(error, OSError) else error
     return UserError(f"{path}: cannot be written ({reason}); choose a folder that exists and is yours")

@@ -19,7 +19,7 @@ class Take:
 
     events: dict[str, list[tuple[int, bytes]]] = field(default_factory=lambda: {"player": [], "antiphon": []})
     tempos: list[tuple[int, float]] = field(default_factory=list)
-    fault: OSError | None = None
+    trouble: str = ""
 
     def write(self, direction: str, pulse: int, message: bytes) -> None:
         """`direction` is "player" or "antiphon"."""
