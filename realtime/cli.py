@@ -7,13 +7,22 @@ so that each starts quickly.
 
 from __future__ import annotations
 
+import signal
 import sys
+
+IS_COMMAND = __name__ == "__main__" or "antiphon" in sys.argv[0].replace("\\", "/").rpartition("/")[2]
+if IS_COMMAND:  # Ctrl-C while all this is loaded ends the process, without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from realtime.errors import UserError
+
+INTERRUPTED = 130
+"""The exit status of what Ctrl-C has ended, as shells have it."""
 
 app = typer.Typer(
     help="A real-time MIDI co-composer: you play into a virtual port, Antiphon answers in tempo on another.",
@@ -344,12 +353,18 @@ def say(line: str) -> None:
 def main() -> None:
     """The `antiphon` command."""
     try:
+        if IS_COMMAND:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         status = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except UserError as error:
         print(f"antiphon: {error}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
         # What the parser refuses has `format_message`, whichever library typer's version takes the class from.
+        if type(error).__name__ == "Abort":  # the parser's word for Ctrl-C
+            sys.exit(INTERRUPTED)
         if not hasattr(error, "format_message"):
             raise
         print(f"antiphon: {error.format_message()}; see antiphon --help", file=sys.stderr)

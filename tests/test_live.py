@@ -29,6 +29,7 @@ from realtime.io.live import demo
 from realtime.io.live import player as live
 from realtime.io.live.player import Player, Session
 from realtime.io.live.settings import engine_settings, worker_setup
+from realtime.io.live.speaker import Speaker
 from realtime.io.live.take import Take
 from realtime.io.midi.ports import MemoryPort
 
@@ -49,7 +50,9 @@ class Rehearsal:
         self.take = Take()
         self.engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
         self.source, self.target = MemoryPort("in", now_ns), MemoryPort("out", now_ns)
-        self.player = Player(self.engine, worker_setup(config), self.source, self.target, self.take, self.said.append)
+        self.player = Player(
+            self.engine, worker_setup(config), self.source, self.target, self.take, Speaker(self.said.append)
+        )
         self.session: Session | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 

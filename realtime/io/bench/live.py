@@ -35,6 +35,7 @@ from realtime.io.live.jam import jam  # noqa: F401  # what a session has loaded 
 from realtime.io.live.player import Player
 from realtime.io.live.recorder import Recorder
 from realtime.io.live.settings import engine_settings, worker_setup
+from realtime.io.live.speaker import Speaker
 from realtime.io.midi.ports import InputPort, MemoryPort, OutputPort
 from realtime.io.midi.rtmidi_ports import RtMidiInput, RtMidiOutput
 
@@ -214,7 +215,7 @@ def _player(config: Config, source: InputPort, target: OutputPort) -> tuple[Play
     recorder.open()
     context.callback(recorder.discard)
     engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
-    return Player(engine, worker_setup(config), source, target, recorder, _say), context
+    return Player(engine, worker_setup(config), source, target, recorder, Speaker(_say)), context
 
 
 def _play(config: Config, script: Callable[[_Played], None]) -> _Played:

@@ -21,6 +21,7 @@ from realtime.io.clock import now_ns
 from realtime.io.files import midifile, pianoroll
 from realtime.io.live.player import Player, Session
 from realtime.io.live.settings import engine_settings, worker_setup
+from realtime.io.live.speaker import Speaker
 from realtime.io.live.take import Take, report
 from realtime.io.midi.ports import MemoryPort
 from realtime.music.tunes import ODE_TO_JOY, script
@@ -71,7 +72,7 @@ def play_live(
     messages, bars = scripted_player(config)
     engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
     source, target, take = MemoryPort("demo in", now_ns), MemoryPort("demo out", now_ns), Take()
-    player = Player(engine, worker_setup(config), source, target, take, say)
+    player = Player(engine, worker_setup(config), source, target, take, Speaker(say))
     ready = player.prepare()
     if ready.notice:
         say(ready.notice)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from itertools import count
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -15,50 +16,68 @@ from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
 from realtime.errors import UserError
 from realtime.io.files.whole import check_writable
-from realtime.io.live.player import Player
-from realtime.io.live.recorder import SUFFIX, Recorder, find_unfinished, salvage
+from realtime.io.live.journal import SUFFIX, find_unfinished
+from realtime.io.live.player import Player, Session
+from realtime.io.live.recorder import REFUGE_PREFIX, Recorder, free_name, refuges, salvage
 from realtime.io.live.settings import engine_settings, worker_setup
+from realtime.io.live.speaker import Speaker
 from realtime.io.live.take import report, summary
+from realtime.io.live.tracks import LeftOn
 from realtime.io.midi.rtmidi_ports import RtMidiInput, RtMidiOutput
 
+END_S = 2.5
+"""How long closing may take once the recording is written."""
 
-def jam(config: Config, say: Callable[[str], None]) -> None:
+
+def jam(config: Config, write_line: Callable[[str], None]) -> None:
     """Play until Ctrl-C, SIGTERM or a limit of the configuration; then release, record, and print one summary.
 
     Raises `UserError` before anything sounds, and then leaves nothing behind.
     """
-    target_file = (
-        config.run.record.expanduser()
-        if config.run.record is not None
-        else Path(time.strftime("antiphon-%Y%m%d-%H%M%S.mid"))
-    )
-    check_writable(target_file)
-    if target_file.exists():
-        raise UserError(f"{target_file}: is there already, and a recording is never overwritten; give another --record")
-    rescue(target_file.parent, say)
+    target_file = _target_file(config)
     if config.ports.in_ is not None and config.ports.in_ == config.ports.out:
         raise UserError(
             f"ports.in and ports.out are both {config.ports.out!r}: Antiphon would answer itself; give two different ports"
         )
+    say, print_out = Speaker(write_line), Speaker(lambda text: print(text, flush=True))
+    try:
+        _play(config, target_file, say, print_out)
+    finally:
+        said = [say.close(), print_out.close()]
+        faulthandler.cancel_dump_traceback_later()
+    if not all(said):
+        os._exit(0)  # the screen stands still or is gone: the interpreter would wait for it on its way out
+
+
+def _play(config: Config, target_file: Path, say: Speaker, print_out: Speaker) -> None:
+    left_on = rescue(target_file.parent, say)
     engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
     source = RtMidiInput(config.ports.backend, config.ports.in_)
     target = RtMidiOutput(config.ports.backend, config.ports.out)
     recorder = Recorder(target_file.with_suffix(SUFFIX), config.sync.tempo_bpm, config.sync.beats_per_bar)
     player = Player(engine, worker_setup(config), source, target, recorder, say)
 
-    def end(number: int, _: FrameType | None) -> None:
-        player.stop("Ctrl-C" if number == signal.SIGINT else "asked to end")
+    def keep(session: Session) -> None:
+        if engine.counts.player_notes or engine.counts.notes:
+            saved = recorder.finish(target_file)
+            say(f"{session.ended}; {saved.path} is written")
+            if saved.path != target_file:
+                say(f"{target_file} could not be: its name is taken, its folder is gone, or its disk is full")
+        else:
+            recorder.discard()
+            say(f"{session.ended}; nothing was played, nothing is recorded")
+        print_out(summary(report(engine, session)))
+        _end_within(END_S)
 
-    # A terminal that is closed hangs up (SIGHUP; SIGBREAK on Windows): its notes must be released too.
-    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")]
-    handlers = {number: signal.signal(number, end) for number in numbers if number is not None}
-    try:
+    with _signals(player):
         recorder.open()
         try:
             ready = player.prepare()
         except BaseException:
             recorder.discard()
             raise
+        recorder.output(target.name)
+        player.left_on(left_on)
         if ready.notice:
             say(ready.notice)
         follows = (
@@ -66,27 +85,67 @@ def jam(config: Config, say: Callable[[str], None]) -> None:
         )
         say(f"{source.name} listens, {target.name} answers ({source.backend_in_use}); {config.mode.name}, {follows}; ")
         say(f"model {ready.model} on {ready.provider}; recording to {target_file}; Ctrl-C ends")
-        session = player.run(config.run.seconds, config.run.bars)
+        player.run(config.run.seconds, config.run.bars, keep)
+
+
+def _target_file(config: Config) -> Path:
+    """Where the recording goes. Raises `UserError` where it could not be written later."""
+    given = config.run.record
+    target_file = given.expanduser() if given is not None else Path(time.strftime("antiphon-%Y%m%d-%H%M%S.mid"))
+    if target_file.suffix.lower() != ".mid":
+        raise UserError(f"{target_file}: a recording is a .mid file; give --record a name such as take.mid")
+    check_writable(target_file)
+    if target_file.exists():
+        raise UserError(f"{target_file}: is there already, and a recording is never overwritten; give another --record")
+    return target_file
+
+
+@contextmanager
+def _signals(player: Player) -> Iterator[None]:
+    """What ends the session, and what lets it pause. A terminal that is closed hangs up (SIGHUP; SIGBREAK on Windows)."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        player.stop("Ctrl-C" if number == signal.SIGINT else "asked to end")
+
+    meant: dict[str, Callable[[int, FrameType | None], None]] = dict.fromkeys(
+        ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK"), end
+    )
+    meant["SIGTSTP"] = lambda *_: player.pause()
+    numbers = {getattr(signal, name): handler for name, handler in meant.items() if hasattr(signal, name)}
+    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+    try:
+        yield
     finally:
-        for number, handler in handlers.items():
+        for number, handler in before.items():
             signal.signal(number, handler)
-    if engine.counts.player_notes or engine.counts.notes:
-        recorder.finish(target_file)
-        say(f"{session.ended}; {target_file} is written")
-    else:
-        recorder.discard()
-        say(f"{session.ended}; nothing was played, nothing is recorded")
-    print(summary(report(engine, session)), flush=True)
 
 
-def rescue(folder: Path, say: Callable[[str], None]) -> None:
-    """Make .mid files of the journals that a killed session left in `folder`."""
-    for journal in find_unfinished(folder):
-        saved = next(
-            path
-            for number in count()
-            if not (path := journal.with_name(f"{journal.stem}-rescued{f'-{number}' if number else ''}.mid")).exists()
-        )
-        with suppress(UserError):
-            salvage(journal, saved)
-            say(f"an earlier session was cut off: what it recorded is in {saved}")
+def _end_within(seconds: float) -> None:
+    """All that was to be kept is kept: end the process by then, whatever a driver does. One that never returns from closing may
+    hold the interpreter's lock, so that no thread of Python's could do it."""
+    nowhere = Path(os.devnull).open("w")  # noqa: SIM115  # it has to stay open
+    faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+
+
+def rescue(folder: Path, say: Callable[[str], None]) -> list[LeftOn]:
+    """Make .mid files of the journals that killed sessions left in `folder`, or in a refuge. Whatever such a file is, it keeps
+    nobody from playing. Returns what those sessions left sounding."""
+    left_on = []
+    journals = find_unfinished(folder)
+    for place in {path.parent for path in refuges(folder / f"any{SUFFIX}")} - {folder.absolute()}:
+        journals += find_unfinished(place, f"{REFUGE_PREFIX}*")
+    for journal in journals:
+        stem = f"{journal.stem}-rescued"
+        try:
+            try:
+                saved = salvage(journal, free_name(folder / f"{stem}.mid"))
+            except UserError:  # the folder may be full, and the journal's own not
+                saved = salvage(journal, free_name(journal.with_name(f"{stem}.mid")))
+        except Exception as error:  # a file is no reason not to play
+            say(f"{journal}: an earlier session's recording cannot be rescued ({error}); it is left as it is")
+            continue
+        damage = f" ({saved.lost} bytes of it were damaged and are lost)" if saved.lost else ""
+        say(f"an earlier session was cut off: what it recorded is in {saved.path}{damage}")
+        if saved.left_on is not None:
+            left_on.append(saved.left_on)
+    return left_on

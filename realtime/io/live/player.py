@@ -7,13 +7,13 @@ thread that calls `run`, which waits for the inbox or for the engine's next abso
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import queue
-import sys
+import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,6 +22,10 @@ from realtime.core.dialogue import Extend, Plan, Reached, Reply
 from realtime.core.engine import Engine
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.clock import now_ns
+from realtime.io.live.owed import Owed
+from realtime.io.live.punctual import punctual, within
+from realtime.io.live.speaker import Speaker
+from realtime.io.live.tracks import LeftOn
 from realtime.io.live.worker import Ready, Setup, Worker
 from realtime.io.midi.ports import InputPort, OutputPort, PortLost
 
@@ -32,14 +36,18 @@ RESTART_WINDOW_NS = 60_000_000_000
 MOST_AT_ONCE = 64
 """The most messages taken in before what is due is sent and the clock is read again."""
 MOST_WAITING = 4096
-"""The most messages that wait in the inbox; beyond that, only messages that end notes are taken in."""
+RELEASE_S, CLOSE_S = 1.0, 1.0
+"""How long a driver may take to send the last note-offs, and to close."""
+DELIVER_S = 0.1
+"""A few of the longest periods a driver may have: whatever was sent is out by then."""
 _WAKE = object()
 
 
 class Sink(Protocol):
-    """Where everything in and out is written: the recorder, or the demo's list. `fault`: the error that prevents writing."""
+    """Where everything in and out is written down: the recorder, or the demo's list. `trouble`: what keeps it from writing, as a
+    line for the user, or ""."""
 
-    fault: OSError | None
+    trouble: str
 
     def write(self, direction: str, pulse: int, message: bytes) -> None:
         """`direction` is "player" or "antiphon"."""
@@ -71,7 +79,7 @@ class _Died:
 class Player:
     """One live session. `run` plays until `stop` is called (on any thread, or in a signal handler) or a limit is reached.
 
-    `say` is called with a line for the user when something happens that they should know.
+    `say` gets a line for the user whenever something happens that they should know.
     """
 
     def __init__(
@@ -81,7 +89,7 @@ class Player:
         source: InputPort,
         target: OutputPort,
         sink: Sink,
-        say: Callable[[str], None],
+        say: Speaker,
     ) -> None:
         self.engine = engine
         self.session = Session()
@@ -92,9 +100,12 @@ class Player:
         self._waiting_since_ns: int | None = None
         self._deaths_ns: deque[int] = deque(maxlen=RESTARTS + 1)
         self._last_bpm = 0.0
-        self._unsent: list[bytes] = []  # note-offs that could not be sent on a failing port
+        self._owed = Owed()
+        self._unsent: list[bytes] = []  # note-offs that a failing port did not take
         self._said: set[str] = set()
         self._stop_why: str | None = None
+        self._pausing = False
+        self._lost: PortLost | None = None
         self._over = False
 
     @property
@@ -115,36 +126,53 @@ class Player:
             raise
         return ready
 
+    def left_on(self, left: Iterable[LeftOn]) -> None:
+        """What killed sessions left sounding: it is released as soon as somebody listens at this port. After `prepare`."""
+        self._owed.left_on(one for one in left if one.port == self._target.name)
+
     def stop(self, why: str = "stopped") -> None:
         """End the session soon. Safe in a signal handler: it sets a variable and wakes the loop."""
         self._stop_why = self._stop_why or why
         self._inbox.put(_WAKE)
 
-    def run(self, seconds: float | None = None, bars: int | None = None) -> Session:
-        """Play. Whatever happens, every note that was sent is released before this returns."""
+    def pause(self) -> None:
+        """Release what sounds and stop the process until it is told to go on (Ctrl-Z and `fg`). Safe in a signal handler."""
+        self._pausing = True
+        self._inbox.put(_WAKE)
+
+    def run(
+        self, seconds: float | None = None, bars: int | None = None, keep: Callable[[Session], None] | None = None
+    ) -> Session:
+        """Play. Whatever happens, every note that was sent is released, `keep` is called to write down what was played, and only
+        then ports and worker are closed: a driver may never come back from that."""
         end_ns = now_ns() + int(seconds * 1e9) if seconds is not None else None
         if self.engine.transport.follower is not None:
             # Notes played before the first Start need a time in the recording too.
             self.engine.tempo.locate(now_ns(), 0)
-        lost: PortLost | None = None
-        with _punctual():
-            try:
-                self._play(end_ns, bars)
-            except PortLost as error:
-                lost = error
-            finally:
-                self._finish()
-        if lost is not None:
-            left = self.session.left_hanging
-            self.session.ended = f"{lost}: stopped, " + (
-                f"{left} notes went with it" if left else "every note released"
-            )
+        try:
+            with punctual():
+                try:
+                    self._play(end_ns, bars)
+                except PortLost as lost:
+                    self._lost = lost
+                finally:
+                    within(RELEASE_S, self._release)
+            if self._lost is not None:
+                left = self.session.left_hanging
+                what = f"{left} notes went with it" if left else "every note released"
+                self.session.ended = f"{self._lost}: stopped, {what}"
+            if keep is not None:
+                keep(self.session)
+        finally:
+            self._close()
         return self.session
 
     def _play(self, end_ns: int | None, bars: int | None) -> None:
         watch_ns = now_ns() + WATCH_NS
         end_pulse: int | None = None
         while self._stop_why is None:
+            if self._pausing:
+                self._pause()
             now = now_ns()
             deadlines = [self.engine.wake_ns(), end_ns, watch_ns]
             if bars is not None and end_pulse is None and self.engine.rolling:
@@ -224,7 +252,9 @@ class Player:
             except PortLost:
                 self._unsent = [later.message for later in sends[i:] if midi.is_note_off(later.message)]
                 raise
-            if midi.is_note_on(sent.message) and not self.engine.mode.voices:
+            if midi.is_note_off(sent.message):
+                self._owed.released(sent.message)
+            elif midi.is_note_on(sent.message) and not self.engine.mode.voices:
                 self.session.schedule_error_ns.append(now_ns() - self.engine.tempo.ns_at(sent.pulse))
             self._sink.write("antiphon", sent.pulse, sent.message)
         for request in self.engine.take_requests():
@@ -242,12 +272,16 @@ class Player:
             self._say("the model's worker does not answer: it is replaced")
             self._waiting_since_ns = None
             self._worker.kill()
+        for message in self._owed.due(self._target.connections(), self.engine.ledger.sounding().__contains__):
+            self._target.send(message)
+        if self._source.fault is not None:
+            self._say_once(f"a message that came in could not be handled: {self._source.fault!r}")
         if self.engine.feeds_back(now):
             self._say_once(
                 "what Antiphon sends comes back in: its output is connected to its input (the notes are ignored)"
             )
-        if (fault := self._sink.fault) is not None:
-            self._say_once(f"the recording cannot be written: {fault.strerror}; it is kept in memory, and tried again")
+        if self._sink.trouble:
+            self._say_once(self._sink.trouble)
         if self.session.shed:
             self._say_once("more messages come in than anyone can play: the surplus is ignored, note-offs aside")
         if self.engine.rolling:
@@ -292,49 +326,40 @@ class Player:
 
         threading.Thread(target=start, name="worker-restart", daemon=True).start()
 
-    def _finish(self) -> None:
-        """Release what sounds, then close. On a port that is gone, no note can be released: it is counted as hanging."""
+    def _pause(self) -> None:
+        """Ctrl-Z: nothing sounds while the process stands still. Then on from here, with an empty context."""
         pulse = self.engine.tempo.pulse_at(now_ns())
-        gone = not self._target.is_alive()
-        for message in [*self._unsent, *self.engine.stop()]:
-            try:
-                self._target.send(message)
-                self.session.left_hanging += gone and midi.is_note_off(message)
-            except PortLost:
-                self.session.left_hanging += midi.is_note_off(message)
+        for message in self.engine.ledger.release_all():
+            self._target.send(message)
             self._sink.write("antiphon", pulse, message)
-        for close in (self._source.close, self._target.close):
-            # If a driver fails to close, the rest must still be closed.
-            with contextlib.suppress(Exception):
-                close()
+        time.sleep(DELIVER_S)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._pausing = False
+        self._waiting_since_ns = None
+        self.engine.scheduler.clear()
+        self.engine.composer_is_new(now_ns())
+
+    def _release(self) -> None:
+        """Release what sounds. A port that is gone takes its notes with it."""
+        pulse = self.engine.tempo.pulse_at(now_ns())
+        messages = [*self._unsent, *self.engine.stop()]
+        for message in messages:  # first, as nobody knows whether the driver comes back
+            self._sink.write("antiphon", pulse, message)
+        self.session.left_hanging = sum(map(midi.is_note_off, messages))
+        gone = not self._target.is_alive()
+        for message in messages:
+            with contextlib.suppress(PortLost):
+                self._target.send(message)
+                self.session.left_hanging -= not gone and midi.is_note_off(message)
+
+    def _close(self) -> None:
+        self._over = True
+        # A driver that fails to close, or never comes back, keeps nobody from ending.
+        within(CLOSE_S, self._source.close, self._target.close)
         if self._worker is not None:
             self._worker.close()
-        self._over = True
         with contextlib.suppress(queue.Empty):
             while True:
                 item = self._inbox.get_nowait()
                 if isinstance(item, Worker):
                     item.close()
-
-
-@contextlib.contextmanager
-def _punctual() -> Iterator[None]:
-    """While playing: no garbage collection, short turns at the interpreter lock, and real-time priority where it is allowed."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(0.0005)
-    if real_time := hasattr(os, "sched_setscheduler"):
-        with contextlib.suppress(OSError):  # not allowed to every user; the loop is punctual enough without it
-            # Reset on fork: a worker that is started while playing must not compete with this thread.
-            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(20))
-    try:
-        yield
-    finally:
-        if real_time:
-            with contextlib.suppress(OSError):
-                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        sys.setswitchinterval(interval_s)
-        gc.unfreeze()
-        gc.enable()

@@ -13,17 +13,15 @@ import contextlib
 import gc
 import os
 import queue
-import secrets
-import signal
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realtime.composing.composer import Composer
 from realtime.composing.constraints import Constraints, Sampling
@@ -38,6 +36,8 @@ if TYPE_CHECKING:
     from realtime.io.graphs.stepper import Stepper
 
 START_TIMEOUT_S = 120.0
+END_S = 0.5
+"""How long a worker has to end by itself."""
 _ROOT = Path(__file__).resolve().parents[3]
 # The same code as the player process, whatever is in the user's current folder (-P).
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[2]); from realtime.io.live.worker import main; main()"
@@ -101,20 +101,15 @@ class Worker:
         self._closing = False
 
     def start(self) -> Ready:
-        """Start the process and wait until its model is ready. Raises `UserError` where the model cannot be loaded."""
-        key = secrets.token_bytes(16)
-        with Listener(authkey=key) as listener:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, str(listener.address), str(_ROOT)],
-                stdin=subprocess.PIPE,
-            )
-            assert self._process.stdin is not None
-            self._process.stdin.write(key.hex().encode() + b"\n")
-            self._process.stdin.flush()
-            # `accept` has no timeout of its own; a process that died before it connected would make it wait for ever.
-            watch = threading.Thread(target=self._unblock, args=(listener.address, key), daemon=True)
-            watch.start()
-            self._pipe = listener.accept()
+        """Start the process and wait until its model is warm. Raises `UserError` where it cannot be loaded."""
+        self._pipe, theirs = Pipe()
+        handle = theirs.fileno()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM, str(handle), str(_ROOT)],
+            stdin=subprocess.DEVNULL,
+            **_inherit(handle),
+        )
+        theirs.close()  # it has its own: so each side sees the other's end
         answer: object = None
         with contextlib.suppress(EOFError, OSError):
             self._pipe.send(self._setup)
@@ -147,24 +142,16 @@ class Worker:
         self._closing = True
         self._to_send.put(None)
         if self._process is not None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
             self._process.terminate()
             try:
-                self._process.wait(2.0)
-            except subprocess.TimeoutExpired:
+                self._process.wait(END_S)
+            except subprocess.TimeoutExpired:  # it is stopped, or hangs
                 self._process.kill()
                 self._process.wait()
         if self._reader is not None and self._reader is not threading.current_thread():
             self._reader.join()  # it ends, as the other end of the pipe is closed
         if self._pipe is not None:
             self._pipe.close()
-
-    def _unblock(self, address: str, key: bytes) -> None:
-        assert self._process is not None
-        self._process.wait()
-        with contextlib.suppress(OSError, EOFError):
-            Client(address, authkey=key).close()
 
     def _write(self) -> None:
         assert self._pipe is not None
@@ -213,8 +200,29 @@ def serve(pipe: Connection) -> None:
 
 
 def main() -> None:
-    """The worker process. Its argument is the pipe's address; its key comes on standard input. Ctrl-C is for the player."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    key = bytes.fromhex(sys.stdin.readline().strip())
-    with contextlib.suppress(EOFError, ConnectionError, KeyboardInterrupt), Client(sys.argv[1], authkey=key) as pipe:
+    """The worker process: its end of the pipe is its argument."""
+    handle = int(sys.argv[1])
+    with contextlib.suppress(EOFError, ConnectionError, KeyboardInterrupt), _connection(handle) as pipe:
         serve(pipe)
+
+
+# The pipe is inherited: nothing lies in a folder for others to find, and neither side can wait for one that never comes.
+# The worker is in a process group of its own: Ctrl-C is the player's business.
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection
+
+    def _inherit(handle: int) -> dict[str, Any]:
+        os.set_handle_inheritable(handle, True)
+        startup = subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})
+        return {"startupinfo": startup, "creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+
+    def _connection(handle: int) -> PipeConnection:
+        return PipeConnection(handle)
+
+else:
+
+    def _inherit(handle: int) -> dict[str, Any]:
+        return {"pass_fds": [handle], "process_group": 0}
+
+    def _connection(handle: int) -> Connection:
+        return Connection(handle)

@@ -1,0 +1,50 @@
+"""Note-offs that may not have arrived: those sent while a cable was out, and those that a killed session never sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from realtime import midi
+from realtime.io.live.tracks import LeftOn
+
+Key = tuple[int, int]
+
+
+class Owed:
+    """What is owed to those who listen. It is told of every note-off that is sent, and now and then of what the output is
+    connected to."""
+
+    def __init__(self) -> None:
+        self._released: set[Key] = set()
+        self._channels: set[int] = set()
+        self._plugged: frozenset[str] = frozenset()
+        self._missing = False
+
+    def left_on(self, left: Iterable[LeftOn]) -> None:
+        """What killed sessions left sounding at this port. The last moments of their journals may be lost, so that their channels
+        are silenced as a whole."""
+        for one in left:
+            self._released |= set(one.keys)
+            self._channels |= set(one.channels)
+            self._missing = True
+
+    def released(self, message: bytes) -> None:
+        """A note-off was sent."""
+        self._released.add((midi.channel(message), message[1]))
+
+    def due(self, plugged: frozenset[str] | None, sounds: Callable[[Key], bool]) -> list[bytes]:
+        """What to send, now that the output is connected to `plugged` (None: nobody knows). `sounds`: the keys to leave alone."""
+        new = plugged is None or bool(plugged - self._plugged)
+        if plugged is not None:
+            self._missing |= bool(self._plugged - plugged)
+            self._plugged = plugged
+        if not (new and self._missing):
+            if not self._missing:
+                self._released.clear()
+            return []
+        messages = [midi.note_off(*key) for key in sorted(self._released) if not sounds(key)]
+        messages += [midi.control(channel, midi.ALL_NOTES_OFF, 0) for channel in sorted(self._channels)]
+        self._released.clear()
+        self._channels.clear()
+        self._missing = False
+        return messages

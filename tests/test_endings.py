@@ -1,0 +1,127 @@
+"""However it ends: no traceback, the recording kept first, and no driver that keeps the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the tiny model is made with torch (pip install '.[train]')")
+
+from performing import assert_nothing_hangs, tune
+from test_live import BEAT_NS, PATIENCE_S, Rehearsal, config_of
+
+from realtime import midi
+from realtime.core.engine import Engine
+from realtime.io.clock import now_ns
+from realtime.io.live.player import Session
+from realtime.io.live.tracks import LeftOn
+from realtime.io.midi.ports import MemoryPort
+
+ROOT = Path(__file__).resolve().parent.parent
+INTERRUPT_AT = """
+import importlib.abc, os, signal, sys
+
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["INTERRUPT_AT"]:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals on Windows")
+@pytest.mark.parametrize(
+    "module",
+    ["typer", "realtime.errors", "pydantic", "yaml", "numpy", "realtime.io.live.worker", "mido", "onnxruntime"],
+)
+def test_ctrl_c_while_it_is_loaded_leaves_no_traceback(module: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPT_AT)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT))), "INTERRUPT_AT": module}
+    ran = subprocess.run(
+        [sys.executable, "-m", "realtime.cli", "demo", "--fast"], env=env, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ran.returncode in (-signal.SIGINT, 130)
+    assert ran.stderr == ""
+
+
+class NeverCloses(MemoryPort):
+    """A port whose driver does not come back from closing, as JACK's can."""
+
+    never = threading.Event()
+
+    def close(self) -> None:
+        self.never.wait()
+
+
+class NeverTakesTheLast(MemoryPort):
+    """A port whose driver does not come back from sending, once the music is over."""
+
+    never = threading.Event()
+    engine: Engine
+
+    def send(self, message: bytes) -> None:
+        if not self.engine.rolling:
+            self.never.wait()
+        super().send(message)
+
+
+def test_the_recording_is_kept_before_a_driver_is_asked_to_close(tiny_model: Path) -> None:
+    one = Rehearsal(config_of(tiny_model))
+    one.player._source = one.source = NeverCloses("in", now_ns)
+    one.player._target = one.target = NeverCloses("out", now_ns)
+    kept: list[Session] = []
+    one.player.prepare()
+    worker = one.player.worker
+    thread = threading.Thread(target=lambda: one.player.run(PATIENCE_S, None, kept.append), daemon=True)
+    thread.start()
+    one.play(tune([60, 62, 64, 65] * 4, BEAT_NS))
+    one.wait_for(lambda: one.struck() > 0, "an answer")
+    one.player.stop("enough")
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert [session.ended for session in kept] == ["enough"]
+    assert_nothing_hangs(one.sent())
+    assert worker is not None and worker._process is not None and worker._process.poll() is not None
+
+
+def test_a_driver_that_takes_nothing_any_more_keeps_nobody_from_the_recording(tiny_model: Path) -> None:
+    one = Rehearsal(config_of(tiny_model, play__min_duration_ticks=48))
+    one.player._target = one.target = target = NeverTakesTheLast("out", now_ns)
+    target.engine = one.engine
+    kept: list[Session] = []
+    one.player.prepare()
+    thread = threading.Thread(target=lambda: one.player.run(PATIENCE_S, None, kept.append), daemon=True)
+    thread.start()
+    one.play(tune([60, 62, 64, 65] * 4, BEAT_NS))
+    one.wait_for(lambda: len(one.engine.ledger) > 0, "a sounding note")
+    one.player.stop("enough")
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert len(kept) == 1
+    assert_nothing_hangs([(0, *event) for event in one.take.events["antiphon"]])
+
+
+def test_notes_of_a_killed_session_are_released_where_they_sounded(tiny_model: Path) -> None:
+    """As soon as somebody listens; and so are those of this session that ended while the cable was out."""
+    one = Rehearsal(config_of(tiny_model))
+    one.target.listeners = frozenset()
+    one.player.prepare()
+    one.player.left_on([LeftOn("out", ((3, 61),), (3,)), LeftOn("elsewhere", ((4, 62),), (4,))])
+    one._thread.start()
+    one.play(tune([60, 62, 64, 65] * 4, BEAT_NS))
+    one.wait_for(lambda: one.struck() > 2, "an answer")
+    assert midi.note_off(3, 61) not in [message for _, message in one.target.sent]
+    one.target.listeners = frozenset({"synth"})
+    one.wait_for(lambda: midi.control(3, 123, 0) in [message for _, message in one.target.sent], "the release")
+    sent = [message for _, message in one.target.sent]
+    assert sent.count(midi.note_off(3, 61)) == 1
+    assert midi.note_off(4, 62) not in sent
+    one.end()
