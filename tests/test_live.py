@@ -25,12 +25,12 @@ from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
 from realtime.errors import UserError
 from realtime.io.clock import now_ns
-from realtime.io.live import demo
-from realtime.io.live import player as live
+from realtime.io.live import composers, demo
 from realtime.io.live.player import Player, Session
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.speaker import Speaker
 from realtime.io.live.take import Take
+from realtime.io.live.worker import Setup, Worker
 from realtime.io.midi.ports import MemoryPort
 
 PATIENCE_S = 60.0
@@ -151,14 +151,15 @@ def test_a_worker_that_is_killed_is_replaced_while_the_music_goes_on(tiny_model:
     assert one.session is not None
     assert one.session.restarts == 1
     assert one.session.left_hanging == 0
-    assert "the model's worker is back" in one.said
+    assert "the model's worker died: rules play until it is back" in one.said
+    assert any("the model's worker is back" in line for line in one.said)
     assert_nothing_hangs(one.sent())
 
 
 def test_a_worker_that_hangs_is_replaced_and_one_that_has_nothing_to_do_is_not(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "HANG_NS", 1500 * MS)
+    monkeypatch.setattr(composers, "HANG_NS", 1500 * MS)
     with rehearsal(config_of(tiny_model, mode__bars_per_turn=16)) as one:
         one.play([(0, midi.note_on(0, 60, 80)), (50 * MS, midi.note_off(0, 60))])
         one.wait_for(lambda: one.engine.counts.player_notes == 1 and not one.engine.player.down, "the key to go up")
@@ -177,15 +178,15 @@ def test_a_worker_that_hangs_is_replaced_and_one_that_has_nothing_to_do_is_not(
 
 
 def test_a_session_that_ends_while_a_worker_starts_leaves_no_process(tiny_model: Path) -> None:
-    started: list[live.Worker] = []
+    started: list[Worker] = []
     with rehearsal(config_of(tiny_model)) as one:
-        make = one.player._new_worker
+        make = one.player._composers._new_worker
 
-        def note_it() -> live.Worker:
-            started.append(make())
+        def note_it(setup: Setup) -> Worker:
+            started.append(make(setup))
             return started[-1]
 
-        one.player._new_worker = note_it  # type: ignore[method-assign]
+        one.player._composers._new_worker = note_it  # type: ignore[method-assign]
         assert one.player.worker is not None
         one.player.worker.kill()
         one.wait_for(lambda: bool(started), "the new worker's start")

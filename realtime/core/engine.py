@@ -188,6 +188,8 @@ class Engine:
     def composer_is_new(self, now_ns: int) -> None:
         """The composer was replaced and has heard nothing: tell it the present state. What is planned is still played."""
         self.turns.requests[:] = [Steer(self.knobs.controls)]
+        self.turns.plans.complete(self.turns.plans.generation)
+        self.turns.answers.complete(self.turns.plans.generation)
         self.turns.turn = None
         if self.rolling:
             pulse = self.tempo.pulse_at(now_ns)

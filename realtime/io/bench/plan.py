@@ -16,7 +16,7 @@ from realtime.core.dialogue import Bar, KeyUp, Plan, Planned, PlayerNote, Reache
 from realtime.errors import UserError
 from realtime.io.clock import now_ns
 from realtime.io.live.settings import worker_setup
-from realtime.io.live.worker import Worker
+from realtime.io.live.worker import Failed, Worker
 from realtime.music.metre import TICKS
 from realtime.music.vocabulary import MELODY, Role
 
@@ -42,7 +42,11 @@ class Times:
 def measure(config: Config, plans: int) -> Times:
     """Let a worker make so many plans, and answer notes meanwhile. Raises `UserError` where it dies; its model has a context."""
     replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
-    worker = Worker(worker_setup(config), replies.put, lambda _: replies.put(None))
+
+    def heard(worker: Worker, reply: Reply | Failed) -> None:
+        replies.put(None if isinstance(reply, Failed) else reply)
+
+    worker = Worker(worker_setup(config), heard, lambda _: replies.put(None))
     times = Times()
     worker.start()
     try:

@@ -69,7 +69,7 @@ def _play(config: Config, target_file: Path, say: Speaker, print_out: Speaker) -
         print_out(summary(report(engine, session)))
         _end_within(END_S)
 
-    with _signals(player):
+    with _signals(player, lambda: player.swap(worker_setup(config))):
         recorder.open()
         try:
             ready = player.prepare()
@@ -101,8 +101,9 @@ def _target_file(config: Config) -> Path:
 
 
 @contextmanager
-def _signals(player: Player) -> Iterator[None]:
-    """What ends the session, and what lets it pause. A terminal that is closed hangs up (SIGHUP; SIGBREAK on Windows)."""
+def _signals(player: Player, swap: Callable[[], None]) -> Iterator[None]:
+    """What ends the session, what lets it pause, and what has the model file read again (SIGUSR1). A terminal that is closed
+    hangs up (SIGHUP; SIGBREAK on Windows)."""
 
     def end(number: int, _: FrameType | None) -> None:
         player.stop("Ctrl-C" if number == signal.SIGINT else "asked to end")
@@ -111,6 +112,7 @@ def _signals(player: Player) -> Iterator[None]:
         ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK"), end
     )
     meant["SIGTSTP"] = lambda *_: player.pause()
+    meant["SIGUSR1"] = lambda *_: swap()
     numbers = {getattr(signal, name): handler for name, handler in meant.items() if hasattr(signal, name)}
     before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
     try:

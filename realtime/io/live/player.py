@@ -10,7 +10,6 @@ import contextlib
 import os
 import queue
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -18,10 +17,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from realtime import midi
-from realtime.core.dialogue import Extend, Plan, Reached, Reply
 from realtime.core.engine import Engine
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.clock import now_ns
+from realtime.io.live.composers import Came, Composers, Died, Said
+from realtime.io.live.flood import MODE_NS, MOST_PLANS, Flood, may_wait
 from realtime.io.live.owed import Owed
 from realtime.io.live.punctual import punctual, within
 from realtime.io.live.speaker import Speaker
@@ -30,12 +30,8 @@ from realtime.io.live.worker import Ready, Setup, Worker
 from realtime.io.midi.ports import InputPort, OutputPort, PortLost
 
 WATCH_NS = 500_000_000
-HANG_NS = 3_000_000_000
-RESTARTS = 3
-RESTART_WINDOW_NS = 60_000_000_000
 MOST_AT_ONCE = 64
-"""The most messages taken in before what is due is sent and the clock is read again."""
-MOST_WAITING = 4096
+"""Messages taken in before what is due is sent and the clock is looked at again."""
 RELEASE_S, CLOSE_S = 1.0, 1.0
 """How long a driver may take to send the last note-offs, and to close."""
 DELIVER_S = 0.1
@@ -71,11 +67,6 @@ class Session:
     ended: str = ""
 
 
-class _Died:
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-
-
 class Player:
     """One live session. `run` plays until `stop` is called (on any thread, or in a signal handler) or a limit is reached.
 
@@ -93,12 +84,12 @@ class Player:
     ) -> None:
         self.engine = engine
         self.session = Session()
-        self._setup = setup
         self._source, self._target, self._sink, self._say = source, target, sink, say
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._worker: Worker | None = None
-        self._waiting_since_ns: int | None = None
-        self._deaths_ns: deque[int] = deque(maxlen=RESTARTS + 1)
+        self._composers = Composers(setup, engine, self._inbox.put, say)
+        self._flood = Flood()
+        self._program: tuple[bytes, int] | None = None
+        self._mode_ns = 0
         self._last_bpm = 0.0
         self._owed = Owed()
         self._unsent: list[bytes] = []  # note-offs that a failing port did not take
@@ -106,25 +97,27 @@ class Player:
         self._stop_why: str | None = None
         self._pausing = False
         self._lost: PortLost | None = None
-        self._over = False
 
     @property
     def worker(self) -> Worker | None:
-        """The worker in use, if there is one."""
-        return self._worker
+        """The worker process in charge, if one is up."""
+        return self._composers.worker
 
     def prepare(self) -> Ready:
-        """Start the worker and open the ports. Raises `UserError`, and then leaves nothing open."""
-        self._worker = self._new_worker()
-        ready = self._worker.start()
+        """Start the worker and open the ports. Raises `UserError`; nothing is left open then."""
+        ready = self._composers.start()
         try:
             self._target.open()
             self._source.open(self._on_message)
         except Exception:
-            self._worker.close()
+            self._composers.close()
             self._target.close()
             raise
         return ready
+
+    def swap(self, setup: Setup) -> None:
+        """Play another model from some bar line on. On the loop's thread, or before `run`."""
+        self._composers.swap(setup)
 
     def left_on(self, left: Iterable[LeftOn]) -> None:
         """What killed sessions left sounding: it is released as soon as somebody listens at this port. After `prepare`."""
@@ -174,7 +167,11 @@ class Player:
             if self._pausing:
                 self._pause()
             now = now_ns()
-            deadlines = [self.engine.wake_ns(), end_ns, watch_ns]
+            self._composers.act(now)
+            self._change_mode(now)
+            deadlines = [self.engine.wake_ns(), self._composers.wake_ns(), end_ns, watch_ns]
+            if self._program is not None:
+                deadlines.append(self._mode_ns)
             if bars is not None and end_pulse is None and self.engine.rolling:
                 here = round(self.engine.tempo.pulse_at(now) / PULSES_PER_TICK)
                 end_pulse = self.engine.grid.bar_start(here, bars) * PULSES_PER_TICK
@@ -197,51 +194,57 @@ class Player:
                 self._send_due()
         self.session.ended = self._stop_why
 
-    # --- on the driver's and the worker's threads ---
+    # --- on the driver's thread ---
 
     def _on_message(self, message: bytes, stamp_ns: int) -> None:
-        # In a flood of messages that nobody could play, only messages that end notes are taken in.
-        ends = message[:1] and (message[0] & 0xF0 == midi.NOTE_OFF or (len(message) == 3 and message[2] == 0))
-        if ends or self._inbox.qsize() < MOST_WAITING:
+        if may_wait(message, self._inbox.qsize()):
             self._inbox.put((message, stamp_ns))
         else:
             self.session.shed += 1
-
-    def _on_reply(self, reply: Reply) -> None:
-        self._inbox.put(reply)
-
-    def _on_death(self, worker: Worker) -> None:
-        self._inbox.put(_Died(worker))
 
     # --- on the loop's thread ---
 
     def _take(self, item: object) -> None:
         match item:
             case (bytes() as data, int() as stamp_ns):
-                message = midi.normalise(data)
-                if message is not None:
-                    jumps, mode = self.engine.counts.jumps, self.engine.mode_name
-                    self.engine.handle(message, stamp_ns)
-                    if self.engine.mode_name != mode:
-                        self._say(f"mode: {self.engine.mode_name} (program change)")
-                    follower = self.engine.transport.follower
-                    if self.engine.counts.jumps != jumps and self.engine.rolling and follower is not None:
-                        self._sink.jump(follower.position_pulse)
-                    if message[0] < midi.SYSEX and (self.engine.rolling or follower is not None):
-                        self._sink.write("player", self.engine.tempo.pulse_at(stamp_ns), message)
-                    self._send_due()
-            case _Died():
-                self._replace(item.worker)
-            case Worker():
-                self._worker = item
-                self.engine.composer_is_new(now_ns())
-                self._say("the model's worker is back")
-            case _ if item is _WAKE:
+                if (message := midi.normalise(data)) is not None:
+                    self._came_in(message, stamp_ns)
+            case Said() | Died() | Came():
+                now = now_ns()
+                if (reply := self._composers.take(item, now)) is not None:
+                    self.engine.receive(reply, now)
+            case _:  # _WAKE: to look again
                 pass
-            case _:
-                if isinstance(item, Reached):
-                    self._waiting_since_ns = None
-                self.engine.receive(item, now_ns())  # type: ignore[arg-type]  # what is left are replies
+
+    def _came_in(self, message: bytes, stamp_ns: int) -> None:
+        """A message of the player's, or of whoever sends the clock."""
+        engine = self.engine
+        jumps = engine.counts.jumps
+        if midi.kind(message) == midi.PROGRAM:
+            self._program = message, stamp_ns
+            self._change_mode(now_ns())
+        elif midi.is_note_on(message) and not (
+            self._flood.is_meant(message, stamp_ns) and len(engine.turns.plans) < MOST_PLANS
+        ):
+            self.session.shed += 1
+            engine.counts.player_notes += engine.rolling
+        else:
+            engine.handle(message, stamp_ns)
+        follower = engine.transport.follower
+        if engine.counts.jumps != jumps and engine.rolling and follower is not None:
+            self._sink.jump(follower.position_pulse)
+        if message[0] < midi.SYSEX and (engine.rolling or follower is not None):
+            self._sink.write("player", engine.tempo.pulse_at(stamp_ns), message)
+        self._send_due()
+
+    def _change_mode(self, now: int) -> None:
+        """A program change that waits, where the last one was long enough ago."""
+        if self._program is not None and now >= self._mode_ns:
+            mode = self.engine.mode_name
+            self.engine.handle(*self._program)
+            self._program, self._mode_ns = None, now + MODE_NS
+            if self.engine.mode_name != mode:
+                self._say(f"mode: {self.engine.mode_name} (program change)")
 
     def _send_due(self) -> None:
         now = now_ns()
@@ -258,20 +261,14 @@ class Player:
                 self.session.schedule_error_ns.append(now_ns() - self.engine.tempo.ns_at(sent.pulse))
             self._sink.write("antiphon", sent.pulse, sent.message)
         for request in self.engine.take_requests():
-            if self._worker is not None:
-                self._worker.send(request)
-                if self._waiting_since_ns is None and isinstance(request, Plan | Extend):  # other requests get no reply
-                    self._waiting_since_ns = now
+            for reply in self._composers.ask(request, now):
+                self.engine.receive(reply, now)
 
     def _watch(self, now: int) -> None:
         """Twice a second: are the ports there, does the worker answer, is the output connected to the input?"""
         for port in (self._source, self._target):
             if not port.is_alive():
                 raise PortLost(f"the port {port.name} is gone")
-        if self._waiting_since_ns is not None and now - self._waiting_since_ns > HANG_NS and self._worker is not None:
-            self._say("the model's worker does not answer: it is replaced")
-            self._waiting_since_ns = None
-            self._worker.kill()
         for message in self._owed.due(self._target.connections(), self.engine.ledger.sounding().__contains__):
             self._target.send(message)
         if self._source.fault is not None:
@@ -283,7 +280,7 @@ class Player:
         if self._sink.trouble:
             self._say_once(self._sink.trouble)
         if self.session.shed:
-            self._say_once("more messages come in than anyone can play: the surplus is ignored, note-offs aside")
+            self._say_once("more comes in than anyone can play: some of it is not answered")
         if self.engine.rolling:
             bpm = self.engine.tempo.bpm_at(self.engine.tempo.pulse_at(now))
             if self.engine.transport.follower is not None:
@@ -297,35 +294,6 @@ class Player:
             self._said.add(line)
             self._say(line)
 
-    def _new_worker(self) -> Worker:
-        return Worker(self._setup, self._on_reply, self._on_death)
-
-    def _replace(self, dead: Worker) -> None:
-        """A worker died: start another while the music goes on, unless too many died recently."""
-        dead.close()
-        self._worker = None
-        self._waiting_since_ns = None
-        now = now_ns()
-        self._deaths_ns.append(now)
-        if len(self._deaths_ns) > RESTARTS and now - self._deaths_ns[0] < RESTART_WINDOW_NS:
-            self._say(f"the model's worker died {RESTARTS + 1} times within a minute: Antiphon rests from here on")
-            return
-        self.session.restarts += 1
-        self._say("the model's worker died: starting another")
-
-        def start() -> None:
-            worker = self._new_worker()
-            try:
-                worker.start()
-                self._inbox.put(worker)
-            except Exception as error:  # whatever it is, there is no worker, and the loop has to know
-                self._say(str(error))
-                self._inbox.put(_Died(worker))
-            if self._over:  # the session has ended meanwhile, and nobody reads the inbox
-                worker.close()
-
-        threading.Thread(target=start, name="worker-restart", daemon=True).start()
-
     def _pause(self) -> None:
         """Ctrl-Z: nothing sounds while the process stands still. Then on from here, with an empty context."""
         pulse = self.engine.tempo.pulse_at(now_ns())
@@ -335,7 +303,7 @@ class Player:
         time.sleep(DELIVER_S)
         os.kill(os.getpid(), signal.SIGSTOP)
         self._pausing = False
-        self._waiting_since_ns = None
+        self._composers.wait_no_longer()
         self.engine.scheduler.clear()
         self.engine.composer_is_new(now_ns())
 
@@ -353,13 +321,12 @@ class Player:
                 self.session.left_hanging -= not gone and midi.is_note_off(message)
 
     def _close(self) -> None:
-        self._over = True
         # A driver that fails to close, or never comes back, keeps nobody from ending.
         within(CLOSE_S, self._source.close, self._target.close)
-        if self._worker is not None:
-            self._worker.close()
+        self._composers.close()
         with contextlib.suppress(queue.Empty):
             while True:
                 item = self._inbox.get_nowait()
-                if isinstance(item, Worker):
-                    item.close()
+                if isinstance(item, Came):
+                    item.worker.close()
+        self.session.restarts = self._composers.restarts

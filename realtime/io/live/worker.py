@@ -82,7 +82,7 @@ class Ready(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """The model could not be loaded. `line` is for the user."""
+    """The model could not be loaded, or not be run: the line for the user. The worker ends with it."""
 
     line: str
 
@@ -90,7 +90,12 @@ class Failed(NamedTuple):
 class Worker:
     """A running worker process. Nothing is started in the constructor."""
 
-    def __init__(self, setup: Setup, on_reply: Callable[[Reply], None], on_death: Callable[[Worker], None]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        on_reply: Callable[[Worker, Reply | Failed], None],
+        on_death: Callable[[Worker], None],
+    ) -> None:
         self._setup = setup
         self._on_reply = on_reply
         self._on_death = on_death
@@ -163,7 +168,7 @@ class Worker:
         assert self._pipe is not None
         try:
             while True:
-                self._on_reply(self._pipe.recv())
+                self._on_reply(self, self._pipe.recv())
         except (EOFError, OSError):
             if not self._closing:
                 self._on_death(self)
@@ -174,10 +179,13 @@ def serve(pipe: Connection) -> None:
     setup: Setup = pipe.recv()
     try:
         composer, stepper = setup.composer()
+        composer.warm_up()
+        _compose(pipe, composer, stepper)
     except UserError as error:
         pipe.send(Failed(str(error)))
-        return
-    composer.warm_up()
+
+
+def _compose(pipe: Connection, composer: Composer, stepper: Stepper) -> None:
     pipe.send(Ready(stepper.provider, stepper.contract.name, stepper.notice, os.getpid()))
     waiting: deque[Request] = deque()
 

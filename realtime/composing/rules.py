@@ -1,0 +1,294 @@
+"""A composer without a network, for when there is none: it answers the same requests by rules, at once.
+
+In accompany and harmonise it plays root and triad of the chord that is heard; else it plays the call again and leads it home. It
+is told of everything that the player does all the time, so that it knows the music when it has to take over. What it plays
+depends on what it was told alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from realtime.composing.constraints import Constraints
+from realtime.core.dialogue import (
+    Extend,
+    KeyUp,
+    ModelNote,
+    Plan,
+    PlayerNote,
+    Proposed,
+    Reached,
+    Relocate,
+    Reply,
+    Request,
+    Turn,
+)
+from realtime.music.chords import MEMBERS, NO_CHORD, chord, root_of
+from realtime.music.keys import KEY_SCALES, Key, best_key
+from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, MELODY, Role
+
+MOST_HEARD = 512
+HELD_TICKS = 384
+"""How long an answer sounds if the key it answers never goes up."""
+GAP_TICKS = 2
+"""Between a note of an accompaniment and the next: it is struck anew."""
+OPEN_TICKS = TICKS
+"""What a key that is still down counts as."""
+ROOT_HEIGHT, TRIAD_HEIGHT = 43, 60
+"""The lowest root (G2) and the lowest note of a triad (C4), where the range allows them."""
+SOFTER = 0.8
+"""How loud an accompaniment is, of the player's loudness."""
+OUTSIDE, ROOT, IN_KEY, SAME = -0.6, 0.3, 0.15, 0.1
+"""How a chord is found: each unit of sound in it counts 1, outside of it `OUTSIDE`, on its root `ROOT` more; a chord of the key
+and the chord of before get a share of all sound."""
+KICK, SNARE, HAT = 36, 38, 42
+TRIADS = [chord(root, quality) for root in range(12) for quality in ("maj", "min")]
+
+
+class Rules:
+    """See the module's docstring. One thread uses it."""
+
+    def __init__(self, constraints: Constraints, grid: BeatGrid) -> None:
+        self._constraints = constraints
+        self._grid = grid
+        self._heard: deque[PlayerNote] = deque(maxlen=MOST_HEARD)
+        self._ends: dict[PlayerNote, int] = {}
+        self._down: dict[int, PlayerNote] = {}
+        self._classes = np.zeros(12)
+        self._chord = NO_CHORD
+        self._plan: Plan | None = None
+        self._done = 0
+
+    def hear(self, request: Request) -> None:
+        """Take in what a request says of the player, without an answer."""
+        match request:
+            case Plan(played=PlayerNote() as note):
+                if len(self._heard) == MOST_HEARD:
+                    self._ends.pop(self._heard[0], None)
+                self._heard.append(note)
+                if note.part != DRUMS:
+                    self._down[note.pitch] = note
+                    self._classes = self._classes * 0.99
+                    self._classes[note.pitch % 12] += 1.0
+            case KeyUp(tick, pitch):
+                if (note_down := self._down.pop(pitch, None)) is not None:
+                    self._ends[note_down] = tick
+            case Relocate():
+                self._heard.clear()
+                self._ends.clear()
+                self._down.clear()
+
+    def handle(self, request: Request) -> Iterator[Reply]:
+        """Take in a request and answer it, as the composer does."""
+        self.hear(request)
+        match request:
+            case Plan():
+                self._plan = request
+                self._done = request.boundary
+                yield from self._propose(request.until)
+            case Extend(generation, until):
+                if self._plan is not None and generation == self._plan.generation:
+                    yield from self._propose(until)
+
+    def _propose(self, until: int) -> Iterator[Reply]:
+        plan = self._plan
+        assert plan is not None
+        if (turn := plan.turn) is not None:
+            first = max(self._done, turn.start)
+            last = until if turn.end is None else min(until, turn.end)
+            for note in self._notes(plan, turn, first, last):
+                yield Proposed(plan.generation, note)
+            self._done = max(self._done, until)
+        yield Reached(plan.generation, until, (), 0)
+
+    def _notes(self, plan: Plan, turn: Turn, first: int, last: int) -> Iterator[ModelNote]:
+        """The notes of the turn with onsets in [first, last)."""
+        constraints = self._constraints
+        along = plan.role in (Role.ACCOMPANY, Role.HARMONISE)
+        parts = constraints.parts or ((ACCOMPANIMENT,) if along else (MELODY,))
+        if turn.voices and parts[0] == DRUMS:
+            yield ModelNote(turn.start, HAT, self._loudness(SOFTER), GAP_TICKS, DRUMS)
+        elif turn.voices:
+            yield from self._harmony(plan, turn, parts[0])
+        elif parts[0] == DRUMS:
+            yield from self._beats(first, last)
+        elif along:
+            yield from self._accompaniment(first, last, turn, parts[0])
+        else:
+            yield from (note for note in self._answer(turn, parts[0]) if first <= note.tick < last)
+
+    # --- along with the player ---
+
+    def _accompaniment(self, first: int, last: int, turn: Turn, part: int) -> Iterator[ModelNote]:
+        """The root at the start of a bar, the triad on every beat."""
+        tick, loudness = self._grid.next_beat(first), self._loudness(SOFTER)
+        while tick < last:
+            beat = self._grid.beat_at(tick)
+            self._chord = self._chord_at(tick)
+            root = root_of(self._chord) or 0
+            voices = self._voicing(self._chord)
+            length = beat.length - GAP_TICKS
+            if beat.in_bar == 0:
+                yield self._note(tick, self._fold(root, ROOT_HEIGHT), loudness, beat.bar_ticks - GAP_TICKS, part, turn)
+                voices = voices[: max((self._constraints.max_notes or 4) - 1, 0)]
+            elif self._constraints.max_notes is not None:
+                voices = voices[: max(self._constraints.max_notes - 1, 1)]
+            for pitch in voices:
+                yield self._note(tick, pitch, loudness, length, part, turn)
+            tick = beat.start + beat.length
+
+    def _voicing(self, sounding: int) -> list[int]:
+        """The triad from `TRIAD_HEIGHT` up, without the keys that the player holds."""
+        pitches = sorted(
+            {self._fold(int(pitch_class), TRIAD_HEIGHT) for pitch_class in np.flatnonzero(MEMBERS[sounding])}
+        )
+        return [pitch for pitch in pitches if pitch not in self._down]
+
+    def _harmony(self, plan: Plan, turn: Turn, part: int) -> Iterator[ModelNote]:
+        """Under the note that was struck: the nearest notes of the chord, or else of the key, at least a minor third apart."""
+        if plan.played is None:
+            return
+        below, wanted = plan.played.pitch, turn.voices
+        members = MEMBERS[self._chord_at(turn.start)]
+        in_key = self._scale()
+        for pitch in range(plan.played.pitch - 3, self._constraints.lowest - 1, -1):
+            if not wanted:
+                break
+            fits = members[pitch % 12] or (pitch % 12 in in_key and below - pitch == 4)
+            if fits and below - pitch >= 3 and pitch not in self._down and pitch <= self._constraints.highest:
+                yield self._note(turn.start, pitch, self._loudness(SOFTER), HELD_TICKS, part, None)
+                below, wanted = pitch, wanted - 1
+        if wanted == turn.voices:  # the range lies above it
+            pitch = self._fold(
+                int(np.flatnonzero(members)[0]) if members.any() else below % 12, self._constraints.lowest
+            )
+            yield self._note(turn.start, pitch, self._loudness(SOFTER), HELD_TICKS, part, None)
+
+    def _beats(self, first: int, last: int) -> Iterator[ModelNote]:
+        tick = self._grid.next_beat(first)
+        while tick < last:
+            beat = self._grid.beat_at(tick)
+            for pitch in (HAT, SNARE if beat.in_bar % 2 else KICK):
+                yield ModelNote(tick, pitch, self._loudness(SOFTER), GAP_TICKS, DRUMS)
+            tick = beat.start + beat.length
+
+    # --- the call, led home ---
+
+    def _answer(self, turn: Turn, part: int) -> list[ModelNote]:
+        """The call from the turn's start on, as often as it fits; its last notes lead by step to the tonic, which lasts."""
+        bar = self._grid.bar_at(turn.start)[1]
+        length = (turn.end - turn.start) if turn.end is not None else 2 * bar
+        heard = [note for note in self._heard if note.tick < turn.start and note.part != DRUMS]
+        call = [note for note in heard if note.tick >= turn.start - length]
+        if not call and heard:
+            call = [note for note in heard if note.tick > heard[-1].tick - length]
+        top: dict[int, PlayerNote] = {}
+        for note in call:  # of a chord its highest note: the tune
+            if note.tick not in top or note.pitch > top[note.tick].pitch:
+                top[note.tick] = note
+        line = [(note.tick, note.pitch, note.velocity) for note in top.values()]
+        if not line:
+            tonic = self._fold(self._key().tonic, TRIAD_HEIGHT)
+            line = [(turn.start - length + i * TICKS, tonic + (0, 7, 4, 7)[i % 4], 80) for i in range(length // TICKS)]
+        shift = -(-(turn.start - line[0][0]) // bar) * bar
+        span = max(-(-(line[-1][0] + 1 - line[0][0]) // bar) * bar, bar)
+        placed = [(tick + shift + k * span, pitch, velocity) for k in range(-1, 64) for tick, pitch, velocity in line]
+        end = turn.start + length
+        placed = [note for note in placed if turn.start <= note[0] <= end - TICKS] or [(turn.start, *line[0][1:])]
+        pitches = self._led_home([pitch for _, pitch, _ in placed])
+        ends = [following[0] for _, following in pairwise(placed)] + [end]
+        return [
+            self._note(tick, pitch, velocity, until - tick, part, turn)
+            for (tick, _, velocity), pitch, until in zip(placed, pitches, ends, strict=True)
+        ]
+
+    def _led_home(self, pitches: list[int]) -> list[int]:
+        """The last becomes the tonic nearest to where the line is, the one before it a step of the scale beside that."""
+        tonic = self._key().tonic
+        before = pitches[-2] if len(pitches) > 1 else pitches[-1]
+        home = min((pitch for pitch in range(128) if pitch % 12 == tonic), key=lambda pitch: abs(pitch - before))
+        pitches = [*pitches[:-1], home]
+        if len(pitches) > 2:
+            up = next(home + step for step in (1, 2, 3) if (home + step) % 12 in self._scale())
+            down = next(home - step for step in (1, 2, 3) if (home - step) % 12 in self._scale() or step == 3)
+            pitches[-2] = up if pitches[-3] >= home else down
+        return pitches
+
+    # --- what is heard ---
+
+    def _key(self) -> Key:
+        constraints = self._constraints
+        if constraints.tonic is not None:
+            return Key(constraints.tonic, "major" if 4 in constraints.scale else "minor")
+        return best_key(self._classes)
+
+    def _scale(self) -> frozenset[int]:
+        """The pitch classes of the key that is set, or else heard."""
+        constraints = self._constraints
+        if constraints.tonic is not None:
+            return frozenset((constraints.tonic + degree) % 12 for degree in constraints.scale)
+        key = self._key()
+        return frozenset((key.tonic + degree) % 12 for degree in KEY_SCALES[key.scale])
+
+    def _chord_at(self, tick: int) -> int:
+        """The major or minor triad that fits best what was played in this bar and in the one before, the nearer the more."""
+        start, bar = self._grid.bar_at(tick)
+        weights = np.zeros(12)
+        for note in self._heard:
+            if note.part == DRUMS or note.tick < start - bar:
+                continue
+            end = self._ends.get(
+                note, max(tick, note.tick + OPEN_TICKS) if note.pitch in self._down else note.tick + OPEN_TICKS
+            )
+            weights[note.pitch % 12] += max(end - note.tick, 1) * 0.5 ** (max(tick - end, 0) / TICKS)
+        key = self._key()
+        if not weights.any():
+            return (
+                self._chord if self._chord != NO_CHORD else chord(key.tonic, "maj" if key.scale == "major" else "min")
+            )
+        total, scale = weights.sum(), self._scale()
+
+        def fit(candidate: int) -> float:
+            members = MEMBERS[candidate]
+            value = weights[members].sum() + OUTSIDE * weights[~members].sum() + ROOT * weights[root_of(candidate) or 0]
+            in_key = all(int(pitch_class) in scale for pitch_class in np.flatnonzero(members))
+            return float(value + total * (IN_KEY * in_key + SAME * (candidate == self._chord)))
+
+        return max(TRIADS, key=fit)
+
+    # --- notes that are allowed ---
+
+    def _loudness(self, share: float) -> int:
+        """A velocity: a share of the player's."""
+        recent = [note.velocity for note in list(self._heard)[-8:]] or [80]
+        return int(min(max(share * sum(recent) / len(recent), 1), 127))
+
+    def _fold(self, pitch: int, lowest: int) -> int:
+        """The pitch, in octaves, at or above `lowest` and within the range as far as it can be."""
+        low, high = self._constraints.lowest, self._constraints.highest
+        pitch = max(lowest, low) + (pitch - max(lowest, low)) % 12
+        while pitch > high and pitch - 12 >= low:
+            pitch -= 12
+        return min(max(pitch, low), high)
+
+    def _note(self, tick: int, pitch: int, velocity: int, ticks: int, part: int, turn: Turn | None) -> ModelNote:
+        """Within the range, the scale that is set, the durations and the turn."""
+        constraints = self._constraints
+        low, high = constraints.lowest, constraints.highest
+        while pitch < low and pitch + 12 <= high:
+            pitch += 12
+        while pitch > high and pitch - 12 >= low:
+            pitch -= 12
+        pitch = min(max(pitch, low), high)
+        if constraints.tonic is not None:
+            allowed = [near for near in range(low, high + 1) if near % 12 in self._scale()]
+            pitch = min(allowed, key=lambda near: abs(near - pitch), default=pitch)
+        ticks = min(max(ticks, constraints.min_duration, 1), constraints.max_duration)
+        if turn is not None and turn.end is not None:
+            ticks = min(ticks, turn.end - tick)
+        return ModelNote(tick, pitch, velocity, max(ticks, 1), part)
