@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from performing import AS_IT_COMES, BAR_NS, NoiseStepper, composer_of, duet, proposals, tune
+from performing import AS_IT_COMES, BAR_NS, FakeGraphs, NoiseStepper, composer_of, duet, proposals, tune
 
 from realtime.composing.constraints import Constraints
 from realtime.composing.contract import MASKED
-from realtime.core.dialogue import Advance, Extend, KeyUp, ModelNote, Plan, PlayerNote, Reached, Relocate, Turn
+from realtime.core.dialogue import Advance, Bar, Extend, KeyUp, ModelNote, Plan, PlayerNote, Reached, Relocate, Turn
 from realtime.core.modes import Harmonise
+from realtime.music.cells import rolls
 from realtime.music.keys import SCALES
 from realtime.music.metre import TICKS
+from realtime.music.notes import note_array
 from realtime.music.vocabulary import BEAT, MODEL_PART, Role
 
 BAR = 4 * TICKS
@@ -106,6 +108,70 @@ def test_a_revision_changes_only_what_the_music_changes() -> None:
     assert again == [note for note in first if note.tick >= 150]
 
 
+class Biases(NoiseStepper):
+    """It also keeps the bias of every event that it was fed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.biases: list[np.ndarray] = []
+
+    def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+        del self.biases[len(self.fed) :]
+        self.biases.append(bias)
+        return super().step(event, held, release, bias, sampling, noise, context)
+
+
+class Long(NoiseStepper):
+    """It draws one long note, C4, at the start of each beat that it may."""
+
+    def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+        return [0, MODEL_PART, 60, 31, 20] if bias[0] > MASKED / 2 and release[60] <= 0 else [BEAT, 0, 0, 0, 0]
+
+
+def test_notes_that_are_taken_back_are_no_overused_pattern() -> None:
+    """Six bars are planned and taken back; in the turn after them each bias is that of a composer that never planned them."""
+    ahead, never = Biases(), Biases()
+    rules = Constraints(lowest=60, highest=62, max_duration=12)  # short, of three pitches: each comes in most bars
+    planner, listener = (composer_of(stepper, rules) for stepper in (ahead, never))
+    assert len(proposals(planner, trade(1, 0, Turn(0, 6 * BAR), 6 * BAR))) > 24
+    turn = Turn(6 * BAR, 8 * BAR)
+    first, second = (proposals(composer, trade(2, 0, turn, 8 * BAR)) for composer in (planner, listener))
+    assert first == second != []
+    assert np.array_equal(ahead.biases[1:], never.biases[1:]), (
+        "all but the first beat, which is fed under the first plan"
+    )
+
+
+@pytest.mark.parametrize("silence", [False, True])
+def test_what_a_plan_silences_no_longer_sounds_for_the_model(silence: bool) -> None:
+    """A long note begins before the boundary: it is held on, or, where the plan silences it, over at the boundary."""
+    stepper = Long()
+    composer = composer_of(stepper)
+    assert [note.tick for note in proposals(composer, trade(1, 0, Turn(0), 48))] == [0]
+    again = proposals(composer, Plan(2, 30, PlayerNote(30, 72, 80, 0), Role.TRADE, Turn(0), 60, silence))
+    assert [note.tick for note in again] == ([48] if silence else [])
+    sounding = [int(event[0]) for event, held in zip(stepper.fed, stepper.held, strict=True) if held[128 + 60]]
+    assert sounding == ([0, BEAT, 0] if silence else [0, BEAT, 6, BEAT])
+
+
+def test_a_cell_holds_nothing_that_was_taken_back() -> None:
+    """The planner sees the notes before the boundary, and of those after it only what was proposed anew."""
+    graphs = FakeGraphs()
+    composer = composer_of(graphs=graphs)
+    turn = Turn(0, BAR)
+    first = proposals(composer, trade(1, 0, turn, BAR))
+    again = proposals(composer, trade(2, 48, turn, BAR, PlayerNote(47, 60, 80, 0)))
+    kept = [note for note in first if note.tick < 48] + again
+    list(composer.handle(KeyUp(60, 60)))
+    list(composer.handle(Bar(BAR, 3 * BAR)))
+    while composer.busy:
+        composer.work()
+    notes = note_array([(note.tick, note.duration, note.pitch) for note in kept])
+    own = rolls(notes, np.zeros(len(kept), bool), np.array([0, BAR]))[0]
+    assert np.array_equal(graphs.rolls[-1][2:], own[2:]) and own.any()
+    assert first != kept
+
+
 def test_with_a_small_ring_it_goes_back_as_far_as_it_can_and_plays_on() -> None:
     script = tune([60, 64, 67] * 8, note_ns=170_000_000) + tune([60] * 8, start_ns=5 * BAR_NS)
     for mode in ("trade", "accompany", "continue", "harmonise"):
@@ -124,6 +190,29 @@ def test_a_jump_keeps_what_was_heard_and_frees_the_keys() -> None:
     assert [event[0] for event in stepper.fed] == [BEAT, 0, BEAT, 205 - 192]
     assert [event[5] for event in stepper.fed] == [0, 0, 0, 0], "tick 200 lies in the first beat of the third bar"
     assert list(np.flatnonzero(stepper.held[-1])) == [64]
+
+
+def test_after_a_jump_no_pattern_is_overused_and_no_note_sounds_into_the_next_cell() -> None:
+    """Six bars are played, then time goes on from bar 6: the biases there, and the roll, are those of a composer that rested."""
+    stepper, rested = Biases(), Biases()
+    rules = Constraints(lowest=60, highest=62, max_duration=12)
+    graphs = FakeGraphs()
+    composer, other = composer_of(stepper, rules, graphs=graphs), composer_of(rested, rules)
+    assert proposals(composer, trade(1, 0, Turn(0, 6 * BAR), 6 * BAR, PlayerNote(0, 61, 80, 0)))
+    proposals(other, trade(1, 1, None, 0, PlayerNote(0, 61, 80, 0)))
+    rolls_before = len(graphs.rolls)
+    for each in (composer, other):
+        list(each.handle(Relocate(6 * BAR)))
+    first, second = (proposals(each, trade(2, 6 * BAR, Turn(6 * BAR, 8 * BAR), 8 * BAR)) for each in (composer, other))
+    assert first == second != []
+    count = sum(event[0] != BEAT for event in rested.fed[2:]) + 8
+    assert np.array_equal(stepper.biases[-count:], rested.biases[-count:])
+    list(composer.handle(Bar(7 * BAR, 9 * BAR)))
+    while composer.busy:
+        composer.work()
+    own = note_array([(note.tick, note.duration, note.pitch) for note in first])
+    expected = rolls(own, np.zeros(len(own), bool), np.array([6 * BAR, 7 * BAR]))[0]
+    assert len(graphs.rolls) == rolls_before + 1 and np.array_equal(graphs.rolls[-1], expected)
 
 
 def test_warming_up_leaves_no_trace() -> None:
@@ -152,6 +241,15 @@ def test_each_beat_is_fed_with_the_keys_that_were_down_in_it() -> None:
         (BEAT, ()),
         (7, (64,)),
     ]
+
+
+def test_a_key_that_goes_up_on_a_beat_is_not_held_in_it() -> None:
+    stepper = NoiseStepper()
+    composer = composer_of(stepper)
+    proposals(composer, trade(1, 1, None, 0, PlayerNote(0, 60, 80, 0)))
+    list(composer.handle(KeyUp(48, 60)))
+    list(composer.handle(Advance(48)))
+    assert [(event[0], keys) for event, keys in fed_with_keys(stepper)][1:] == [(0, (60,)), (BEAT, (60,)), (BEAT, ())]
 
 
 def test_all_events_have_the_role_of_their_plan_from_the_first_on() -> None:
@@ -296,6 +394,24 @@ def test_an_answer_sounds_until_its_key_goes_up_and_is_free_then() -> None:
         list(composer.handle(KeyUp(10, pitch)))
     proposals(composer, Plan(4, 13, PlayerNote(12, 64, 80, 0), Role.HARMONISE, None, 0))
     assert list(np.flatnonzero(stepper.held[-1])) == [64]
+
+
+def test_all_answers_to_a_key_end_with_it() -> None:
+    """Two voices answer one key; after it went up neither sounds for the model."""
+
+    class Both(NoiseStepper):
+        def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+            return [0, MODEL_PART + 1, 55 if release[55] <= 0 else 52, 20, 20]
+
+    stepper = Both()
+    composer = composer_of(stepper)
+    note = PlayerNote(0, 60, 80, 0)
+    made = proposals(composer, Plan(1, 1, note, Role.HARMONISE, Turn(0, 1, 2), 1))
+    assert [answer.pitch for answer in made] == [55, 52]
+    assert list(np.flatnonzero(stepper.held[-1])) == [60, 128 + 52, 128 + 55]
+    list(composer.handle(KeyUp(10, 60)))
+    list(composer.handle(Advance(24)))
+    assert not stepper.held[-1].any()
 
 
 def test_harmony_stays_within_the_polyphony() -> None:
