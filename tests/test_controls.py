@@ -1,4 +1,4 @@
-"""The knobs: where each controller turns them to, what the model is told, and that the leanings go along."""
+"""The knobs: where each controller turns them to, the control vector, and the biases that move with them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_configuration_says_where_the_knobs_are_at_first() -> None:
     assert get_args(Style) == STYLES
 
 
-# --- what Antiphon leans to ---
+# --- the biases ---
 
 
 def masks_of(controls: Controls, constraints: Constraints = ANYTHING) -> Masks:

@@ -86,7 +86,7 @@ def test_windows_that_differ_are_weighed_by_their_sines() -> None:
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_only_in_a_loop_the_end_knows_the_beginning(loop: bool) -> None:
-    """What the first planned cell is told is felt by the last one, 100 cells later, within two steps."""
+    """A change in the first planned cell reaches the last one, 100 cells later, within two steps."""
 
     def velocity(latent: np.ndarray, time: np.ndarray, known: np.ndarray, controls: np.ndarray) -> np.ndarray:
         return alike(latent + controls, time, known, controls)

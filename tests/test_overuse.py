@@ -1,4 +1,4 @@
-"""Figures that are worn: what came again and again in one beat of the bar costs more each time, and nothing else does."""
+"""Overused patterns: a pitch that comes in the same beat of bar after bar gets a stronger bias each time, and no other does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer takes after the player, and how a turn ends: leanings, looked at one by one."""
+"""The biases towards the player's playing and towards the end of a turn, one by one."""
 
 from __future__ import annotations
 

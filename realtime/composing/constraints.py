@@ -1,6 +1,6 @@
 """What Antiphon may play, as biases on the model's logits before temperature, top-k and top-p.
 
-A mask is a bias of -1e9. Each constraint is one line of `Constraints.bias`, so that what is forbidden can be read off.
+A mask is a bias of -1e9. Each constraint is one line of `Constraints.bias`, so that it is easy to see what is forbidden.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ PRESETS: dict[str, dict[Role, Draw]] = {
         Role.HARMONISE: Draw(1.0, 0.95),
     },
 }
-"""How choices are drawn, by preset and by what Antiphon does; what is not listed is drawn as in CONTINUE."""
+"""How choices are drawn, by preset and role; a role that is not listed is drawn as CONTINUE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a choice is drawn: by the preset, where nothing else is given. `cool` multiplies the temperature at the end of a
+    """How a choice is drawn: as in the preset, except where a value is given. `cool` multiplies the temperature at the end of a
     phrase (1: no change over the phrase)."""
 
     preset: str = "usual"
@@ -78,10 +78,10 @@ class Constraints:
     """What may be played. Key: tonic pitch class 0..11 and scale degrees, or None. Range: lowest and highest pitch.
 
     `out_of_key` is added to pitches outside the scale (nats; -1e9 forbids them). Durations in ticks. `max_notes` is the
-    polyphony; None: as many as the player plays at once. `parts`, each 0..4; none: the tune, or the accompaniment where the
-    role is to go along with the player's. `follow`: lean towards what the player plays like
-    (`profile.PlayerProfile`) and towards an end of the phrase with the turn (`masks.Masks`); `closes`: towards the latter too.
-    `rate`: how many notes a quarter are looked for, where the music around a gap says so.
+    polyphony; None: as many as the player plays at once. `parts`, each 0..4; none: the tune, or the accompaniment in the roles
+    `ALONG`. `follow`: add the biases towards the player's own playing (`player_profile.PlayerProfile`) and, with `closes`,
+    towards an end of the phrase at the end of the turn (`masks.Masks`). `rate`: the density to aim at, in notes a quarter, where
+    the music on both sides of a gap gives it.
     """
 
     parts: tuple[int, ...] = ()

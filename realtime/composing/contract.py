@@ -46,12 +46,12 @@ LOGITS = sum(vocabulary.HEADS.values())
 
 
 class ContractError(ValueError):
-    """A model file that this program cannot play: says which clause differs."""
+    """A model file that this program cannot play; the message names the clause that differs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What a model file says of itself. `data_hash` names the training data, `operators` is "fused" or "native", `context` is
+    """What a model file declares. `data_hash` names the training data, `operators` is "fused" or "native", `context` is
     the width of the input of that name, 0 where the graph has none."""
 
     name: str
@@ -72,7 +72,7 @@ class Contract:
 
     @staticmethod
     def from_json(text: str) -> Contract:
-        """Parse and check a metadata value. Raises `ContractError` where this program could not keep the contract."""
+        """Parse and check a metadata value. Raises `ContractError` where this program cannot fulfil the contract."""
         try:
             contract = Contract(**json.loads(text))
         except (ValueError, TypeError) as error:

@@ -48,7 +48,7 @@ class Snapshot(NamedTuple):
 
 
 class History:
-    """See the module's docstring. `overuse` is told of Antiphon's notes, and of what is taken back of them."""
+    """See the module's docstring. Antiphon's notes are added to `overuse`, and taken back from it."""
 
     def __init__(self, stepper: Stepper, overuse: Overuse) -> None:
         self.keys_down = np.zeros(128, bool)

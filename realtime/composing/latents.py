@@ -1,13 +1,13 @@
-"""The rolling latent context: the last cells as latents, a plan of the next ones, and what the model is told of both.
+"""The rolling latent context: the last cells as latents, a plan of the next ones, and the context vectors made of both.
 
     close(roll, ...)    a cell is over                -> work to do
-    work()              one graph call of that work   -> in the end, word of the plan
+    work()              one graph call of that work   -> at its end, a `Planned`
     at(tick)            the context of an event       -> (d,), as `realtime.composing.contract` takes it
 
-The work is cut into single graph calls, because a note may have to wait for one (`io.worker`). What comes of it is for one
-cell and those after it. Once anything in that cell has been composed it comes too late, and is not used: so an event that
-is gone back to finds the context it was fed with, and what is played does not depend on when the work was done, as long as
-none is late. Pure; times in ticks.
+The work is cut into single graph calls, because a note may have to wait for one (`realtime.io.live.worker`). Its result is for
+one cell and those after it. Once an event in that cell has been fed, the result is late and is not used. So an event that is fed
+again after a rollback gets the same context, and the notes do not depend on when the work was done, as long as none is late.
+Pure; times in ticks.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ from realtime.music.metre import TICKS, BeatGrid
 PREFIX, FUTURE = 16, 4
 """Cells that a plan goes on from, and cells planned."""
 DRAWN = 2
-"""Cells of a plan that a context is told of as rolls."""
+"""Cells of a plan that a context also gets as rolls."""
 PLAN_STEPS = 6
 """Euler steps from noise to a plan."""
 LEAD = 0.5
-"""How much further along the nearest planned cell is than the last, of the time a cell takes: near cells are settled first."""
+"""By how much the nearest planned cell is ahead of the last, as a share of the time that a cell takes from noise to clean: near
+cells are settled first."""
 PLAN_TRUST = 0.5
-"""The time (0 noise, 1 clean) of a plan as the decoder is told it, its own noise mixed in again: so it was trained, to go on
-listening."""
+"""The time (0 noise, 1 clean) of a plan as the decoder gets it, with its own noise mixed in again. The decoder was trained on
+noisy plans, so that it goes on listening to the player."""
 KEPT = 8
-"""Contexts that are kept: no event that is gone back to lies further behind."""
+"""Contexts that are kept: no rollback goes further back."""
 _LONG_AGO = -(1 << 40)
 
 
 class Graphs(Protocol):
-    """The networks behind it, each call one run of one graph, but that a plan is drawn before the context is made of it; see
-    `io.latent_graphs` for shapes."""
+    """The networks. Each call is one run of one graph, except that `context` first draws the plan as rolls; see
+    `realtime.io.graphs.latent_graphs` for shapes."""
 
     def encode(self, rolls: np.ndarray) -> np.ndarray: ...
 
@@ -54,7 +55,7 @@ class Graphs(Protocol):
 
 
 class Latents:
-    """See the module's docstring. `controls` may be set at any time; it counts for what is closed from then on."""
+    """See the module's docstring. `controls` may be set at any time, and counts for cells that close from then on."""
 
     def __init__(
         self, graphs: Graphs, grid: BeatGrid, seed: int, clock_ns: Callable[[], int], controls: Controls = AS_IT_IS
@@ -82,15 +83,16 @@ class Latents:
             pass
 
     def at(self, tick: int) -> np.ndarray:
-        """The context (d,) of an event at `tick`, that is going to be fed: its beat's of the newest made for its cell or an
-        earlier one."""
+        """The context (d,) of an event at `tick` that is going to be fed: the row of its beat, in the newest context made for
+        its cell or an earlier one."""
         self._reached = max(self._reached, tick)
         made = next((made for start, made in reversed(self._contexts) if start <= tick), self._contexts[0][1])
         beat: np.ndarray = made[(tick - cell_at(self._grid, tick)[0]) // TICKS]
         return beat
 
     def close(self, roll: np.ndarray, tick: int, target: int) -> None:
-        """The cell that ends at `tick` is this roll (4, 48, 88). What comes of it is for the cell that starts at `target`."""
+        """The cell that ends at `tick` is this roll (4, 48, 88). The context made after it is for the cell that starts at
+        `target`."""
         self._late += self._plan is not None
         self._closed.append(roll)
         self._target = target
@@ -103,12 +105,13 @@ class Latents:
         return self._plan is not None
 
     def work(self) -> Planned | None:
-        """Make one graph call; only while `busy`. Says where a plan is finished, or was given up because it is too late."""
+        """Make one graph call; only while `busy`. Returns `Planned` when a context is finished, or given up because it is
+        late."""
         assert self._plan is not None
         context = None
         call_ns: tuple[int, ...] = ()
         started = self._clock_ns()
-        if self._closed:  # a latent is wanted however late it comes
+        if self._closed:  # a latent is needed by later cells, so it is never late
             self._past.append(self._graphs.encode(self._closed.popleft()[None])[0])
         elif self._reached < self._target:
             context = next(self._plan)
@@ -127,13 +130,13 @@ class Latents:
         return said
 
     def relocate(self) -> None:
-        """Time goes on from elsewhere: what was heard stays, and so does the newest context."""
+        """Time goes on from elsewhere: the latents stay, and so does the newest context."""
         self._contexts = deque([(_LONG_AGO, self._contexts[-1][1])], maxlen=KEPT)
         self._reached = _LONG_AGO
         self._late += self._plan is not None
         self._plan = None
 
-    # --- what is made of a cell ---
+    # --- from a cell to a context ---
 
     def _make(self, tick: int, target: int, controls: Controls) -> Iterator[np.ndarray | None]:
         """None after each graph call but the last, which makes the context."""
@@ -156,8 +159,8 @@ class Latents:
         return starts
 
     def _as_conditioning(self, plan: Mapping[int, np.ndarray], target: int) -> tuple[np.ndarray, np.ndarray]:
-        """A plan, latents (128,) by where cells start, as the events of the cell at `target` are told it: (1, 4, 128) and its
-        times (1, 4)."""
+        """A plan, latents (128,) by the tick at which a cell starts, as the input of the context net for the cell at `target`:
+        noised latents (1, 4, 128) and their times (1, 4)."""
         rows, times = _no_plan()
         for row, start in enumerate(self._starts(target)):
             if start in plan:
@@ -191,7 +194,7 @@ class Latents:
     def _context(
         self, latent: np.ndarray, known: np.ndarray, plan: np.ndarray, plan_time: np.ndarray, controls: Controls
     ) -> Iterator[np.ndarray | None]:
-        """c0 + guidance (c1 - c0), c1 being made with plan and controls, and c0 without. None between the calls."""
+        """c0 + guidance (c1 - c0), where c1 is made with plan and controls and c0 without them. None between the calls."""
         context = None
         for seen, share in ((0.0, 1 - controls.guidance), (1.0, controls.guidance)):
             if share:
@@ -205,7 +208,7 @@ class Latents:
         yield context
 
     def _window(self) -> tuple[np.ndarray, np.ndarray]:
-        """The last cells (1, 16, 128), oldest first, and which there are (1, 16)."""
+        """The latents of the last cells (1, 16, 128), oldest first, and a flag for each that exists (1, 16)."""
         latent, known = np.zeros((1, PREFIX, LATENT), np.float32), np.zeros((1, PREFIX), np.float32)
         if self._past:
             latent[0, -len(self._past) :] = self._past
@@ -213,7 +216,7 @@ class Latents:
         return latent, known
 
     def _noise(self, starts: list[int]) -> np.ndarray:
-        """(cells, 128), for each cell always the same: a plan of a cell grows out of the last plan of it."""
+        """(cells, 128), always the same for a cell: so each new plan of a cell stays close to the plan before."""
         counters = ([0, start % (1 << 63), 1, 0] for start in starts)  # a note's have 0 in the third place
         rngs = (np.random.Generator(np.random.Philox(key=self._seed, counter=counter)) for counter in counters)
         return np.stack([rng.standard_normal(LATENT, np.float32) for rng in rngs])

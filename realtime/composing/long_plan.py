@@ -1,11 +1,11 @@
-"""A plan of many cells by a planner that sees sixteen: windows slide over the piece, and flow together at every step.
+"""A plan of many cells by a planner that sees sixteen: overlapping windows cover the piece, and are averaged at every step.
 
 The latents of all cells to be planned are integrated at once, from noise (time 0) to clean (time 1), by Euler steps of the
 planner's velocity. At every step each window of `WINDOW` cells, `HOP` apart, gives a velocity for the cells in it. Where
 windows overlap their velocities are averaged with the weights of a squared sine, so that there is no seam: a cell counts most
 in the window in the middle of which it lies (after MultiDiffusion, Bar-Tal et al. 2023, arXiv 2302.08113). In a loop the
-windows go round: the last cells and the first are in one window. The work per cell is the same however many there are, and
-windows go to the planner a few at a time, so that its memory is too.
+windows go round: the last cells and the first are in one window. The work per cell does not depend on the number of cells, and
+windows go to the planner a few at a time, so memory does not either.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ Velocity = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray
 
 
 def windows(cells: int) -> np.ndarray:
-    """Which of `cells` in a line each window holds, (W, WINDOW) int, -1 before the first: all of them, in order."""
+    """The indices of the cells in each window, (W, WINDOW) int, -1 before the first cell; together they cover all `cells`, in
+    order."""
     starts = sorted({*range(0, cells - WINDOW, HOP), cells - WINDOW})
     return np.maximum(np.array(starts)[:, None] + np.arange(WINDOW), -1)
 
 
 def across(cells: int) -> np.ndarray:
-    """The window (WINDOW,) in the middle of which the last of `cells` in a circle leads to the first; -1 where there are fewer
-    than it holds."""
+    """The window (WINDOW,) of a loop, in the middle of which the first of `cells` follows the last; -1 where the loop has fewer
+    cells than the window."""
     held = min(cells, WINDOW)
     return np.concatenate([np.full(WINDOW - held, -1), (np.arange(held) - held // 2) % cells])
 
@@ -50,7 +51,7 @@ def plan(
     steps: int = STEPS,
     loop: bool = False,
 ) -> np.ndarray:
-    """Latents (N, 128) of a line of cells, of which those with `clean` (N,) bool are given and stay; the others are planned.
+    """Latents (N, 128) of consecutive cells: those with `clean` (N,) bool are given and stay, the others are planned.
 
     latents: (N, 128), read where clean; controls: (N, C), of each cell. `loop`: the planned cells, all of which follow the
     clean ones, lead back to the first of them. The same seed gives the same plan.

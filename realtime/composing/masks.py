@@ -1,7 +1,7 @@
-"""What may be drawn at one step: the user's constraints, and what this moment allows. Pure functions of ticks.
+"""The bias on the logits of one step: the user's constraints, and what this moment allows and prefers. Pure; times in ticks.
 
-A mask is a bias of -1e9, a leaning a bias of some nats; both are added to the model's logits before temperature, top-k and
-top-p. That a pitch which still sounds is no choice is masked inside the graph, where the drawn time is known.
+A mask is a bias of -1e9, a preference a bias of some nats; both are added to the model's logits before temperature, top-k and
+top-p. A pitch that still sounds is masked inside the graph, because only there the drawn time is known.
 """
 
 from __future__ import annotations
@@ -21,38 +21,40 @@ from realtime.music.metre import TICKS, Beat
 from realtime.music.vocabulary import ACCOMPANIMENT, ALONG, BEAT, DRUMS, DURATION_TICKS, HEADS, MELODY, OPEN, Role
 
 MOST_NOTES = 4
-"""How many notes sound together where nobody says, and there is no playing to go by."""
+"""The polyphony where none is set and the player has not played yet."""
 MAJOR_THIRD = 4
 FULL, THIN_NATS = 3, -1.0
-"""For letting a beat pass, by each note that an accompaniment sounds less than these: a chord makes a harmony, a note may not."""
+"""For letting a beat pass, for each note that an accompaniment lacks to this many at once: one note may leave the harmony
+open."""
 OVER_THE_BAR_NATS = -2.0
-"""An accompanist's note that would sound on over the bar line: who knows whether the player will."""
+"""For a note of an accompaniment that would sound on over the bar line: the harmony may change there."""
 ROOM_NATS = 2.0
-"""For resting where the player plays into Antiphon's turn."""
+"""For resting while the player holds keys in Antiphon's turn."""
 SURPLUS_NATS, MOST_SURPLUS_NATS = 0.4, 1.5
-"""For resting, by each note that an answer has more than the player would have played by now; less for fewer."""
+"""For resting, for each note that an answer has beyond what the player's density gives by now, negative for fewer; and the
+most."""
 MOST_KNOWN_NATS = 3.0
-"""The same where the music on both sides of a gap says how many there are to be."""
+"""The most where the density is known from the music on both sides of a gap."""
 ALONG_NOTES = 2.6
-"""How many notes an accompaniment plays to one of the tune's: the mean of thirty held-out pieces. Resting leans on that too."""
+"""How many notes an accompaniment plays to one of the tune's: the mean of thirty held-out pieces. More of them favour resting."""
 REPEATS, REPEATED_NATS = 2, -0.7
-"""So often may a pitch come in a row at no cost, and what each time beyond that costs: an answer does not get stuck."""
+"""A pitch may come this many times in a row without a bias, and the bias for each further time: an answer does not get stuck."""
 CLOSING_TICKS = 2 * TICKS
-"""An answer comes to its end in the last so many ticks of its turn."""
+"""An answer is brought to its end in this many last ticks of its turn."""
 LAST_BEAT_NATS = -5.0
-"""Onsets within the last beat: a last note comes on it, or before."""
+"""For onsets within the last beat: a last note should come on that beat, or before."""
 LASTING, LASTING_NATS = 0.75, 3.0
-"""A closing note that fills so much of what is left of the turn."""
+"""For a closing note that fills at least this share of what is left of the turn."""
 TRIAD_NATS, TONIC_NATS = 1.5, 0.5
-"""A closing note of the tonic triad, and what the tonic itself has beyond that."""
+"""For a closing note of the tonic triad, and in addition for the tonic itself."""
 
 _CLASSES = np.arange(128) % 12
 
 
 class Moment(NamedTuple):
-    """Where a step stands: its tick and beat, the first tick that may still be planned for (`floor`), how many notes the turn
-    has so far, the pitch of the last one and how many times in a row it has come (`line`), when each of Antiphon's pitches is
-    free ((128,) absolute ticks), which keys the player holds ((128,) bool).
+    """The situation of one step: its tick and beat, the first tick that may still be planned for (`floor`), how many notes the
+    turn has so far, the pitch of the last one and how many times in a row it has come (`line`), when each of Antiphon's pitches
+    is free ((128,) absolute ticks), which keys the player holds ((128,) bool).
     """
 
     tick: int
@@ -65,8 +67,8 @@ class Moment(NamedTuple):
 
 
 class Masks:
-    """The biases of every step. `profile` is to be told what the player plays, `overuse` what Antiphon does. `controls` are
-    where the knobs are: they move what is leaned to, so that the leanings do not work against them."""
+    """The biases of every step. The caller adds the player's notes to `profile` and Antiphon's to `overuse`, and sets `controls`,
+    the positions of the knobs: they move the targets of the biases, so that the biases do not work against them."""
 
     def __init__(self, constraints: Constraints) -> None:
         self.profile = PlayerProfile()
@@ -84,14 +86,14 @@ class Masks:
             self._key = Key(constraints.tonic, "major" if MAJOR_THIRD in constraints.scale else "minor")
 
     def bias(self, role: Role, turn: Turn | None, now: Moment) -> np.ndarray:
-        """(228,) float32. Time runs forward, within the turn and the polyphony; the player's keys are the player's."""
+        """(228,) float32, for the five heads in order. Without a turn only the user's constraints count."""
         bias = self._always[role].copy()
         if turn is None:
             return bias
         time, _, pitch, duration, velocity = (bias[SLICES[name]] for name in HEADS)  # views
         self._mask_times(time, role, turn, now)
         if role in ALONG:
-            pitch[now.keys_down] = MASKED
+            pitch[now.keys_down] = MASKED  # the player sounds these pitches already
         self._weigh_pitches(pitch, role, now)
         if self._goes_with_player(role):
             velocity += self.profile.velocity_bias(role in ALONG)
@@ -134,7 +136,7 @@ class Masks:
             time[BEAT] = MASKED
 
     def _weigh_pitches(self, pitch: np.ndarray, role: Role, now: Moment) -> None:
-        """Towards the player's key and register, away from overused patterns, and as the knobs for colour ask."""
+        """Prefer the player's key and register, avoid overused patterns, and follow the knobs for brightness and tension."""
         if self._goes_with_player(role):
             by_key = self._constraints.tonic is None and not self.controls.modal
             pitch += self.profile.pitch_bias(role, now.keys_down, by_key, self.controls.semitones)
@@ -144,7 +146,7 @@ class Masks:
             pitch += self.controls.colour(key.tonic)
 
     def _weigh_resting(self, rest: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
-        """For letting the beat pass, `rest` (1,): more after many notes and while the player plays, less after few."""
+        """The bias of letting the beat pass, `rest` (1,): higher after many notes and while the player plays, lower after few."""
         known = self._constraints.rate
         if role == Role.ACCOMPANY and now.tick == now.beat.start and known is None:
             full = self._full + self.controls.more_voices
@@ -162,13 +164,13 @@ class Masks:
                 rest += self._surplus(turn, now, rate)
 
     def _surplus(self, turn: Turn, now: Moment, rate: float, most: float = MOST_SURPLUS_NATS) -> float:
-        """Nats for resting, by the notes made beyond `rate` a quarter; negative for fewer."""
+        """Nats for resting: `SURPLUS_NATS` for each note made beyond `rate` a quarter, negative for fewer, `most` at most."""
         beats = (now.beat.start - turn.start) / TICKS + 0.5
         surplus = (now.made - rate * self.controls.times_denser * beats) * SURPLUS_NATS
         return min(max(surplus, -most), most)
 
     def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray) -> None:
-        """Lean towards the end of a phrase, `left` ticks before the turn's: a long note of the tonic triad, and nothing after."""
+        """Bring the phrase to an end, `left` ticks before the turn ends: a long note of the tonic triad, and nothing after it."""
         if left <= TICKS:
             time[1:BEAT] += LAST_BEAT_NATS
         duration[:OPEN][LASTING * left <= DURATION_TICKS] += LASTING_NATS

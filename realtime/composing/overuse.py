@@ -1,7 +1,8 @@
-"""What Antiphon has played of late, beat by beat: a figure that has been played often enough is worn. Pure; times in ticks.
+"""Overused patterns: a pitch that came in the same beat of most of the last bars gets a negative bias there. Pure; times in
+ticks.
 
-A model that reads its own notes finds the same again ever likelier, and may end in two notes for good. A musician tires of a
-figure sooner than a model does.
+A model reads the notes that it has played. Each repetition makes the next one likelier, and it may end up repeating two notes
+for ever. The bias breaks such loops.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from realtime.music.metre import Beat
 from realtime.music.vocabulary import ALONG, Role
 
 BARS = 8
-"""Bars that are looked back on."""
+"""How many of the last bars count."""
 FREE_BARS, FREE_BARS_ALONG = 2, 5
-"""In so many of them may a pitch come in the same beat at no cost: an accompaniment's pattern may stay longer than a tune's."""
+"""In this many of them a pitch may come in the same beat without a bias, in a tune and in what goes along with the player: an
+accompaniment may repeat its pattern longer."""
 OVERUSE_NATS = -0.6
-"""For that pitch in that beat, by each bar beyond."""
+"""The bias of that pitch in that beat, for each bar beyond these."""
 KEPT = 2048
 """Onsets kept at most."""
 
 
 class Overuse:
-    """Told of Antiphon's notes and what is taken back of them; asked at each step what is worn."""
+    """Keeps the pitches and onsets of Antiphon's notes, and makes a bias of them at each step."""
 
     def __init__(self) -> None:
         self._pitches: defaultdict[int, frozenset[int]] = defaultdict(frozenset)
@@ -37,21 +39,22 @@ class Overuse:
             self.forget(sorted(self._pitches)[KEPT // 2])
 
     def forget(self, tick: int) -> None:
-        """What came before a tick is long ago."""
+        """Drop the notes before a tick."""
         for old in [each for each in self._pitches if each < tick]:
             del self._pitches[old]
 
     def take_back(self, boundary: int) -> None:
-        """The notes from `boundary` on are no more."""
+        """Drop the notes from `boundary` on: a new plan replaces them."""
         for tick in [tick for tick in self._pitches if tick >= boundary]:
             del self._pitches[tick]
 
     def clear(self) -> None:
-        """Time goes on elsewhere."""
+        """Drop all notes: time goes on elsewhere."""
         self._pitches.clear()
 
     def bias(self, beat: Beat, role: Role) -> np.ndarray:
-        """(128,) nats for the pitches of this beat: 0, and less for what came in this beat of most bars of late."""
+        """(128,) nats for the pitches in this beat: negative for those that came in the same beat of most of the last bars, else
+        0."""
         times = np.zeros(128, np.float32)
         for start in range(beat.start - BARS * beat.bar_ticks, beat.start, beat.bar_ticks):
             came = [self._pitches[tick] for tick in range(start, start + beat.length) if tick in self._pitches]

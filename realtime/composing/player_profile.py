@@ -1,9 +1,9 @@
-"""What the player has played of late, as far as Antiphon's notes should go with it: voices, register, key, consonance, density,
-loudness.
+"""A profile of the player's last notes, and the biases that make Antiphon's notes fit them: voices, register, key, consonance,
+density and loudness.
 
-The model was trained on many kinds of music, and a bare tune leaves much open: whether piano chords or a fiddle goes on, how
-loud, or which of two keys it is in. A musician would not wonder. These are leanings, not masks: nats added to the logits,
-small enough for the model to overrule where it is sure. What depends on the player's notes alone is reckoned once a note.
+The model was trained on many kinds of music, and a short tune alone does not say which kind it belongs to, how loud the answer
+should be or which of two related keys is meant. The biases are not masks: they are nats added to the logits, small enough for the
+model to overrule them where it is certain. What depends only on the player's notes is computed once a note, not at each step.
 """
 
 from __future__ import annotations
@@ -20,35 +20,38 @@ from realtime.music.vocabulary import HEADS, MELODY, Role, velocity_index
 NOTES = 48
 """How many of the player's last notes count."""
 KEY_AFTER = 4
-"""From so many notes on the player is taken to be in a key."""
+"""A key is estimated from this many notes on."""
 KEY_FADES = 0.96
-"""How much a note counts for the key beside the one after it: a new key is believed after a bar or two."""
+"""The weight of a note in the estimate of the key, relative to the note after it: a new key is found after a bar or two."""
 FRESH = 16
-"""A pitch class among so many last notes is no slip of the player's: it is in the key, whatever the key is."""
+"""The pitch classes of this many last notes have no bias, also where they lie outside the estimated key: the player means
+them."""
 OUT_OF_KEY_NATS = -3.0
+"""For every other pitch class outside the key."""
 MARGIN = 5
-"""Semitones beyond the player's range that cost nothing."""
-NATS_PER_SEMITONE = -0.4
-FARTHEST_NATS = -6.0
+"""Semitones by which an answer may leave the player's range without a bias."""
+NATS_PER_SEMITONE, FARTHEST_NATS = -0.4, -6.0
+"""The bias beyond an allowed range of pitches: for each semitone, and the most."""
 DISSONANT_NATS = -3.5
 DISSONANT = (1, 2, 6, 10, 11)
-"""Semitones, octaves aside: seconds, sevenths and the tritone, against a key that is held right now."""
+"""For these intervals (semitones, octaves ignored) with a key that is held: seconds, sevenths and the tritone."""
 FREQUENT_NATS, FREQUENT_FADES = 2.0, 0.8
-"""For an accompanist, the pitch class that the tune dwells on, and how much less a note counts than the one after it: what
-goes under the next note is decided before it is heard, and a tune outlines its harmony."""
+"""In an accompaniment, the bias of the tune's most frequent pitch class, and the weight of a note in this count relative to the
+note after it. A tune outlines its harmony, and the accompaniment of a note is chosen before that note is known."""
 DOUBLED_NATS = -1.5
-"""In a harmony, the pitch class of a key that is held, up to an octave away."""
+"""In a harmony, for the pitch class of a held key, up to an octave away."""
 OPEN_FIFTH_NATS = -0.5
-"""In a harmony, a fifth below the key: several in a row would be parallel."""
+"""In a harmony, for a fifth below a held key: several in a row would be parallel fifths."""
 HARMONY = (-14, -3)
-"""Where a harmony lies: semitones from the highest key that is held."""
+"""The range of a harmony: semitones from the highest held key."""
 RATE_REST = 2 * TICKS
-"""Of a rest no more than this counts for how densely the player plays."""
+"""A rest counts as at most this many ticks in the estimate of the player's density."""
 LOUD_SPREAD = 3.0
-"""Velocity classes (of 4) by which a note may lie from the player's mean before it costs much."""
+"""The least standard deviation, in velocity classes of 4, of the bell curve around the player's mean."""
 UNDER = 2.0
-"""Velocity classes by which those who play along stay below the player."""
+"""Velocity classes by which an accompaniment or a harmony is softer than the player."""
 FARTHEST_VELOCITY_NATS = -8.0
+"""The most negative bias of a velocity."""
 
 _APART = (np.arange(128)[:, None] - np.arange(128)[None, :]).astype(np.int64)
 _DISSONANT = np.isin(_APART % 12, DISSONANT)
@@ -59,21 +62,21 @@ _CLASSES = np.arange(128) % 12
 
 
 class PlayerProfile:
-    """Built up note by note; nothing is ever undone, because what the player played stays played."""
+    """Built up note by note. Nothing is taken back, because a revision changes only Antiphon's notes."""
 
     def __init__(self) -> None:
         self._notes: deque[PlayerNote] = deque(maxlen=NOTES)
         self._voices: deque[int] = deque(maxlen=NOTES)
         self.key: Key | None = None
         self.rate: float | None = None
-        """Notes a quarter, rests aside."""
+        """The player's density, in notes a quarter, without long rests; None before a key is estimated."""
         self._outside = self._frequent = np.zeros(128, np.float32)
         self._range = (0, 127)
         self._velocity_bias = np.zeros(HEADS["velocity"], np.float32)
         self._velocity_bias_under = self._velocity_bias
 
     def add(self, note: PlayerNote, keys_down: int) -> None:
-        """A key of the player's went down; `keys_down` are down now, this one included."""
+        """The player pressed a key; `keys_down` is how many are down now, this one included."""
         self._notes.append(note)
         self._voices.append(keys_down)
         pitches = np.array([each.pitch for each in self._notes])
@@ -92,21 +95,22 @@ class PlayerProfile:
         self._velocity_bias_under = _near(loud.mean() - UNDER, max(loud.std(), LOUD_SPREAD))
 
     def voices(self) -> int | None:
-        """How many notes the player plays at once, the odd overlap left out; None before the first note."""
+        """How many notes the player plays at once, short overlaps left out (the 90th percentile); None before the first note."""
         return sorted(self._voices)[int(0.9 * (len(self._voices) - 1))] if self._voices else None
 
     def velocity_bias(self, along: bool) -> np.ndarray:
-        """(32,) float32 to add to the logits of the velocities: an answer is about as loud as the player, and who plays `along`
-        a little softer. (Scaling what was drawn instead would play other notes than those the model goes on from.)"""
+        """(32,) float32 to add to the logits of the velocities: an answer is about as loud as the player, and what goes `along`
+        with the player is a little softer. (If drawn velocities were scaled instead, other notes would be played than those that
+        the model reads.)"""
         return self._velocity_bias_under if along else self._velocity_bias
 
     def pitch_bias(self, role: Role, keys_down: np.ndarray, in_key: bool, higher: int = 0) -> np.ndarray:
         """(128,) float32 to add to the logits of the pitches. `keys_down` (128,) bool; `in_key`: no key was set, so the
-        player's own is guessed; `higher`: semitones by which what is said here of registers is moved.
+        estimated one counts; `higher`: semitones by which every register here is moved.
 
-        An answer stays near the player's register. What goes along with the player is consonant with the keys that are
-        held. An accompaniment is made of what the tune dwells on, and stays below it; a harmony lies below the keys and does
-        not double them.
+        An answer stays near the player's register. What goes along with the player is consonant with the held keys. An
+        accompaniment prefers the frequent pitch classes of the tune, and stays below it; a harmony lies below the held keys and
+        does not double them.
         """
         bias = self._outside.copy() if in_key else np.zeros(128, np.float32)
         if role not in (Role.ACCOMPANY, Role.HARMONISE):
@@ -128,7 +132,7 @@ class PlayerProfile:
 
 
 def _beyond(lowest: int, highest: int) -> np.ndarray:
-    """(128,) 0 from `lowest` to `highest`, then less with every semitone."""
+    """(128,) nats: 0 from `lowest` to `highest`, and more negative with each semitone beyond."""
     pitch = np.arange(128)
     apart = np.maximum(np.maximum(lowest - pitch, pitch - highest), 0)
     return np.maximum(apart * NATS_PER_SEMITONE, FARTHEST_NATS).astype(np.float32)

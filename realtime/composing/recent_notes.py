@@ -1,4 +1,4 @@
-"""The notes of both since the last cell closed, as the bar autoencoder is to see them. Pure; all times are ticks."""
+"""The notes of both players since the last cell closed, from which the bar autoencoder's input is made. Pure; times in ticks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Note(NamedTuple):
 
 
 class RecentNotes:
-    """Told of every note, its end, and what is taken back; asked for the roll of each cell as it closes."""
+    """Keeps every note, its end, and what is taken back, and makes the roll of each cell as it closes."""
 
     def __init__(self) -> None:
         self._notes: list[_Note] = []
@@ -37,11 +37,11 @@ class RecentNotes:
         self._end(tick, lambda note: note.is_player and note.end is None and note.pitch == pitch)
 
     def proposed(self, note: ModelNote) -> None:
-        """A note of Antiphon's. It may be taken back yet."""
+        """Antiphon made a note. It may still be taken back."""
         self._notes.append(_Note(note.tick, note.tick + note.duration, note.pitch, note.part, False))
 
     def take_back(self, boundary: int, silence: bool) -> None:
-        """A new plan: Antiphon's notes from `boundary` on are no more. With `silence` what sounds of it ends there."""
+        """A new plan replaces Antiphon's notes from `boundary` on. With `silence` its sounding notes end there."""
         self._notes = [note for note in self._notes if note.is_player or note.onset < boundary]
         if silence:
             self._end(boundary, lambda note: not note.is_player)
@@ -51,7 +51,7 @@ class RecentNotes:
         self._end(tick, lambda note: not note.is_player and note.pitch == pitch)
 
     def clear(self) -> None:
-        """Time goes on elsewhere, in silence."""
+        """Drop all notes: time goes on elsewhere, in silence."""
         self._notes.clear()
 
     def close(self, start: int, end: int) -> np.ndarray:
@@ -66,7 +66,7 @@ class RecentNotes:
             ("part", [note.part for note in notes]),
         ):
             played[name] = values
-        before = min([start - 1, *played["onset"].tolist()])  # what sounds on from there has holds in this cell
+        before = min([start - 1, *played["onset"].tolist()])  # a note from before has holds, but no onset, in this cell
         rows = split(played, np.array([before, start, end]))
         rows = Split(*(column[rows.cell == 1] for column in rows))._replace(
             cell=np.zeros((rows.cell == 1).sum(), np.int64)

@@ -1,4 +1,4 @@
-"""The composer without a clock: it is told what was played, note by note, and what it plays in its turn is written down at once.
+"""The composer without a clock: it is fed what was played, note by note, and what it plays in its turn is written down at once.
 
 The order is that of a session without any delay: at equal ticks keys go up, then a cell ends, then a turn begins, then
 Antiphon's notes come, and then the player's.
@@ -30,7 +30,7 @@ class _What(IntEnum):
 
 
 class Writer:
-    """One composer, told of one stretch of music after the other. Times in ticks, notes as `NOTE`."""
+    """One composer that is fed one stretch of music after the other. Times in ticks, notes as `NOTE`."""
 
     def __init__(self, composer: Composer, grid: BeatGrid) -> None:
         self._composer = composer
@@ -38,12 +38,12 @@ class Writer:
         self._generation = 0
 
     def feed_ahead(self, notes: np.ndarray, start: int, end: int) -> None:
-        """What a gap that begins at `start` leads to: the player's `notes` after it, up to `end`. It makes no latents."""
+        """Feed what comes after a gap that begins at `start`: the player's `notes`, up to `end`. It makes no latents."""
         self._run(notes, start, end, Role.INFILL, None)
 
     def write(self, notes: np.ndarray, start: int, turn: Turn, until: int, role: Role) -> np.ndarray:
-        """What is played in `turn` up to tick `until`, by one who has heard the player's `notes` from `start` on, and hears those
-        within the turn."""
+        """Antiphon's notes in `turn` up to tick `until`. The player's `notes` from `start` on are fed first, and those within
+        the turn as they come."""
         return self._run(notes, start, until, role, turn)
 
     def _run(self, notes: np.ndarray, start: int, end: int, role: Role, turn: Turn | None) -> np.ndarray:
@@ -69,7 +69,7 @@ class Writer:
                 if not down[note.pitch]:
                     ask(KeyUp(tick, note.pitch))
                     if is_on:
-                        plan(tick, None, tick)  # what was drawn while the key was down is drawn anew
+                        plan(tick, None, tick)  # what was drawn while the key was down is drawn again
             elif what == _What.CELL:
                 ask(Bar(tick, sum(cell_at(self._grid, tick))))
                 while self._composer.busy:

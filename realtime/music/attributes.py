@@ -1,4 +1,5 @@
-"""What can be steered, as figures of the notes in a cell (`realtime.music.cells`). Pure functions; times in ticks (24 a quarter).
+"""The attributes that can be steered, measured on the notes in a cell (`realtime.music.cells`). Pure functions; times in ticks
+(24 a quarter).
 
     density     log2(1 + onsets a quarter)
     register    mean pitch of the onsets, MIDI
@@ -10,8 +11,8 @@
                 a cluster or a chromatic run is not
     polyphony   notes that sound at once, on average over the time in which any does
 
-A control is such a figure against what the piece has otherwise, in units of `SCALE`: 0 is "as it is", +1 clearly more. A
-style is one of `STYLES`, the kinds of music in the corpus.
+A control is the difference of an attribute from its mean over the piece, in units of `SCALE`: 0 is "as it is", +1 clearly more.
+A style is one of `STYLES`, the kinds of music in the corpus.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from realtime.music.metre import TICKS
 
 ATTRIBUTES = ("density", "register", "brightness", "tension", "polyphony")
 SCALE = np.array([0.5, 6.0, 1.0, 0.15, 0.7], np.float32)
-"""One unit of each control, in the attribute's own: about what the bars of one piece differ by."""
+"""One unit of each control, in the unit of its attribute: about the spread over the bars of one piece."""
 MOST = 3.0
 """Controls beyond this are cut to it."""
 STYLES = ("pop", "song", "quartet", "standard", "hymn", "folk", "game", "classical")
@@ -35,7 +36,7 @@ CIRCLE = np.exp(2j * np.pi * 7 * np.arange(12) / 12)
 
 
 def attributes(notes: np.ndarray, edges: np.ndarray, tonic: int) -> np.ndarray:
-    """Figures of the cells between `edges`, (C, 5) float32 in the order of `ATTRIBUTES`; nan where nothing sounds (a density
+    """Attributes of the cells between `edges`, (C, 5) float32 in the order of `ATTRIBUTES`; nan where nothing sounds (a density
     of silence is 0). notes: (N,) with onset, duration, pitch, part, drums being left out; tonic: pitch class 0..11."""
     rows = split(notes, edges)
     cells = len(edges) - 1

@@ -27,9 +27,9 @@ BEATS = CELL_TICKS // TICKS
 LOWEST, KEYS = 21, 88
 ROLL = (4, STEPS, KEYS)
 PLAYER, MODEL = 0, 2
-"""The first of a source's two planes: onsets, then holds."""
+"""The first of the two planes (onsets, holds) of the player and of the model."""
 LATENT = 128
-"""Numbers that stand for a cell."""
+"""Length of a cell's latent vector."""
 
 
 def cell_lengths(bar_ticks: int) -> list[int]:
@@ -104,7 +104,7 @@ def rolls(notes: np.ndarray, is_player: np.ndarray, edges: np.ndarray) -> np.nda
 
 
 def paint(rows: Split, plane: np.ndarray, key: np.ndarray, cells: int) -> np.ndarray:
-    """Rolls (cells, 4, 48, 88) of rows: the plane of the onsets (PLAYER or MODEL) and the key 0..87 of each."""
+    """Rolls (cells, 4, 48, 88) of split notes. Of each row: its plane of onsets (PLAYER or MODEL) and its key 0..87."""
     out = np.zeros((cells, ROLL[0], STEPS + 1, KEYS), np.float32)
     np.add.at(out, (rows.cell, plane + 1, np.maximum(rows.first, 0), key), 1)
     np.add.at(out, (rows.cell, plane + 1, rows.last, key), -1)
@@ -115,8 +115,8 @@ def paint(rows: Split, plane: np.ndarray, key: np.ndarray, cells: int) -> np.nda
 
 
 def notes_in(rolls: np.ndarray, edges: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """What rolls (C, 4, 48, 88) of probabilities say is played, both sources together: `NOTE`. A note begins where its
-    onset is likelier than `threshold` and lasts as long as its hold is, within its cell."""
+    """The notes, as `NOTE`, in rolls (C, 4, 48, 88) of probabilities, player and model together. A note begins where its onset is
+    above `threshold`, and lasts while its hold is, within its cell."""
     here = rolls > threshold
     onsets, holds = here[:, PLAYER] | here[:, MODEL], here[:, PLAYER + 1] | here[:, MODEL + 1]
     sounds = holds.copy()

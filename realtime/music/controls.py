@@ -1,10 +1,10 @@
-"""What a musician can steer Antiphon by while it plays: seven knobs, and the MIDI controllers that turn them. Pure.
+"""The seven knobs with which a musician steers Antiphon while it plays, and the MIDI controllers that turn them. Pure.
 
 Density, register, brightness, tension and polyphony (`realtime.music.attributes`) are -1 to 1, where 0 leaves it to the music; a
 style is one of `attributes.STYLES`, or none. They reach the model through its context (`realtime.composing.latents`).
-Besides, whatever
-the guidance, they move what Antiphon leans to where that is the player's own register, density or number of voices
-(`realtime.composing.masks`), and brightness and tension lean on the pitches themselves.
+Besides,
+independently of the guidance, they move the targets of the biases towards the player's register, density and number of voices
+(`realtime.composing.masks`), and brightness and tension add a bias to the pitches.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from realtime.music.attributes import ATTRIBUTES, CONTROLS, FIFTHS, SCALE, STYLES, controls
 
 UNITS = 2.0
-"""Control units at the end of a knob's way."""
+"""Control units at the end of a knob's range."""
 BRIGHT_NATS, TENSE_NATS = 0.35, 1.5
-"""At the end of a knob's way: for each step on the line of fifths; for a pitch class a quarter of the circle away."""
+"""At the end of a knob's range: for each step on the line of fifths; for a pitch class a quarter of the circle away."""
 MIDDLE = 2
 """Steps on the line of fifths from a tonic to the middle of its major scale."""
 CENTRE, HIGHEST = 64, 127
@@ -30,8 +30,8 @@ KNOBS = (*ATTRIBUTES, "style", "guidance")
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Where the knobs are. `style`: an index of `STYLES`. `guidance`: how much plan and controls count in the context, 0 (not
-    at all) to 2, 1 being what the model was trained for."""
+    """The positions of the knobs. `style`: an index of `STYLES`. `guidance`: how much plan and controls count in the context, 0
+    (not at all) to 2, 1 being what the model was trained for."""
 
     density: float = 0.0
     register: float = 0.0
@@ -57,16 +57,16 @@ class Controls:
         units = np.array([getattr(self, name) for name in ATTRIBUTES], np.float32) * UNITS
         return controls(np.where(units == 0, np.nan, units), self.style)
 
-    # What an attribute's knob comes to, for the leanings towards the player.
+    # What the position of an attribute's knob means for the biases towards the player.
 
     @property
     def times_denser(self) -> float:
-        """Notes for each that there would be."""
+        """The factor on the number of notes."""
         return float(2.0 ** (self.density * UNITS * SCALE[ATTRIBUTES.index("density")]))
 
     @property
     def semitones(self) -> int:
-        """How much higher."""
+        """How many semitones higher."""
         return round(self.register * UNITS * float(SCALE[ATTRIBUTES.index("register")]))
 
     @property
@@ -76,7 +76,7 @@ class Controls:
 
     @property
     def modal(self) -> bool:
-        """Whether it is asked for other pitch classes than there would be."""
+        """Whether brightness or tension ask for other pitch classes."""
         return bool(self.brightness or self.tension)
 
     def colour(self, tonic: int) -> np.ndarray:
@@ -94,17 +94,17 @@ AS_IT_IS = Controls()
 
 
 class Amount(NamedTuple):
-    """How much of a control is asked: as much everywhere, and how much more at the end than at the beginning."""
+    """How much of a control is asked for: the amount at the beginning, and how much more at the end."""
 
     level: float = 0.0
     rise: float = 0.0
 
     def times(self, factor: float) -> Amount:
-        """So many times as much."""
+        """The amount times a factor."""
         return Amount(self.level * factor, self.rise * factor)
 
     def plus(self, other: Amount) -> Amount:
-        """Both."""
+        """The sum of two amounts."""
         return Amount(self.level + other.level, self.rise + other.rise)
 
     def over(self, cells: int) -> np.ndarray:
@@ -113,4 +113,4 @@ class Amount(NamedTuple):
 
 
 Wishes = Mapping[str, Amount]
-"""What is asked, by control: an attribute in units of `SCALE`, a style in shares of its direction."""
+"""What is asked for, by control: an attribute in units of `SCALE`, a style in shares of its direction."""

@@ -1,7 +1,7 @@
-"""What was played, in figures. Pure functions of notes; times in ticks (24 a quarter), pitches MIDI, shares 0..1.
+"""Statistics of what was played. Pure functions of notes; times in ticks (24 a quarter), pitches MIDI, shares 0..1.
 
 `notes` is everywhere a structured array with the fields of `NOTE` (those of a packed corpus will do), in any order.
-A figure of nothing is nan, never an error: what was silent has no key. Where a figure is somebody's, its docstring says whose.
+A statistic of no notes is nan, never an error. The docstring of a published statistic gives its source.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def groove_consistency(notes: np.ndarray, bars: np.ndarray) -> float:
 
 
 LENGTHENED = 1.5
-"""From so much lengthening on a last note counts as one."""
+"""From this much lengthening on, a last note counts as a closing note."""
 
 
 class Ending(NamedTuple):
@@ -111,7 +111,7 @@ class Ending(NamedTuple):
 
 
 def ending(notes: np.ndarray, end: int, key: Key) -> Ending:
-    """How the notes end before `end`, in a grid of quarters from tick 0. The lowest figure where there are fewer than two."""
+    """How the notes end before `end`, in a grid of quarters from tick 0. All 0, and a gap of nan, with fewer than two onsets."""
     onsets = np.unique(notes["onset"].astype(np.int64))
     if len(onsets) < 2:
         return Ending(0.0, 0.0, 0.0, 0.0, float("nan"))
@@ -124,7 +124,7 @@ def ending(notes: np.ndarray, end: int, key: Key) -> Ending:
     return Ending(lengthening, on_beat, stable, float(closed), max(end - over, 0) / TICKS)
 
 
-# --- two who play together ---
+# --- two players together ---
 
 
 def _against(notes: np.ndarray, other: np.ndarray) -> list[np.ndarray]:
@@ -134,8 +134,8 @@ def _against(notes: np.ndarray, other: np.ndarray) -> list[np.ndarray]:
 
 
 def consonance(notes: np.ndarray, other: np.ndarray) -> float:
-    """Share of notes that are consonant (`CONSONANT`) with all that the other sounds when they are struck, of those that meet
-    something. By chance 6 or 7 of 12."""
+    """Share of notes that are consonant (`CONSONANT`) with all that the other sounds when they are struck, of the notes that
+    meet something. By chance 6 or 7 of 12."""
     met = [abs(p - pitch) % 12 for p, pitch in zip(_against(notes, other), notes["pitch"], strict=True) if len(p)]
     classes = [np.minimum(interval, 12 - interval) for interval in met]
     return _mean(np.array([all(CONSONANT[c] for c in each) for each in classes]))
@@ -184,7 +184,7 @@ def note_in_chord(melody: np.ndarray, chords: np.ndarray, start: int, end: int) 
 
 
 def overlapping_area(a: np.ndarray, b: np.ndarray) -> float:
-    """Area under the lower of two histograms that are normalised first: 1 where they are alike (Yang and Lerch, On the
+    """Area under the lower of two normalised histograms: 1 where they are equal (Yang and Lerch, On the
     Evaluation of Generative Models in Music, 2020; on the histograms themselves, without their kernel)."""
     if not a.sum() or not b.sum():
         return float("nan")
@@ -193,7 +193,7 @@ def overlapping_area(a: np.ndarray, b: np.ndarray) -> float:
 
 def histograms(notes: np.ndarray) -> dict[str, np.ndarray]:
     """Counts of pitches (128,), inter-onset times (33,) and durations (32,), times in the vocabulary's duration classes; class
-    32 of the inter-onset times is what is longer than all."""
+    32 of the inter-onset times is everything longer."""
     gaps = np.diff(np.unique(notes["onset"].astype(np.int64)))
     classes = np.where(gaps > DURATION_TICKS[-1], len(DURATION_TICKS), duration_indices(gaps))
     return {
@@ -204,9 +204,9 @@ def histograms(notes: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def similarity_curve(notes: np.ndarray, bars: np.ndarray, lags: int) -> np.ndarray:
-    """(lags,) the mean likeness of bars 1, 2, ... bars apart: notes in common over notes in either, a note being pitch, place in
-    the bar and duration class (Yu et al., Museformer, NeurIPS 2022: similarity of bars at an interval). `bars` as above;
-    pairs of empty bars are left out; nan where no pair is so far apart."""
+    """(lags,) the mean similarity of bars that are 1, 2, ... bars apart: notes in both over notes in either, where a note is its
+    pitch, place in the bar and duration class (Yu et al., Museformer, NeurIPS 2022: similarity of bars at an interval). `bars`
+    as above; pairs of empty bars are left out; nan where no pair is so far apart."""
     sets = []
     for start, end in pairwise(bars.tolist()):
         inside = between(notes, start, end)

@@ -11,7 +11,7 @@ TICKS = 24
 
 
 class Beat(NamedTuple):
-    """One beat of a grid: where it starts and how long it is (ticks), which of its bar, the bar's length in ticks."""
+    """One beat of a grid: its start and length in ticks, its number in the bar (from 0), and the bar's length in ticks."""
 
     start: int
     length: int
@@ -32,7 +32,7 @@ class BeatGrid:
         self._lengths = [length for _, length in bars]
 
     def bar_at(self, tick: int) -> tuple[int, int]:
-        """(start tick, length in ticks) of the bar around `tick`; a bar that a metre change cuts off is shorter."""
+        """(start tick, length in ticks) of the bar around `tick`; a bar that a change of metre cuts off is shorter."""
         segment = max(bisect.bisect_right(self._starts, tick) - 1, 0)
         origin, length = self._starts[segment], self._lengths[segment]
         start = origin + (tick - origin) // length * length

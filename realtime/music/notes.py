@@ -21,7 +21,7 @@ def between(notes: np.ndarray, start: int, end: int) -> np.ndarray:
 
 
 def sounding(notes: np.ndarray, start: int, end: int) -> np.ndarray:
-    """(end - start, 128) bool: what sounds at each tick."""
+    """(end - start, 128) bool: the pitches that sound at each tick."""
     roll = np.zeros((max(end - start, 0), 128), bool)
     for note in notes:
         first, last = int(note["onset"]) - start, int(note["onset"]) + int(note["duration"]) - start

@@ -44,7 +44,7 @@ class Tune:
 
     @property
     def pickup_quarters(self) -> float:
-        """How much comes before the first bar line that is a downbeat."""
+        """The length of the pick-up in quarters, 0 without one."""
         first = sum(quarters for _, quarters in self.bars[0])
         return first if first < self.bar_quarters else 0.0
 
@@ -60,7 +60,7 @@ class Tune:
 
 
 def joined(notes: Iterable[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
-    """Held notes made one."""
+    """The notes, with each held note joined to the one that it holds."""
     out: list[tuple[int, float]] = []
     for pitch, quarters in notes:
         if pitch < 0:
@@ -85,7 +85,7 @@ def script(
 
     Returns (ns from the downbeat, message) by time, and (start, end) in quarters of each stretch of playing. With
     `phrase_bars` the player rests for `rest_bars` after so many bars; else it is one stretch. `loose_ms`: standard deviation of
-    a human's timing (the first note is in time: it sets the beat).
+    the player's timing (the first note is exact: it sets the beat).
     """
     beat_ns = 60e9 / bpm
     phrase = phrase_bars * tune.bar_quarters

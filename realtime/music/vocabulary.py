@@ -16,8 +16,8 @@ nine integer fields, in the order of `FIELDS`:
 The first five are what the model predicts (its heads); the other four are known beforehand. Beside the fields each
 event has the held-now vector: 2 x 128 flags (player, model), what sounds at the event, the event's own note included.
 
-A feature enters only when it is known: the player's notes are OPEN until they end, and their end is seen in the
-held-now vector alone; the model's notes carry their duration from birth, so that none can stick.
+A feature is given only when it is known live. The player's notes are OPEN, and only the held-now vector shows when they end. The
+model's notes have their duration from the start, so that none can hang.
 """
 
 from __future__ import annotations
