@@ -13,14 +13,14 @@ from realtime.composing.composer import Composer
 from realtime.composing.constraints import SLICES, Constraints, Sampling
 from realtime.composing.contract import MASKED
 from realtime.composing.latents import FUTURE, PREFIX, Graphs, Latents
-from realtime.core.dialogue import ModelNote, Plan, Proposed, Request
+from realtime.core.dialogue import ModelNote, Plan, PlayerNote, Proposed, Request, Turn
 from realtime.core.engine import Engine, EngineSettings
 from realtime.core.modes import Accompany, Continue, Harmonise, Trade
 from realtime.core.tempo import PPQN, PULSES_PER_TICK, TempoMap
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT, ROLL
 from realtime.music.metre import BeatGrid
-from realtime.music.vocabulary import BEAT, HEADS
+from realtime.music.vocabulary import BEAT, HEADS, Role
 from realtime.simulate import Performance, perform
 
 MODES = {"continue": Continue(4), "trade": Trade(2), "accompany": Accompany(), "harmonise": Harmonise(1)}
@@ -306,3 +306,12 @@ def spans(sent: SentList) -> list[Span]:
             on_ns, tick = down.pop(key)
             found.append(Span(on_ns, ns, tick, key[1]))
     return sorted(found)
+
+
+def trade(generation: int, boundary: int, turn: Turn | None, until: int = 0, played: PlayerNote | None = None) -> Plan:
+    return Plan(generation, boundary, played, Role.TRADE, turn, until)
+
+
+def fed_with_keys(stepper: NoiseStepper) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The stream: each event with the held-now vector it came with."""
+    return [(event, tuple(np.flatnonzero(held))) for event, held in zip(stepper.fed, stepper.held, strict=True)]
