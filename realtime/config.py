@@ -69,6 +69,13 @@ class Sync(Section):
     )
     tempo_bpm: float = Field(default=120.0, ge=20, le=400)
     beats_per_bar: int = Field(default=4, ge=2, le=12, description="in quarter notes")
+    restart_beats: float = Field(
+        default=8.0, ge=0, le=256, description="after both rest so long, the next note is a downbeat; 0: never"
+    )
+    one_cc: int | None = Field(default=None, ge=0, le=119, description="this controller says: now is a downbeat")
+    one_key: Annotated[int | None, BeforeValidator(parse_pitch)] = Field(
+        default=None, description="this key says: now is a downbeat"
+    )
 
 
 class Mode(Section):
@@ -81,7 +88,12 @@ class Mode(Section):
     trigger_key: Annotated[int | None, BeforeValidator(parse_pitch)] = Field(
         default=None, description="continue: this key hands over"
     )
-    switch_program: bool = Field(default=True, description="program changes 0 to 3 switch the mode while playing")
+    program_channel: int | None = Field(
+        default=None,
+        ge=1,
+        le=16,
+        description="program changes 0 to 3 on this MIDI channel switch the mode; null: none do",
+    )
     max_bars: int = Field(default=8, ge=1, le=64, description="continue: the longest answer")
 
 

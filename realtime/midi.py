@@ -33,8 +33,11 @@ SYSEX_MOST = 1 << 16
 DRUM_CHANNEL = 9  # General MIDI's channel 10, counted from 0
 
 SUSTAIN = 64  # controller numbers
+SOSTENUTO = 66
 ALL_SOUND_OFF = 120
+RESET_CONTROLLERS = 121
 ALL_NOTES_OFF = 123
+NOTES_OFF = range(ALL_NOTES_OFF, 128)  # omni off and on, mono and poly: each of them is all-notes-off, too
 
 # The value that the specification gives to a release velocity that was not measured.
 RELEASE_VELOCITY = 64

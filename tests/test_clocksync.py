@@ -61,6 +61,22 @@ def test_steady_clocks_with_3_ms_of_jitter(bpm: float) -> None:
     assert max(map(abs, after_lock)) < 3.5
 
 
+@pytest.mark.parametrize("bpm", [10, 15, 20, 24, 300, 400])
+def test_very_slow_and_very_fast_clocks_are_followed(bpm: float) -> None:
+    follower, errors_ms = follow(clocks_ns([bpm] * 24 * 8), 0, 1)
+    assert follower.bpm == pytest.approx(bpm, rel=0.001)
+    assert max(map(abs, errors_ms[48:])) < 0.01 * 60e3 / bpm
+    assert not follower.too_slow
+
+
+@pytest.mark.parametrize("bpm", [1, 2, 5, 9])
+def test_a_clock_that_is_too_slow_is_told_from_a_gap(bpm: float) -> None:
+    times_ns = clocks_ns([120] * 48 + [bpm] * 5)
+    assert not follow(times_ns[:49], 0, 1)[0].too_slow
+    assert not follow(times_ns[:51], 0, 1)[0].too_slow
+    assert follow(times_ns, 0, 1)[0].too_slow
+
+
 @pytest.mark.parametrize("bars", [4, 8])
 @pytest.mark.parametrize("jitter_ms", [0, 3])
 def test_a_ramp_from_90_to_140_is_followed_without_losing_count(bars: int, jitter_ms: float) -> None:

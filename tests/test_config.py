@@ -109,7 +109,7 @@ def test_pitches() -> None:
         ("synk: {tempo_bpm: 90}", "unknown key 'synk'; did you mean 'sync'?"),
         ("zzz: 1", "unknown key 'zzz'; see config.yaml"),
         ("mode: {name: trad}", "allowed continue, trade, accompany, harmonise; did you mean 'trade'?"),
-        ("mode: {switch_program: 3}", "3 given; allowed true or false"),
+        ("play: {follow: 3}", "3 given; allowed true or false"),
         ("mode: {trigger_key: H2}", "allowed 0 to 127"),
         ("play: {key: F# doriann}", "no scale 'doriann'; did you mean 'dorian'?"),
         ("play: {key: H}", "'H' given; allowed a note and a scale"),

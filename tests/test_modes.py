@@ -81,7 +81,8 @@ def test_trade_alternates_from_the_bar_of_the_first_note() -> None:
     player = played((110, 120))
     mode = Trade(2)
     assert [mode.turn(tick, player, GRID) for tick in (110, 287, 288, 479)] == [Turn(288, 480)] * 4
-    assert mode.turn(480, player, GRID) == mode.turn(863, player, GRID) == Turn(672, 864)
+    player.note_on(500, KEY)
+    assert mode.turn(500, player, GRID) == mode.turn(863, player, GRID) == Turn(672, 864)
     assert mode.turn(100, PlayerState(48), GRID) is None
 
 
@@ -101,7 +102,60 @@ def test_in_a_bar_of_two_beats_half_of_it_is_no_pick_up(bar: int) -> None:
 def test_trade_in_three_four() -> None:
     grid = BeatGrid(((0, 72),))
     assert Trade(2).turn(0, played((0, 10)), grid) == Turn(144, 288)
-    assert Trade(2).turn(288, played((0, 10)), grid) == Turn(432, 576)
+    assert Trade(2).turn(288, played((0, 10), (300, 310)), grid) == Turn(432, 576)
+
+
+@pytest.mark.parametrize("last", [360, 380, 384, 479])
+def test_trade_goes_on_as_long_as_the_player_plays_in_their_turns(last: int) -> None:
+    """A pick-up on the last beat of Antiphon's turn counts, too."""
+    player = played((0, 20), (last, last + 10))
+    assert Trade(2).turn(last, player, GRID) == (Turn(576, 768) if last >= 384 else Turn(192, 384))
+    assert Trade(2).turn(480, player, GRID) == Turn(576, 768)
+    assert not Trade(2).lapsed(767, player, GRID)
+    assert Trade(2).turn(768, player, GRID) is None
+    assert Trade(2).lapsed(960, player, GRID)
+
+
+def test_trade_stops_when_the_players_turn_stays_empty() -> None:
+    player, mode = played((0, 20), (200, 210)), Trade(2)  # played in Antiphon's turn, not in their own
+    assert [mode.lapsed(tick, player, GRID) for tick in (0, 575, 576, 5000)] == [False, False, True, True]
+    assert all(mode.turn(tick, player, GRID) is None for tick in range(384, 3000, 24))
+
+
+def test_a_key_that_is_held_keeps_trade_going_for_sixteen_beats() -> None:
+    player, mode = PlayerState(48), Trade(1)
+    player.note_on(0, KEY)
+    assert mode.turn(384, player, GRID) == Turn(480, 576)
+    assert mode.turn(576, player, GRID) is None
+
+
+# --- a key whose note-off was lost ---
+
+
+def test_a_key_down_for_long_while_others_come_and_go_no_longer_holds_up_the_turn() -> None:
+    player = PlayerState(48)
+    player.note_on(0, (0, 40))
+    for tick in range(24, 384, 24):
+        player.note_on(tick, KEY)
+        assert player.find_stuck(tick) == []
+        player.note_off(tick + 20, KEY)
+    assert player.rests_from() is None
+    assert player.find_stuck(384) == []
+    assert player.find_stuck(385) == [(0, 40)]
+    assert player.find_stuck(408) == [], "said once"
+    assert player.rests_from() == 385
+    assert player.down == {(0, 40)}, "it may well sound"
+    player.note_off(500, (0, 40))
+    assert player.rests_from() == 385
+    assert not player.down
+
+
+def test_a_long_chord_alone_is_no_lost_note_off() -> None:
+    player = played((0, 20))
+    for pitch in (60, 64, 67):
+        player.note_on(48, (0, pitch))
+    assert player.find_stuck(4000) == []
+    assert player.rests_from() is None
 
 
 def test_accompany_lasts_as_long_as_the_player_does() -> None:

@@ -143,7 +143,7 @@ def test_after_a_jump_back_the_session_goes_on_from_the_new_position(what: str) 
     clock, times = clocks([120.0] * (24 * 80))
     jump_ns = times[24 * 40] - 5 * MS
     script = [*clock, (jump_ns, {"start": START, "locate": song_position(0)}[what])]
-    for beat in (*range(8), *range(40, 48)):
+    for beat in (*range(8), *range(16, 24), *range(32, 48), *range(56, 64), *range(72, 80)):
         script += [(times[24 * beat], midi.note_on(0, 60, 80)), (times[24 * beat + 20], midi.note_off(0, 60))]
     session = StepByStep("trade", composer_of(constraints=SHORT), follow_clock=True)
     for stamp_ns, message in sorted(script, key=lambda item: item[0]):

@@ -17,11 +17,13 @@ from realtime.core.tempo import PULSES_PER_TICK, TICKS_PER_QUARTER, TempoMap
 from realtime.midi import CLOCK, CONTINUE, SONG_POSITION, START, STOP
 
 LOST_NS = 1_000_000_000
+SLOWEST_BPM = 10
+"""A slower clock is not followed: between two of its messages too much happens."""
 
 _PULSES_PER_SONG_POSITION = 6 * PULSES_PER_TICK
 _NS_PER_TICK_AT_1_BPM = 60e9 / TICKS_PER_QUARTER
 _SHORTEST_PERIOD_NS = _NS_PER_TICK_AT_1_BPM / 999
-_LONGEST_PERIOD_NS = _NS_PER_TICK_AT_1_BPM / 20
+_LONGEST_PERIOD_NS = _NS_PER_TICK_AT_1_BPM / SLOWEST_BPM
 
 # A longer memory lets less jitter through, a shorter one follows a tempo ramp more closely. With 17 clocks,
 # jitter of +-3 ms leaves a phase error of 1.8 ms (p99), and a map that follows a ramp of 90 -> 140 bpm in four bars trails
@@ -33,6 +35,9 @@ _MEMORY_CLOCKS = 17
 # are a step in tempo, and the new tempo is measured from just these clocks.
 _OUTLIER_NS = 8e6
 _OUTLIER_CLOCKS = 4
+
+# So many long intervals in a row are no hiccup.
+_SLOW_CLOCKS = 3
 
 # To make up for a phase error, the map runs at no less than half and no more than twice the tempo.
 _CATCH_UP = 2.0
@@ -66,6 +71,8 @@ class ClockFollower:
         self._due_ns = 0.0  # when the next clock is due
         self._phase_clocks = 0  # clocks since the phase was measured anew; the next one: since the period was
         self._period_clocks = 0
+        self._last_ns: int | None = None
+        self._slow_clocks = 0  # in a row
         self._outliers = 0  # outliers in a row: counted upwards if late, downwards if early
 
     @property
@@ -77,6 +84,11 @@ class ClockFollower:
     def bpm(self) -> float:
         """The filtered tempo. The tempo of the map varies more, because it also corrects the phase."""
         return _NS_PER_TICK_AT_1_BPM / self._period_ns
+
+    @property
+    def too_slow(self) -> bool:
+        """Whether the last clocks came more slowly than can be followed."""
+        return self._slow_clocks >= _SLOW_CLOCKS
 
     def lost(self, now_ns: int) -> bool:
         """Whether no clock came during the last second. Until the next one the map keeps its tempo."""
@@ -122,6 +134,9 @@ class ClockFollower:
 
     def _clock(self, stamp_ns: int) -> None:
         lost = self.lost(stamp_ns)
+        slow = self._last_ns is not None and stamp_ns - self._last_ns > 1.1 * _LONGEST_PERIOD_NS
+        self._slow_clocks = self._slow_clocks + 1 if slow else 0
+        self._last_ns = stamp_ns
         if self._anchor_next:
             # Many senders restart their clock with Start, so the clocks before it say nothing of the phase.
             self._begin_phase(stamp_ns)
@@ -190,5 +205,5 @@ class ClockFollower:
 
 
 def _bounded(period_ns: float) -> float:
-    """Within 20..999 bpm, whatever the stamps say."""
+    """Within 10..999 bpm, whatever the stamps say."""
     return min(max(period_ns, _SHORTEST_PERIOD_NS), _LONGEST_PERIOD_NS)

@@ -16,12 +16,16 @@ is planned, what sounds, what is to be sent).
 from __future__ import annotations
 
 from realtime import midi
+from realtime.core.clocksync import SLOWEST_BPM, TransportChange
 from realtime.core.counts import Counts
 from realtime.core.dialogue import Planned, PlayerNote, Proposed, Reached, Relocate, Reply, Request, Steer, Turn
 from realtime.core.echo import EchoGuard
 from realtime.core.knobs import Knobs
-from realtime.core.modes import Mode, PlayerState
+from realtime.core.modes import Mode
+from realtime.core.mpe import Mpe
 from realtime.core.output import Output
+from realtime.core.pedals import Pedals, Switch
+from realtime.core.player_state import Key, PlayerState
 from realtime.core.scheduler import PlannedNote, Sent
 from realtime.core.settings import EngineSettings
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
@@ -42,6 +46,10 @@ class Engine:
         self.turns = Turns(settings, self.transport, self.output, self.counts)
         self.grid = self.turns.grid
         self.knobs = Knobs(settings.controls, settings.controls_cc)
+        self.pedals = Pedals()
+        self.mpe = Mpe(settings.player_parts, self.pedals)
+        self._trigger, self._one = Switch(), Switch()
+        self._notices: list[str] = []
         self._echo = EchoGuard()
 
     @property
@@ -87,17 +95,38 @@ class Engine:
             self._system(message, stamp_ns)
         elif self._echo.is_echo(message, stamp_ns):
             self.counts.echoes += 1
-        elif kind == midi.PROGRAM:
+        else:
+            self.mpe.heard(message, stamp_ns)
+            self._heard(kind, message, stamp_ns)
+
+    def _heard(self, kind: int, message: bytes, stamp_ns: int) -> None:
+        """A channel message of the player's."""
+        if kind == midi.PROGRAM:
             names = list(self.settings.modes)
-            if self.settings.program_changes_mode and message[1] < len(names):
+            if midi.channel(message) == self.settings.program_channel and message[1] < len(names):
                 self.set_mode(names[message[1]], stamp_ns)
         elif kind in (midi.NOTE_ON, midi.NOTE_OFF, midi.CONTROL):
-            if kind == midi.NOTE_ON and not self.rolling:
-                self.transport.first_note(stamp_ns)
+            if self._is_downbeat(kind, message, stamp_ns):
+                self._downbeat(stamp_ns)
             if self.rolling:
                 self._played(kind, message, stamp_ns)
             elif kind == midi.CONTROL:
-                self._turn_knob(message)
+                self._control(message)
+
+    def take_notices(self) -> list[str]:
+        """What the user should know, a line each; every line is returned once."""
+        notices, self._notices = self._notices, []
+        if self.turns.stuck:
+            keys = ", ".join(str(pitch) for _, pitch in self.turns.stuck)
+            notices.append(
+                f"key {keys} has been down for 16 beats while others came and went: it no longer counts as playing"
+            )
+            self.turns.stuck.clear()
+        if self.transport.follower is not None and self.transport.follower.too_slow:
+            notices.append(
+                f"the MIDI clock is slower than {SLOWEST_BPM} BPM, which cannot be followed: set a higher tempo there"
+            )
+        return notices
 
     def set_mode(self, name: str, now_ns: int) -> None:
         """Change the mode while playing: the turn in progress ends here, what already sounds ends as planned."""
@@ -113,11 +142,44 @@ class Engine:
         pulse = self.transport.pulse_at(stamp_ns)
         if message[0] == midi.CLOCK and self.rolling:
             self.turns.decide_until(pulse)  # before the clock changes the tempo map
-        if self.transport.handle(message, stamp_ns) is not None:
+        if (change := self.transport.handle(message, stamp_ns)) is not None:
             self.counts.jumps += 1
-            self.output.release_all(pulse)
-            self.scheduler.clear()
-            self.turns.jump()
+            if change is TransportChange.STOP:
+                self.pedals.lift()
+            self._elsewhere(pulse)
+
+    def _is_downbeat(self, kind: int, message: bytes, stamp_ns: int) -> bool:
+        """Whether song time starts anew with this note-on, note-off or controller: never if it follows a MIDI clock."""
+        if self.transport.follower is not None:
+            return False
+        if kind == midi.CONTROL:
+            return message[1] == self.settings.one_cc and self._one.moved(message[2])
+        if kind == midi.NOTE_OFF:
+            return False
+        return (
+            not self.rolling
+            or message[1] == self.settings.one_key
+            or self.turns.is_downbeat(round(self.tempo.pulse_at(stamp_ns) / PULSES_PER_TICK))
+        )
+
+    def _downbeat(self, stamp_ns: int) -> None:
+        """Now is a downbeat: the first, or song time goes on from the next bar line."""
+        if not self.rolling:
+            self.transport.downbeat(stamp_ns, 0)
+            return
+        pulse = self.tempo.pulse_at(stamp_ns)
+        self.turns.decide_until(pulse)
+        tick = -(-pulse // PULSES_PER_TICK)
+        start, length = self.grid.bar_at(tick)
+        self.transport.downbeat(stamp_ns, start if start == tick else start + length)
+        self._elsewhere(pulse)
+
+    def _elsewhere(self, pulse: int) -> None:
+        """Song time left `pulse`, and stands or goes on elsewhere."""
+        self.output.release_all(pulse)
+        self.scheduler.clear()
+        self.pedals.silence()
+        self.turns.jump()
 
     def _played(self, kind: int, message: bytes, stamp_ns: int) -> None:
         """A note-on, note-off or controller of the player's while song time moves."""
@@ -126,31 +188,40 @@ class Engine:
         self.counts.missed_deadlines += pulse < self.turns.decided_pulse
         self.turns.decide_until(pulse)
         tick = round(pulse / PULSES_PER_TICK)
-        channel, number, value = midi.channel(message), message[1], message[2]
-        if kind == midi.CONTROL:
-            self._control(message, pulse, tick)
-        elif number == self.settings.trigger_key:
-            if kind == midi.NOTE_ON:
-                self.player.trigger_tick = tick
-        elif kind == midi.NOTE_ON:
-            self.counts.player_notes += 1
-            note = PlayerNote(tick, number, value, self.settings.player_parts[channel])
-            self.turns.key_down((channel, number), note, pulse, stamp_ns)
-        else:
-            self.turns.key_up((channel, number), pulse, tick)
+        ended = self._control(message, tick) if kind == midi.CONTROL else self._key(kind, message, pulse, stamp_ns)
+        for key in ended:
+            self.turns.key_up(key, pulse, tick)
         self.turns.decide(pulse)
 
-    def _control(self, message: bytes, pulse: int, tick: int) -> None:
-        channel, number, value = midi.channel(message), message[1], message[2]
-        if number in (midi.ALL_SOUND_OFF, midi.ALL_NOTES_OFF):
-            # Some DAWs send this when they start to play. It means that the keys are up, and nothing else.
-            for key in [key for key in self.player.down if key[0] == channel]:
-                self.turns.key_up(key, pulse, tick)
-        elif number == self.settings.trigger_cc:
-            if value >= 64:
+    def _key(self, kind: int, message: bytes, pulse: int, stamp_ns: int) -> list[Key]:
+        """A key went down or up. Returns the keys that stop to sound."""
+        tick = round(pulse / PULSES_PER_TICK)
+        channel, pitch, velocity = midi.channel(message), message[1], message[2]
+        if pitch == self.settings.one_key:
+            return []
+        if pitch == self.settings.trigger_key:
+            if kind == midi.NOTE_ON:
                 self.player.trigger_tick = tick
-        else:
-            self._turn_knob(message)
+            return []
+        if kind == midi.NOTE_OFF:
+            return self.pedals.key_up((channel, pitch))
+        self.counts.player_notes += 1
+        self.pedals.key_down((channel, pitch))
+        note = PlayerNote(tick, pitch, velocity, self.mpe.part(channel, stamp_ns))
+        self.turns.key_down((channel, pitch), note, pulse, stamp_ns)
+        return []
+
+    def _control(self, message: bytes, tick: int | None = None) -> list[Key]:
+        """A controller moved, at `tick` of song time if that moves. Returns the keys that stop to sound."""
+        channel, number, value = midi.channel(message), message[1], message[2]
+        if number == self.settings.trigger_cc:
+            if self._trigger.moved(value) and tick is not None:
+                self.player.trigger_tick = tick
+            return []
+        if number == self.settings.one_cc:
+            return []
+        self._turn_knob(message)
+        return self.pedals.control(channel, number, value)
 
     def _turn_knob(self, message: bytes) -> None:
         if self.knobs.turn(message[1], message[2]):

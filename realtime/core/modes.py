@@ -6,53 +6,13 @@ difference.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from realtime.core.dialogue import Turn
-from realtime.music.metre import BeatGrid
+from realtime.core.player_state import EARLY_TICKS, PlayerState
+from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.vocabulary import Role
-
-EARLY_TICKS = 3
-"""A note that comes at most so long before a beat is taken for a note on that beat."""
-
-
-@dataclass(slots=True)
-class PlayerState:
-    """What the player is doing, in ticks. `down`: the keys (channel, pitch) that are down. `first_tick`: their first note.
-    `phrase_tick`: the first note after the last rest of at least `rest_ticks`. `last_off_tick`: when a key last went up.
-    `trigger_tick`: when the player called Antiphon by pedal, controller or key switch; None once they play again."""
-
-    rest_ticks: int
-    down: set[tuple[int, int]] = field(default_factory=set)
-    first_tick: int | None = None
-    phrase_tick: int | None = None
-    last_off_tick: int | None = None
-    trigger_tick: int | None = None
-
-    def note_on(self, tick: int, key: tuple[int, int]) -> None:
-        """A key (channel, pitch) went down."""
-        if self.first_tick is None:
-            self.first_tick = tick
-        if self.phrase_tick is None or self.idle_from(tick) is not None:
-            self.phrase_tick = tick
-        self.trigger_tick = None
-        self.down.add(key)
-
-    def note_off(self, tick: int, key: tuple[int, int]) -> None:
-        """A key went up; unknown keys are ignored."""
-        if key in self.down:
-            self.down.remove(key)
-            self.last_off_tick = tick
-
-    def rests_from(self) -> int | None:
-        """The tick from which on no key has been down; None while one is, and before the first note."""
-        return None if self.down else self.last_off_tick
-
-    def idle_from(self, tick: int) -> int | None:
-        """The tick at which the rest became long enough to end the phrase; None if it is not by `tick`."""
-        rests = self.rests_from()
-        return rests + self.rest_ticks if rests is not None and tick >= rests + self.rest_ticks else None
 
 
 class Mode(Protocol):
@@ -71,6 +31,9 @@ class Mode(Protocol):
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         """The turn that `tick` lies in, else the next turn if it is known by now, else None."""
+
+    def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
+        """Whether playing together has come to rest by `tick`, so that the next note begins it anew."""
 
     def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         """The next tick, beside start and end of the turn, at which `turn` changes if the player does nothing; None: none."""
@@ -96,6 +59,9 @@ class Continue:
         end = grid.bar_start(start + grid.bar_at(start)[1] // 2, self.max_bars)  # up to the nearest bar line
         return Turn(start, end) if tick < end else None
 
+    def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
+        return False
+
     def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         return None
 
@@ -103,7 +69,10 @@ class Continue:
 @dataclass(frozen=True, slots=True)
 class Trade:
     """Player and Antiphon alternate every `bars` bars, counted from the bar of the player's first note. A first note on the
-    last beat of a bar of three beats or more is a pick-up and belongs to the next bar."""
+    last beat of a bar of three beats or more is a pick-up and belongs to the next bar.
+
+    A turn of the player's in which they play nothing ends the exchange: Antiphon is silent until a note begins it anew.
+    """
 
     bars: int
     role = Role.TRADE
@@ -113,13 +82,24 @@ class Trade:
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         if player.first_tick is None:
             return None
-        start, length = grid.bar_at(player.first_tick + EARLY_TICKS)
-        beat = grid.beat_at(player.first_tick + EARLY_TICKS)
+        begin, half = self._begin(player.first_tick, grid)
+        slot = begin + max(tick - begin, 0) // (2 * half) * 2 * half
+        return Turn(slot + half, slot + 2 * half) if player.played_since(slot - TICKS) else None
+
+    def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
+        if player.first_tick is None:
+            return False
+        begin, half = self._begin(player.first_tick, grid)
+        over = begin + (tick - half - begin) // (2 * half) * 2 * half  # the player's last turn that is over by now
+        return over >= begin and not player.played_since(over - TICKS)
+
+    def _begin(self, first_tick: int, grid: BeatGrid) -> tuple[int, int]:
+        """(start of the player's first turn, length of a turn) in ticks, after a first note at `first_tick`."""
+        start, length = grid.bar_at(first_tick + EARLY_TICKS)
+        beat = grid.beat_at(first_tick + EARLY_TICKS)
         if beat.in_bar >= 2 and beat.start + beat.length == start + length:
             start, length = grid.bar_at(start + length)
-        half = self.bars * length
-        start += half + max(tick - start, 0) // (2 * half) * 2 * half
-        return Turn(start, start + half)
+        return start, self.bars * length
 
     def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         return None
@@ -140,6 +120,9 @@ class Accompany:
             return None
         return Turn(player.phrase_tick)
 
+    def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
+        return False
+
     def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         rests = player.rests_from()
         return None if rests is None else grid.next_beat(rests + player.rest_ticks)
@@ -156,6 +139,9 @@ class Harmonise:
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         return None
 
+    def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
+        return False
+
     def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         return None
 
@@ -171,6 +157,9 @@ class Fixed:
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         return self.only if self.only.end is None or tick < self.only.end else None
+
+    def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
+        return False
 
     def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
         return None

@@ -10,7 +10,7 @@ from realtime.core.tempo import TempoMap
 class Output:
     """The scheduler of planned notes, the ledger of sounding ones, and the messages that wait to be taken and sent.
 
-    A note-on that is due since more than `late_ns` is dropped.
+    A note-on that is due since more than `late_ns` is dropped. `last_pulse`: when the last message was due.
     """
 
     def __init__(self, tempo: TempoMap, late_ns: int) -> None:
@@ -19,6 +19,7 @@ class Output:
         self._tempo = tempo
         self._late_ns = late_ns
         self._waiting: list[Sent] = []
+        self.last_pulse: int | None = None
 
     @property
     def waiting(self) -> bool:
@@ -28,10 +29,15 @@ class Output:
     def collect_due(self, now_ns: int) -> None:
         """Turn what is due into messages. From then on the ledger knows when its notes end."""
         pulse = self._tempo.pulse_at(now_ns)
-        self._waiting += self.scheduler.due(pulse, pulse - self._tempo.pulse_at(now_ns - self._late_ns))
+        due = self.scheduler.due(pulse, pulse - self._tempo.pulse_at(now_ns - self._late_ns))
+        self._waiting += due
+        if due:
+            self.last_pulse = due[-1].pulse
 
     def release_all(self, pulse: int) -> None:
         """End all that sounds, at `pulse`."""
+        if len(self.ledger):
+            self.last_pulse = pulse
         self._waiting += [Sent(pulse, off, 0) for off in self.ledger.release_all()]
 
     def take(self) -> list[Sent]:

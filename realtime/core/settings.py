@@ -15,11 +15,13 @@ from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
 class EngineSettings:
     """Channels are 0..15.
 
-    `modes`: by name; program change n chooses the n-th, counted from 0, unless `program_changes_mode` is False. `mode`: the
-    first one. `bpm`: the tempo at first. `bars`: the metre, as `metre.BeatGrid` takes it.
+    `modes`: by name. `mode`: the first one. `program_channel`: program change n on this channel chooses the n-th mode, counted
+    from 0. None: on no channel. `bpm`: the tempo at first. `bars`: the metre, as `metre.BeatGrid` takes it.
     `channels`: the channel on which each of Antiphon's parts is sent. `player_parts`: the part that the player plays on each
     channel.
-    `follow_clock`: tempo and position follow MIDI clock; else the player's first note is the downbeat of bar 1.
+    `follow_clock`: tempo and position follow MIDI clock; else the player's first note is the downbeat of bar 1, and their first
+    note after both have rested for `restart_ticks` (0: never) is a downbeat again. `one_cc`, `one_key`: the controller, and the
+    key, that say so at any time.
     `lookahead_ticks`: how far ahead notes are planned. `prepare_ticks`: how long before its turn Antiphon begins to plan it.
     `commit_ns`: the commit window: a note whose onset is no further ahead is final. `late_ns`: a note-on later than this is
     not sent. `rest_ticks`: a rest this long ends the player's phrase.
@@ -35,6 +37,9 @@ class EngineSettings:
     channels: tuple[int, ...] = (0,) * len(PART_NAMES)
     player_parts: tuple[int, ...] = tuple(DRUMS if channel == midi.DRUM_CHANNEL else MELODY for channel in range(16))
     follow_clock: bool = False
+    restart_ticks: int = 192
+    one_cc: int | None = None
+    one_key: int | None = None
     lookahead_ticks: int = 48
     prepare_ticks: int = 24
     commit_ns: int = 40_000_000
@@ -44,4 +49,4 @@ class EngineSettings:
     trigger_key: int | None = None
     controls: Controls = AS_IT_IS
     controls_cc: int | None = None
-    program_changes_mode: bool = True
+    program_channel: int | None = None

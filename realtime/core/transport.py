@@ -1,6 +1,7 @@
 """The transport: whether song time moves, where it is and at what tempo.
 
-At an internal tempo the player's first note starts it. With MIDI clock the sender starts, stops and moves it.
+At an internal tempo the player's first note starts it, and is a downbeat; so is the first note after a long rest.
+With MIDI clock the sender starts, stops and moves it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ class Transport:
         self.tempo = tempo
         self.follower = ClockFollower(tempo) if follow_clock else None
         self.rolling = False
+        self._tick = 0
 
-    def first_note(self, stamp_ns: int) -> None:
-        """The player plays while song time stands: at an internal tempo it starts, and this note is the downbeat of bar 1."""
-        if self.follower is None:
-            self.rolling = True
-            self.tempo.locate(stamp_ns, 0)
+    def downbeat(self, stamp_ns: int, tick: int) -> None:
+        """At an internal tempo: song time starts, or goes on, from `tick`, a bar line, at host time `stamp_ns`."""
+        self.rolling = True
+        self._tick = tick
+        self.tempo.locate(stamp_ns, tick * PULSES_PER_TICK)
 
     def handle(self, message: bytes, stamp_ns: int) -> TransportChange | None:
         """Take one system message. Returns what it changed; at an internal tempo, none changes anything."""
@@ -47,8 +49,8 @@ class Transport:
         )
 
     def next_tick(self) -> int:
-        """The tick from which song time goes on after a change: the one that the next MIDI clock will be."""
-        return self.follower.position_pulse // PULSES_PER_TICK if self.follower is not None else 0
+        """The tick from which song time goes on after a change: with MIDI clock, the one that the next clock will be."""
+        return self.follower.position_pulse // PULSES_PER_TICK if self.follower is not None else self._tick
 
     def bpm_at(self, pulse: int) -> float:
         """The tempo to play at from `pulse` on: with MIDI clock, the filtered one."""

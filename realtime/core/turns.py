@@ -11,10 +11,11 @@ from __future__ import annotations
 from realtime.core.answers import Answers
 from realtime.core.counts import Counts
 from realtime.core.dialogue import Advance, Extend, KeyUp, Plan, PlayerNote, Relocate, Request, Retempo, Turn
-from realtime.core.modes import Mode, PlayerState
+from realtime.core.modes import Mode
 from realtime.core.output import Output
 from realtime.core.passing import PassingTime
 from realtime.core.plans import LONG_AGO, Plans
+from realtime.core.player_state import Key, PlayerState
 from realtime.core.settings import EngineSettings
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.core.transport import Transport
@@ -26,7 +27,7 @@ _HALF_TICK = PULSES_PER_TICK // 2
 class Turns:
     """The mode, the turn in progress and its plan. `requests`: what the composer is to be asked, in order.
 
-    `decided_pulse`: the moment up to which every decision has been taken.
+    `decided_pulse`: the moment up to which every decision has been taken. `stuck`: keys whose note-offs seem to be lost.
     """
 
     def __init__(self, settings: EngineSettings, transport: Transport, output: Output, counts: Counts) -> None:
@@ -37,6 +38,7 @@ class Turns:
         self.plans = Plans()
         self.answers = Answers()
         self.requests: list[Request] = []
+        self.stuck: list[Key] = []
         self.decided_pulse = LONG_AGO
         self._settings = settings
         self._transport = transport
@@ -53,8 +55,12 @@ class Turns:
 
     # --- what the player does ---
 
-    def key_down(self, key: tuple[int, int], note: PlayerNote, pulse: int, stamp_ns: int) -> None:
-        """The player struck `key`, (channel, pitch): it is answered, ends Antiphon's turn, or changes the plan."""
+    def key_down(self, key: Key, note: PlayerNote, pulse: int, stamp_ns: int) -> None:
+        """The player struck `key`: it is answered, ends Antiphon's turn, or changes the plan."""
+        if key in self.player.down:  # struck again while a pedal held it, or its note-off was lost
+            self.key_up(key, pulse, note.tick)
+        if self.mode.lapsed(note.tick, self.player, self.grid):
+            self.player.first_tick = None
         self.player.note_on(note.tick, key)
         if self.mode.voices:
             self._plan(note.tick + 1, note, Turn(note.tick, note.tick + 1, self.mode.voices), note.tick + 1)
@@ -65,8 +71,8 @@ class Turns:
         else:
             self._plan(max(self._boundary(stamp_ns), note.tick + 1), note, self.turn, self._planned_until)
 
-    def key_up(self, key: tuple[int, int], pulse: int, tick: int) -> None:
-        """The player let go of `key`: its answers end. Ignored where the key was not down."""
+    def key_up(self, key: Key, pulse: int, tick: int) -> None:
+        """`key` sounds no longer: its answers end. Ignored where it did not sound."""
         if key not in self.player.down:
             return
         self.player.note_off(tick, key)
@@ -85,6 +91,18 @@ class Turns:
         self._cancel_turn(self._boundary(now_ns))
         self.mode_name = name
         self.decide(pulse)
+
+    def is_downbeat(self, tick: int) -> bool:
+        """Whether a note of the player's at `tick` is a downbeat again: both have rested for long, or the player has only touched
+        a key so far."""
+        rests, restart_ticks = self.player.rests_from(), self._settings.restart_ticks
+        if rests is None or not restart_ticks:
+            return False
+        if self.player.has_only_touched() and tick - rests >= self.player.rest_ticks:
+            return True
+        last_pulse = self._output.last_pulse
+        ended = rests if last_pulse is None else max(rests, last_pulse // PULSES_PER_TICK)
+        return self.turn is None and not len(self._output.ledger) and tick - ended >= restart_ticks
 
     def jump(self) -> None:
         """Song time stopped or goes on elsewhere: there is no turn, and nothing that was played or asked before counts."""
@@ -126,6 +144,7 @@ class Turns:
         self.decided_pulse = max(self.decided_pulse, pulse)
         tick = (pulse - _HALF_TICK) // PULSES_PER_TICK
         boundary = self._boundary(self._tempo.ns_at(pulse))
+        self.stuck += self.player.find_stuck(tick)
         turn = self.mode.turn(tick, self.player, self.grid)
         if (cell := self._passing.cell(tick, self._settings.lookahead_ticks)) is not None:
             self.requests.append(cell)

@@ -92,8 +92,9 @@ class Player:
         self._mode_ns = 0
         self._last_bpm = 0.0
         self._owed = Owed()
-        self._unsent: list[bytes] = []  # note-offs that a failing port did not take
+        self._unsent: list[bytes] = []  # note-offs that could not be sent on a failing port
         self._said: set[str] = set()
+        self._before: deque[bytes] = deque(maxlen=1000)  # pedals and the like from before the first note
         self._stop_why: str | None = None
         self._pausing = False
         self._lost: PortLost | None = None
@@ -233,8 +234,12 @@ class Player:
         follower = engine.transport.follower
         if engine.counts.jumps != jumps and engine.rolling and follower is not None:
             self._sink.jump(follower.position_pulse)
-        if message[0] < midi.SYSEX and (engine.rolling or follower is not None):
-            self._sink.write("player", engine.tempo.pulse_at(stamp_ns), message)
+        if message[0] < midi.SYSEX:
+            self._before.append(message)
+            if engine.rolling or follower is not None:
+                pulse = engine.tempo.pulse_at(stamp_ns)
+                while self._before:
+                    self._sink.write("player", pulse, self._before.popleft())
         self._send_due()
 
     def _change_mode(self, now: int) -> None:
@@ -277,6 +282,8 @@ class Player:
             self._say_once(
                 "what Antiphon sends comes back in: its output is connected to its input (the notes are ignored)"
             )
+        for notice in self.engine.take_notices():
+            self._say_once(notice)
         if self._sink.trouble:
             self._say_once(self._sink.trouble)
         if self.session.shed:

@@ -10,6 +10,8 @@ from realtime.io.files.midifile import DEFAULT_BPM, FileNote, note_events
 from realtime.io.live.journal import DIRECTIONS, KINDS, LAST_PULSE, START, TEMPO, Damage, Direction, Record
 
 EARLY_PULSE = 60  # an upbeat shorter than this is a first note played early: it moves to the downbeat
+PEDALS = (64, 66, 67)
+"""The controllers of the sustain, sostenuto and soft pedals: one that is down at the end is lifted there."""
 
 
 class LeftOn(NamedTuple):
@@ -96,8 +98,8 @@ class Tracks:
         self._release_all(self._last)
         for others in self._others.values():
             controls = [message for _, message in others if message[0] & 0xF0 == 0xB0]
-            pedals = {message[0] & 0x0F: message[2] for message in controls if message[1] == 64}
-            others += [(self._last, bytes((0xB0 | channel, 64, 0))) for channel, value in pedals.items() if value >= 64]
+            pedals = {(message[0], message[1]): message[2] for message in controls if message[1] in PEDALS}
+            others += [(self._last, bytes((*pedal, 0))) for pedal, value in pedals.items() if value]
         onsets = [note.onset_pulse for notes in self._notes.values() for note in notes]
         earliest = min(onsets + [pulse for others in self._others.values() for pulse, _ in others], default=0)
         bar = self._beats_per_bar * PPQN
