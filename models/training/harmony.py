@@ -28,7 +28,6 @@ from realtime.music.chords import NO_CHORD, QUALITIES, UNKNOWN
 from realtime.music.harmony import STATES
 from realtime.music.vocabulary import MELODY
 
-TIERS = ("main", "sharealike")
 HIDDEN, STRETCH, BATCH = 48, 48, 64
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 3e-3, 1e-4, 50
 ALL_VOICES, WITHOUT_TUNE = 0.6, 0.2
@@ -124,10 +123,10 @@ class Field(nn.Module):
         return {name: value.detach().numpy().astype(np.float16) for name, value in self.named_parameters()}
 
 
-def examples(root: Path, pack: Pack, tiers: tuple[str, ...] = TIERS, split: str = "train") -> list[Example]:
-    """The annotated pieces of a split."""
-    annotations, found = read_annotations(root, tiers), []
-    for i in track([i for i in pack.rows(split) if pack.table[i]["id"] in annotations], "features"):
+def examples(root: Path, pack: Pack) -> list[Example]:
+    """The annotated pieces of the training split."""
+    annotations, found = read_annotations(root), []
+    for i in track([i for i in pack.rows("train") if pack.table[i]["id"] in annotations], "features"):
         piece = pack[i]
         tune = piece.notes["part"] == MELODY
         seen = features(piece.notes, piece.beats)
@@ -214,7 +213,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=positive, default=6)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    found = examples(args.corpus, load_pack(args.corpus, args.cache, TIERS))
+    found = examples(args.corpus, load_pack(args.corpus, args.cache))
     if not found:
         raise UserError(f"{args.corpus}: no piece of its training split has annotated chords; they are needed here")
     field = fit(found, args.epochs, args.seed)

@@ -61,8 +61,8 @@ class Harmony:
                 raise ValueError(f"weights of a chord estimator have {name} of {shape}; here it is {have}")
         w = {name: np.asarray(weights[name], np.float32) for name in SHAPES}
         rolled = np.stack([np.roll(w["windows"], root, axis=-1) for root in range(12)])
-        self._windows = rolled.reshape(-1, len(WINDOWS) * 12).T
-        """(18 * 12, 12 * hidden): the first layer once for each root."""
+        self._windows = rolled.reshape(12, -1, len(WINDOWS) * 12).swapaxes(1, 2)
+        """(12, 18 * 12, hidden): the first layer once for each root: of few beats such small products need no threads."""
         self._w = w
         change = w["change"].astype(np.float64)[_QUALITY[:, None], _QUALITY, (_ROOT - _ROOT[:, None]) % 12]
         np.fill_diagonal(change, -np.inf)
@@ -77,10 +77,9 @@ class Harmony:
                 windows, facts = windows.copy(), facts.copy()
                 windows[:, AHEAD:] = 0
                 facts[:, -1] = 0
-            x = (windows.reshape(len(facts), -1) @ self._windows).reshape(len(facts), 12, -1)
-            x = np.maximum(x + (facts @ w["facts"].T + w["bias_1"])[:, None], 0)
-            x = np.maximum(x @ w["weight_2"].T + w["bias_2"], 0) @ w["weight_3"].T + w["bias_3"]
-            rows.append(np.swapaxes(x, 1, 2).reshape(len(facts), STATES))
+            x = windows.reshape(len(facts), -1) @ self._windows + (facts @ w["facts"].T + w["bias_1"])
+            x = np.maximum(np.maximum(x, 0) @ w["weight_2"].T + w["bias_2"], 0) @ w["weight_3"].T + w["bias_3"]
+            rows.append(x.transpose(1, 2, 0).reshape(len(facts), STATES))
         return np.concatenate(rows)
 
     def posterior(
