@@ -49,7 +49,6 @@ class Engine:
         self.pedals = Pedals()
         self.mpe = Mpe(settings.player_parts, self.pedals)
         self._trigger, self._one = Switch(), Switch()
-        self._notices: list[str] = []
         self._echo = EchoGuard()
 
     @property
@@ -77,9 +76,10 @@ class Engine:
         """The turn that is being planned or played."""
         return self.turns.turn
 
-    def feeds_back(self, now_ns: int) -> bool:
-        """Whether so many of our own messages came in again that the output must be wired to the input."""
-        return self._echo.tripped(now_ns)
+    @property
+    def feeds_back(self) -> bool:
+        """Whether the output is wired to the input: every note that is sent comes in again."""
+        return self._echo.is_wired
 
     def take_requests(self) -> list[Request]:
         """Take the requests that wait for the composer, in order."""
@@ -90,17 +90,26 @@ class Engine:
 
     def handle(self, message: bytes, stamp_ns: int) -> None:
         """One canonical message (`midi.normalise`) that arrived at `stamp_ns`."""
-        kind = midi.kind(message)
-        if kind >= midi.SYSEX:
+        if midi.kind(message) >= midi.SYSEX:
             self._system(message, stamp_ns)
-        elif self._echo.is_echo(message, stamp_ns):
+            return
+        is_echo = self._echo.is_echo(message, stamp_ns)
+        self._release(stamp_ns)
+        if is_echo:
             self.counts.echoes += 1
         else:
-            self.mpe.heard(message, stamp_ns)
-            self._heard(kind, message, stamp_ns)
+            self._heard(message, stamp_ns)
 
-    def _heard(self, kind: int, message: bytes, stamp_ns: int) -> None:
+    def _release(self, now_ns: int) -> None:
+        """Handle what was held back as an echo and is none."""
+        for message, stamp_ns in self._echo.released(now_ns):
+            self.counts.echoes -= 1
+            self._heard(message, stamp_ns)
+
+    def _heard(self, message: bytes, stamp_ns: int) -> None:
         """A channel message of the player's."""
+        kind = midi.kind(message)
+        self.mpe.heard(message, stamp_ns)
         if kind == midi.PROGRAM:
             names = list(self.settings.modes)
             if midi.channel(message) == self.settings.program_channel and message[1] < len(names):
@@ -115,7 +124,7 @@ class Engine:
 
     def take_notices(self) -> list[str]:
         """What the user should know, a line each; every line is returned once."""
-        notices, self._notices = self._notices, []
+        notices: list[str] = []
         if self.turns.stuck:
             keys = ", ".join(str(pitch) for _, pitch in self.turns.stuck)
             notices.append(
@@ -271,6 +280,7 @@ class Engine:
 
     def poll(self, now_ns: int) -> list[Sent]:
         """Take the decisions that are due, and return what is to be sent now, in order."""
+        self._release(now_ns)
         if self.rolling:
             self.turns.decide_until(self.transport.pulse_at(now_ns))
             self.output.collect_due(now_ns)

@@ -278,7 +278,7 @@ class Player:
             self._target.send(message)
         if self._source.fault is not None:
             self._say_once(f"a message that came in could not be handled: {self._source.fault!r}")
-        if self.engine.feeds_back(now):
+        if self.engine.feeds_back:
             self._say_once(
                 "what Antiphon sends comes back in: its output is connected to its input (the notes are ignored)"
             )
