@@ -1,8 +1,8 @@
-"""The command line: jam, demo, compose, infill, edit, chords, ports, doctor, panic, bench. What a user got wrong ends with one
-line and status 2.
+"""The command line: jam, demo, duet, compose, infill, edit, chords, ports, doctor, panic, bench. What a user got wrong ends with
+one line and status 2.
 
-Every option of `jam` has its twin in config.yaml; `TWINS` says which. Modules that a command needs are imported by it alone,
-so that each starts quickly.
+Every option of `jam` has its twin in config.yaml; `options.TWINS` says which. Modules that a command needs are imported by it
+alone, so that each starts quickly.
 """
 
 from __future__ import annotations
@@ -20,6 +20,28 @@ from typing import Annotated, Any
 import typer
 
 from realtime.errors import UserError
+from realtime.options import (
+    TWINS,
+    Backend,
+    BarsPerTurn,
+    Channel,
+    ConfigFile,
+    Key,
+    MaxNotes,
+    ModelFile,
+    ModeOption,
+    OutPort,
+    Part,
+    Picture,
+    Preset,
+    Provider,
+    Range,
+    Seed,
+    Temperature,
+    Tempo,
+    TopK,
+    TopP,
+)
 
 INTERRUPTED = 130
 """The exit status of what Ctrl-C has ended, as shells have it."""
@@ -36,56 +58,6 @@ def root(context: typer.Context) -> None:
     """Without a command: the help."""
     if context.invoked_subcommand is None:
         print(context.get_help())
-
-
-TWINS = {
-    "in_": "ports.in",
-    "out": "ports.out",
-    "backend": "ports.backend",
-    "tempo": "sync.tempo_bpm",
-    "sync": "sync.source",
-    "mode": "mode.name",
-    "bars_per_turn": "mode.bars_per_turn",
-    "part": "play.part",
-    "channel": "play.channel",
-    "key": "play.key",
-    "range_": "play.range",
-    "max_notes": "play.max_notes",
-    "temperature": "sampling.temperature",
-    "top_k": "sampling.top_k",
-    "top_p": "sampling.top_p",
-    "preset": "sampling.preset",
-    "seed": "engine.seed",
-    "record": "run.record",
-    "bars": "run.bars",
-    "seconds": "run.seconds",
-    "provider": "model.provider",
-    "model": "model.file",
-}
-
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="a config.yaml; else the defaults")]
-ModeOption = Annotated[str | None, typer.Option(help="continue, trade, accompany or harmonise")]
-BarsPerTurn = Annotated[int | None, typer.Option(help="trade: bars before the other plays")]
-Tempo = Annotated[float | None, typer.Option(help="beats per minute, with the internal tempo")]
-Part = Annotated[str | None, typer.Option(help="what Antiphon plays: melody, accompaniment, bass, drums, other")]
-Key = Annotated[str | None, typer.Option(help='such as "C", "A minor", "F# dorian"')]
-Range = Annotated[str | None, typer.Option("--range", help='such as "C3-C6" or "48-84"')]
-MaxNotes = Annotated[int | None, typer.Option(help="notes sounding together, 1 to 16")]
-Temperature = Annotated[float | None, typer.Option(help="0.05 (sure) to 3 (wild)")]
-TopK = Annotated[int | None, typer.Option(help="draw from the k likeliest; 0: off")]
-TopP = Annotated[float | None, typer.Option(help="draw from the likeliest that make up this share")]
-Preset = Annotated[str | None, typer.Option(help="how to draw: usual, strict or free")]
-Seed = Annotated[int | None, typer.Option(help="the same seed and input give the same notes")]
-Provider = Annotated[str | None, typer.Option(help="auto, cpu or cuda")]
-ModelFile = Annotated[
-    Path | None, typer.Option("--model", metavar="FILE", help="an ONNX model of models.training.decoder and export")
-]
-Picture = Annotated[
-    Path | None,
-    typer.Option("--png", metavar="FILE.png", help="a picture too: the notes, and under them what the bars are like"),
-]
-OutPort = Annotated[str | None, typer.Option("--out", metavar="PORT", help="output port; else a virtual one")]
-Backend = Annotated[str | None, typer.Option(help="auto, alsa, jack, coremidi or winmm")]
 
 
 def configuration(path: Path | None, given: dict[str, Any]) -> Any:
@@ -106,7 +78,7 @@ def jam(
     mode: ModeOption = None,
     bars_per_turn: BarsPerTurn = None,
     part: Part = None,
-    channel: Annotated[int | None, typer.Option(help="MIDI channel of the answer, 1 to 16")] = None,
+    channel: Channel = None,
     key: Key = None,
     range_: Range = None,
     max_notes: MaxNotes = None,
@@ -174,6 +146,63 @@ def demo(
     figures = duet.write_results(settings, out_dir, engine, take, session)
     print(summary(figures))
     print(f"{out_dir}/duet.mid, duet.png and report.json are written")
+
+
+@app.command()
+def duet(
+    source: Annotated[Path, typer.Argument(metavar="IN.mid")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.mid")],
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|N", help="a track that plays, by its name or its number from 1; may be given again; else all"
+        ),
+    ] = None,
+    grid: Annotated[
+        str,
+        typer.Option(
+            help="player: the first note is the downbeat, as in jam; file: the file's bars, as after a count-in"
+        ),
+    ] = "player",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="counts and times, as of demo")
+    ] = None,
+    png: Annotated[Path | None, typer.Option("--png", metavar="FILE.png", help="a piano roll of both")] = None,
+    config: ConfigFile = None,
+    tempo: Annotated[
+        float | None, typer.Option(help="Antiphon's beats per minute with --sync internal; else the file's first tempo")
+    ] = None,
+    sync: Annotated[str | None, typer.Option(help="internal, or clock: the file's tempo map as MIDI clock")] = None,
+    mode: ModeOption = None,
+    bars_per_turn: BarsPerTurn = None,
+    part: Part = None,
+    channel: Channel = None,
+    key: Key = None,
+    range_: Range = None,
+    max_notes: MaxNotes = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    preset: Preset = None,
+    seed: Seed = None,
+    bars: Annotated[int | None, typer.Option(help="stop after so many bars; else a turn after the file's end")] = None,
+    seconds: Annotated[float | None, typer.Option(help="stop so many seconds after the first bar has begun")] = None,
+    provider: Provider = None,
+    model: ModelFile = None,
+) -> None:
+    """Hear what Antiphon would do with a tune: a MIDI file takes your place in a jam that runs in simulated time.
+
+    The file is played in its own tempo, whatever Antiphon's is. With --sync internal Antiphon keeps one tempo, so that a file
+    whose tempo changes drifts away from its bars; --sync clock follows the file. As in jam, channel 10 is heard as drums, CC 20
+    to 26 turn the knobs, and program changes 0 to 3 switch the mode.
+    """
+    given = dict(locals())
+    from realtime.io.live.duet import duet as play
+    from realtime.io.live.take import summary
+
+    settings = configuration(config, given)
+    print(summary(play(settings, source, target, track or [], grid, json_file, png, say)))
+    print(f"{target} is written")
 
 
 @app.command()

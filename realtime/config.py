@@ -20,6 +20,7 @@ from realtime.music.controls import Amount
 from realtime.music.keys import Key, parse_key, parse_pitch, parse_range
 
 MAX_BYTES = 1 << 20
+SLOWEST_BPM, FASTEST_BPM = 20, 400
 
 Backend = Literal["auto", "alsa", "jack", "coremidi", "winmm"]
 ModeName = Literal["continue", "trade", "accompany", "harmonise"]
@@ -67,7 +68,7 @@ class Sync(Section):
     source: Literal["internal", "clock"] = Field(
         default="internal", description="own tempo, or MIDI clock on the input port"
     )
-    tempo_bpm: float = Field(default=120.0, ge=20, le=400)
+    tempo_bpm: float = Field(default=120.0, ge=SLOWEST_BPM, le=FASTEST_BPM)
     beats_per_bar: int = Field(default=4, ge=2, le=12, description="in quarter notes")
     restart_beats: float = Field(
         default=8.0, ge=0, le=256, description="after both rest so long, the next note is a downbeat; 0: never"

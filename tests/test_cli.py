@@ -119,6 +119,8 @@ def test_a_configuration_that_is_not_there(refused: Callable[..., str], tmp_path
         (["demo", "--provider", "tpu"], "model.provider: 'tpu' given; allowed auto, cpu, cuda"),
         (["compose", "song.mid", "out.mid", "--bars", "0"], "--bars"),
         (["compose", "song.mid"], "OUT.mid"),
+        (["duet", "nowhere.mid", "out.mid"], "nowhere.mid: cannot be read"),
+        (["duet", "song.mid", "out.mid", "--grid", "bars"], "--grid bars: allowed player or file"),
         (["jam", "--tempi", "90"], "No such option: --tempi"),
         (["jamm"], "No such command 'jamm'"),
     ],
@@ -270,6 +272,8 @@ def test_a_wrong_model_in_a_session(refused: Callable[..., str], tmp_path: Path)
         ["compose", "song.mid", "nowhere/out.mid"],
         ["compose", "song.mid", "song.mid/out.mid"],
         ["compose", "song.mid", "."],
+        ["duet", "song.mid", "nowhere/out.mid"],
+        ["duet", "song.mid", "song.mid"],
         ["demo", "--fast", "--out-dir", "song.mid"],
         ["demo", "--fast", "--out-dir", "song.mid/demo"],
         ["jam", "--record", "nowhere/take.mid"],
@@ -391,4 +395,4 @@ def test_constraints_from_the_command_line_hold(antiphon: Run, tiny_model: Path,
 def test_help_names_every_command(antiphon: Run, capfd: pytest.CaptureFixture[str]) -> None:
     assert antiphon("--help") == 0
     out = capfd.readouterr().out
-    assert all(name in out for name in ("jam", "demo", "compose", "ports", "doctor", "panic", "bench"))
+    assert all(name in out for name in ("jam", "demo", "duet", "compose", "ports", "doctor", "panic", "bench"))

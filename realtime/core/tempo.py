@@ -52,7 +52,7 @@ class TempoMap:
     except that the start of each segment is rounded to a whole nanosecond. Tempos: 0.125 to 125 million bpm.
     """
 
-    def __init__(self, bpm: float, origin_ns: int = 0) -> None:
+    def __init__(self, bpm: float | Fraction, origin_ns: int = 0) -> None:
         """Pulse 0 is at `origin_ns`. Raises ValueError for a bpm that is not a number in range."""
         self._segments = [_Segment(origin_ns, 0, *_of_bpm(bpm).as_integer_ratio())]
 
@@ -134,7 +134,7 @@ def _segment_fine(segment: _Segment) -> int:
     return segment.fine
 
 
-def _of_bpm(bpm: float) -> Fraction:
+def _of_bpm(bpm: float | Fraction) -> Fraction:
     """Nanoseconds per pulse, exactly, of the given bpm."""
     if not (math.isfinite(bpm) and bpm > 0):
         raise ValueError(f"bpm must be a positive number, got {bpm}")

@@ -69,7 +69,7 @@ class Event(NamedTuple):
 META = 0xFF
 NAME, END = 0x03, 0x2F
 Parsed = TypeVar("Parsed")
-_TEMPO, _METRE = 0x51, 0x58
+TEMPO, _METRE = 0x51, 0x58
 
 
 def read(path: Path) -> MidiPiece:
@@ -109,7 +109,7 @@ def _piece(data: bytes) -> MidiPiece:
             continue
         if event.kind == NAME:
             names[event.track] = names[event.track] or _text(event.data)
-        elif event.kind == _TEMPO and len(event.data) == 3 and any(event.data):
+        elif event.kind == TEMPO and len(event.data) == 3 and any(event.data):
             bpm = 60e6 / int.from_bytes(event.data, "big")
             tempos[_pulse(event.tick, division)] = min(MAX_BPM, max(MIN_BPM, bpm))
         elif event.kind == _METRE and len(event.data) >= 2 and event.data[0] and event.data[1] <= 6:
@@ -215,7 +215,7 @@ def _track(data: bytes, at: int, end: int, track: int, events: list[Event], max_
                 raise _Damaged("the file is damaged: an event is cut short")
             if status == META and kind == END:
                 return tick
-            if everything or (status == META and kind in (NAME, _TEMPO, _METRE)):
+            if everything or (status == META and kind in (NAME, TEMPO, _METRE)):
                 events.append(Event(tick, track, status, kind, body))
         else:
             running = status

@@ -13,19 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from realtime import midi
 from realtime.config import Config
 from realtime.core.engine import Engine
 from realtime.core.tempo import PPQN, TempoMap
 from realtime.io.clock import now_ns
-from realtime.io.files import midifile, pianoroll
 from realtime.io.live.player import Player, Session
 from realtime.io.live.settings import engine_settings, worker_setup
+from realtime.io.live.simulated import Timing, draw, play, save
 from realtime.io.live.speaker import Speaker
 from realtime.io.live.take import Take, report
 from realtime.io.midi.ports import MemoryPort
+from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.tunes import ODE_TO_JOY, script
-from realtime.simulate import perform
 
 START_S = 0.2
 
@@ -47,22 +46,8 @@ def scripted_player(config: Config) -> tuple[list[tuple[int, bytes]], int]:
 def play_fast(config: Config, say: Callable[[str], None]) -> tuple[Engine, Take, Session]:
     """In simulated time."""
     messages, bars = scripted_player(config)
-    settings = engine_settings(config)
-    engine = Engine(settings, TempoMap(config.sync.tempo_bpm))
-    composer, stepper = worker_setup(config).composer()
-    if stepper.notice:
-        say(stepper.notice)
-    end_ns = TempoMap(config.sync.tempo_bpm).ns_at(bars * config.sync.beats_per_bar * PPQN)
-    performance = perform(engine, composer, messages, end_ns)
-    take = Take()
-    take.events = {
-        "player": [(pulse, message) for _, pulse, message in performance.played],
-        "antiphon": [(pulse, message) for _, pulse, message in performance.sent],
-    }
-    on, off = (
-        sum(test(message) for _, message in take.events["antiphon"]) for test in (midi.is_note_on, midi.is_note_off)
-    )
-    return engine, take, Session(left_hanging=on - off)
+    timing = Timing(engine_settings(config), config.sync.tempo_bpm)
+    return play(config, timing, messages, timing.ns_at(bars * config.sync.beats_per_bar * PPQN), say)
 
 
 def play_live(
@@ -98,18 +83,11 @@ def write_results(config: Config, folder: Path, engine: Engine, take: Take, sess
     """duet.mid, duet.png and report.json; returns the report."""
     _, bars = scripted_player(config)
     folder.mkdir(parents=True, exist_ok=True)
-    tracks = {name: take.notes(name) for name in ("player", "antiphon")}
-    metre = [(0, config.sync.beats_per_bar, 4)]
-    midifile.write(folder / "duet.mid", tracks, [(0, config.sync.tempo_bpm)], metre)
-    pianoroll.draw(
-        folder / "duet.png",
-        tracks["player"],
-        tracks["antiphon"],
-        bars,
-        config.sync.beats_per_bar,
-        config.sync.tempo_bpm,
-        f"Antiphon, {config.mode.name}: Ode to Joy",
-    )
+    beats = config.sync.beats_per_bar
+    end_pulse = bars * beats * PPQN
+    save(folder / "duet.mid", take, end_pulse, [(0, config.sync.tempo_bpm)], [(0, beats, 4)])
+    title, facts = f"Antiphon, {config.mode.name}: Ode to Joy", f"{config.sync.tempo_bpm:.4g} BPM, {beats}/4"
+    draw(folder / "duet.png", take, BeatGrid(((0, beats * TICKS),)), end_pulse, title, facts)
     figures = {**report(engine, session), "mode": config.mode.name, "bars": bars, "seed": config.engine.seed}
     (folder / "report.json").write_text(json.dumps(figures, indent=2) + "\n")
     return figures

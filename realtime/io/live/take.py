@@ -1,7 +1,8 @@
-"""A performance kept in memory: what the demo and `compose` write to files, and what the summary counts."""
+"""A session kept in memory: what `demo` and `duet` write to files, and what the summary counts."""
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,9 @@ from realtime import midi
 from realtime.core.engine import Engine
 from realtime.io.files.midifile import FileNote
 from realtime.io.live.player import Session
+
+PEDALS = (midi.SUSTAIN, 66)
+"""Controllers that hold notes beyond their note-offs: the sustain pedal, and the sostenuto pedal."""
 
 
 @dataclass(slots=True)
@@ -32,6 +36,35 @@ class Take:
     def jump(self, pulse: int) -> None:
         """The song position jumped; nothing to do for a take that is made without a transport."""
 
+    def track(self, direction: str, end_pulse: int = 0) -> list[tuple[int, bytes]]:
+        """(pulse, message) as a track of a file takes them: none before pulse 0, every note and pedal released by `end_pulse` or
+        with the last event, note-offs before and note-ons after what else there is at a pulse. Every note lasts at least a
+        pulse; note-offs have no release velocity."""
+        ordered: list[tuple[int, int, bytes]] = []
+        down: dict[tuple[int, int], deque[int]] = defaultdict(deque)
+        pedals: dict[tuple[int, int], int] = {}
+        last = end_pulse
+        for at, message in self.events[direction]:
+            pulse, kind = max(at, 0), midi.kind(message)
+            last = max(last, pulse)
+            key = (midi.channel(message), message[1])
+            if kind == midi.NOTE_ON:
+                down[key].append(pulse)
+                ordered.append((pulse, 2, message))
+            elif kind == midi.NOTE_OFF:
+                if down[key]:  # of equal pitches the one struck first is the first to end
+                    pulse = max(pulse, down[key].popleft() + 1)
+                ordered.append((pulse, 0, _off(*key)))
+            else:
+                if kind == midi.CONTROL and message[1] in PEDALS:
+                    pedals[key] = message[2]
+                ordered.append((pulse, 1, message))
+        ordered += [(max(last, start + 1), 0, _off(*key)) for key, starts in down.items() for start in starts]
+        ordered += [(last, 1, midi.control(*key, 0)) for key, value in pedals.items() if value >= 64]
+        # Controllers of one pulse keep their order; notes do not need it, and are sorted as `midifile.note_events` sorts them.
+        ordered.sort(key=lambda event: (event[0], event[1], event[2] if event[1] != 1 else b""))
+        return [(pulse, message) for pulse, _, message in ordered]
+
     def notes(self, direction: str) -> list[FileNote]:
         """The notes, sorted; one that was never released ends with the last event."""
         events = self.events[direction]
@@ -52,6 +85,10 @@ class Take:
         for key in list(down):
             close(key, events[-1][0])
         return sorted(notes)
+
+
+def _off(channel: int, pitch: int) -> bytes:
+    return bytes((midi.NOTE_OFF | channel, pitch, 0))
 
 
 def percentiles_ms(times_ns: Any) -> dict[str, float]:

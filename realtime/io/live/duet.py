@@ -1,0 +1,177 @@
+"""`antiphon duet`: a MIDI file takes the player's place, and the session runs in simulated time (`simulated.py`)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from realtime import midi
+from realtime.config import FASTEST_BPM, SLOWEST_BPM, Config
+from realtime.core.tempo import PULSES_PER_TICK
+from realtime.errors import UserError, nearest
+from realtime.io.files.playing import Playing, read_playing
+from realtime.io.files.rewrite import check_outputs
+from realtime.io.files.whole import check_writable, write_bytes
+from realtime.io.live.settings import engine_settings
+from realtime.io.live.simulated import Script, Timing, bar_lines, draw, play, save
+from realtime.io.live.take import report
+from realtime.music.metre import bar_segments
+
+GRIDS = ("player", "file")
+OVERHANG_TICKS = 6
+"""A last note that rings this little into Antiphon's turn has ended before it."""
+
+
+def duet(
+    config: Config,
+    source: Path,
+    target: Path,
+    tracks: Sequence[str],
+    grid: str,
+    json_file: Path | None,
+    png: Path | None,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Play with `source` and write what both play to `target`; returns the report.
+
+    tracks: names, or numbers from 1; all where none is given. grid: one of `GRIDS`. Raises `UserError` before anything is
+    written.
+    """
+    if grid not in GRIDS:
+        raise UserError(f"--grid {grid}: allowed {' or '.join(GRIDS)}{nearest(grid, GRIDS)}")
+    check_outputs(source, target, png, "played")
+    _check_json(json_file, [path for path in (source, target, png) if path is not None])
+    playing = read_playing(source, tracks)
+    config, timing = timing_of(config, source, playing, grid)
+    script = script_of(playing, timing)
+    end_tick, switches = rehearse(timing, script)
+    ends_ns = []
+    if config.run.seconds is not None:
+        ends_ns.append(round(config.run.seconds * 1e9))
+    if config.run.bars is not None:
+        end_tick = timing.grid.bar_start(0, config.run.bars)
+    if config.run.bars is not None or config.run.seconds is None:
+        ends_ns.append(timing.ns_at(end_tick * PULSES_PER_TICK))
+    end_ns = min(ends_ns)
+
+    engine, take, session = play(config, timing, script, end_ns, say)
+    for line in remarks(config, source, playing, grid):
+        say(line)
+    for mode in [mode for ns, mode in switches if ns < end_ns]:
+        say(f"mode: {mode} (a program change of {source}; mode.switch_program: false in the configuration ignores it)")
+    end_pulse = timing.pulse_at(end_ns)
+    tempos, metres = [(0, float(timing.bpm))], [(0, config.sync.beats_per_bar, 4)]
+    if timing.clock is not None:
+        tempos = [(0, float(timing.clock.bpm_at(0))), *playing.piece.tempos[1:]]
+    if grid == "file":
+        metres = playing.piece.time_signatures
+    save(
+        target,
+        take,
+        end_pulse,
+        [tempo for tempo in tempos if tempo[0] < max(end_pulse, 1)],
+        [metre for metre in metres if metre[0] < max(end_pulse, 1)],
+    )
+    if png is not None:
+        facts = f"{tempos[0][1]:.4g} BPM, {metres[0][1]}/{metres[0][2]}"
+        draw(png, take, timing.grid, end_pulse, f"Antiphon, {config.mode.name}: {source.name}", facts)
+    bars = len(bar_lines(timing.grid, end_pulse)) - 1
+    figures = {**report(engine, session), "mode": config.mode.name, "bars": bars, "seed": config.engine.seed}
+    if json_file is not None:
+        write_bytes(json_file, (json.dumps(figures, indent=2) + "\n").encode())
+    return figures
+
+
+def timing_of(config: Config, source: Path, playing: Playing, grid: str) -> tuple[Config, Timing]:
+    """How time passes, and the configuration with the session's tempo: the one given, else the file's. Raises `UserError`."""
+    follows = config.sync.source == "clock"
+    bpm: float | Fraction = playing.bpm
+    if "tempo_bpm" in config.sync.model_fields_set:
+        bpm = config.sync.tempo_bpm
+    elif follows:
+        bpm = min(max(bpm, Fraction(SLOWEST_BPM)), Fraction(FASTEST_BPM))
+    elif not SLOWEST_BPM <= bpm <= FASTEST_BPM:
+        raise UserError(
+            f"{source}: its tempo is {float(bpm):.4g} bpm; allowed {SLOWEST_BPM} to {FASTEST_BPM}; give one with --tempo"
+        )
+    config = config.model_copy(update={"sync": config.sync.model_copy(update={"tempo_bpm": float(bpm)})})
+    settings = engine_settings(config)
+    if grid == "file":
+        signatures = [(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in playing.piece.time_signatures]
+        settings = replace(settings, bars=tuple(bar_segments(signatures)))
+    return config, Timing(settings, bpm, grid == "file", playing.timeline if follows else None)
+
+
+def script_of(playing: Playing, timing: Timing) -> Script:
+    """The file's messages with their times, in whole nanoseconds from pulse 0: from the file's tick 0, or from its first note
+    where that is the downbeat (what comes before it has negative times)."""
+    at_tick = playing.timeline.ns_at
+    from_start = timing.counted_in or timing.clock is not None
+    origin = Fraction(0) if from_start else at_tick(Fraction(playing.first_tick))
+    return [(math.ceil(at_tick(Fraction(tick)) - origin), message) for tick, message in playing.messages]
+
+
+def rehearse(timing: Timing, script: Script) -> tuple[int, list[tuple[int, str]]]:
+    """Before the session, without a composer: the tick at which it ends if no limit is given, and the program changes that switch
+    the mode, as (ns, mode).
+
+    It ends with the first turn of Antiphon's that begins when the file's last note has ended, or at most `OVERHANG_TICKS` before.
+    In a mode without turns of a known length it goes on for a bar from the next bar line on, and until Antiphon is silent.
+    """
+    last_ns = max(ns for ns, message in script if midi.is_note_off(message))
+    engine, switches = timing.engine(), []
+    for ns, message in timing.with_clock(script, last_ns + 1):
+        before = engine.mode_name
+        engine.handle(message, ns)
+        engine.take_requests()
+        if engine.mode_name != before:
+            switches.append((ns, engine.mode_name))
+    grid, tick = timing.grid, round(timing.pulse_at(last_ns) / PULSES_PER_TICK)
+    turn = engine.mode.turn(tick, engine.player, grid)
+    if turn is not None and turn.end is not None and turn.start < tick - OVERHANG_TICKS:
+        turn = engine.mode.turn(turn.end, engine.player, grid)
+    if turn is not None and turn.end is not None:
+        return turn.end, switches
+    line = tick if grid.bar_start(tick) == tick else grid.bar_start(tick, 1)
+    return max(grid.bar_start(line, 1), engine.mode.deadline(engine.player, grid) or 0), switches
+
+
+def remarks(config: Config, source: Path, playing: Playing, grid: str) -> list[str]:
+    """Where the file's tempo or metre is not Antiphon's: what that means, a line each."""
+    lines = []
+    bpm, own = config.sync.tempo_bpm, float(playing.bpm)
+    if config.sync.source == "internal":
+        if playing.timeline.changes:
+            lines.append(
+                f"{source} changes its tempo and Antiphon keeps {bpm:.4g} bpm: they drift apart; --sync clock follows the file"
+            )
+        elif abs(bpm - own) > 0.01:
+            lines.append(f"{source} is played in its own tempo, {own:.4g} bpm, and Antiphon keeps {bpm:.4g} bpm")
+    beats = config.sync.beats_per_bar
+    if grid == "player":
+        signatures = playing.piece.time_signatures
+        ends = [*(pulse for pulse, _, _ in signatures[1:]), playing.piece.length_pulse]
+        most = max(
+            zip(signatures, ends, strict=True), key=lambda metre: metre[1] - metre[0][0]
+        )  # not that of a pick-up
+        (_, top, bottom), _ = most
+        if 4 * top != beats * bottom:
+            lines.append(
+                f"{source} has bars of {top}/{bottom} and Antiphon counts {beats}/4: --grid file takes the file's bars, "
+                "sync.beats_per_bar in the configuration sets them"
+            )
+    return lines
+
+
+def _check_json(json_file: Path | None, others: Sequence[Path]) -> None:
+    """Raise `UserError` where the report could not be written, or would replace another file of the command's."""
+    if json_file is None:
+        return
+    check_writable(json_file)
+    if any(json_file.resolve() == other.resolve() for other in others):
+        raise UserError(f"--json {json_file}: is the name of another file of this command; give another")

@@ -1,0 +1,58 @@
+"""The options that commands share, and the keys of config.yaml that they stand for (`TWINS`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TWINS = {
+    "in_": "ports.in",
+    "out": "ports.out",
+    "backend": "ports.backend",
+    "tempo": "sync.tempo_bpm",
+    "sync": "sync.source",
+    "mode": "mode.name",
+    "bars_per_turn": "mode.bars_per_turn",
+    "part": "play.part",
+    "channel": "play.channel",
+    "key": "play.key",
+    "range_": "play.range",
+    "max_notes": "play.max_notes",
+    "temperature": "sampling.temperature",
+    "top_k": "sampling.top_k",
+    "top_p": "sampling.top_p",
+    "preset": "sampling.preset",
+    "seed": "engine.seed",
+    "record": "run.record",
+    "bars": "run.bars",
+    "seconds": "run.seconds",
+    "provider": "model.provider",
+    "model": "model.file",
+}
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="a config.yaml; else the defaults")]
+ModeOption = Annotated[str | None, typer.Option(help="continue, trade, accompany or harmonise")]
+BarsPerTurn = Annotated[int | None, typer.Option(help="trade: bars before the other plays")]
+Tempo = Annotated[float | None, typer.Option(help="beats per minute, with the internal tempo")]
+Part = Annotated[str | None, typer.Option(help="what Antiphon plays: melody, accompaniment, bass, drums, other")]
+Channel = Annotated[int | None, typer.Option(help="MIDI channel of the answer, 1 to 16")]
+Key = Annotated[str | None, typer.Option(help='such as "C", "A minor", "F# dorian"')]
+Range = Annotated[str | None, typer.Option("--range", help='such as "C3-C6" or "48-84"')]
+MaxNotes = Annotated[int | None, typer.Option(help="notes sounding together, 1 to 16")]
+Temperature = Annotated[float | None, typer.Option(help="0.05 (sure) to 3 (wild)")]
+TopK = Annotated[int | None, typer.Option(help="draw from the k likeliest; 0: off")]
+TopP = Annotated[float | None, typer.Option(help="draw from the likeliest that make up this share")]
+Preset = Annotated[str | None, typer.Option(help="how to draw: usual, strict or free")]
+Seed = Annotated[int | None, typer.Option(help="the same seed and input give the same notes")]
+Provider = Annotated[str | None, typer.Option(help="auto, cpu or cuda")]
+ModelFile = Annotated[
+    Path | None, typer.Option("--model", metavar="FILE", help="an ONNX model of models.training.decoder and export")
+]
+Picture = Annotated[
+    Path | None,
+    typer.Option("--png", metavar="FILE.png", help="a picture too: the notes, and under them what the bars are like"),
+]
+OutPort = Annotated[str | None, typer.Option("--out", metavar="PORT", help="output port; else a virtual one")]
+Backend = Annotated[str | None, typer.Option(help="auto, alsa, jack, coremidi or winmm")]
