@@ -1,8 +1,8 @@
 """The command line: jam, demo, duet, compose, infill, edit, chords, ports, doctor, panic, bench. What a user got wrong ends with
 one line and status 2.
 
-Every option of `jam` has its twin in config.yaml; `options.TWINS` says which. Modules that a command needs are imported by it
-alone, so that each starts quickly.
+Every option of `jam` sets a key of config.yaml; `options.TWINS` says which. A command imports the modules that it needs when
+it runs, so that every command starts quickly.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def demo(
     provider: Provider = None,
     model: ModelFile = None,
 ) -> None:
-    """Hear of it without any MIDI system: a scripted player, in-memory ports, and files to open in a DAW."""
+    """Play a duet without any MIDI system: a scripted player, ports in memory, and files to open in a DAW."""
     given = dict(locals())
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -236,10 +236,10 @@ def compose(
 def infill(
     source: Annotated[Path, typer.Argument(metavar="IN.mid")],
     target: Annotated[Path, typer.Argument(metavar="OUT.mid")],
-    bars: Annotated[str, typer.Option(metavar="FIRST-LAST", help='the bars to make anew, such as "9-12" or "9"')],
+    bars: Annotated[str, typer.Option(metavar="FIRST-LAST", help='the bars to compose anew, such as "9-12" or "9"')],
     part: Annotated[
         list[str] | None,
-        typer.Option(help="only this part's notes; may be given again; else all that play there, or else near"),
+        typer.Option(help="only this part's notes; may be given again; else every part that plays there, or near by"),
     ] = None,
     png: Picture = None,
     config: ConfigFile = None,
@@ -254,7 +254,7 @@ def infill(
     provider: Provider = None,
     model: ModelFile = None,
 ) -> None:
-    """Make some bars of a MIDI file anew, such that they fit both sides; all else stays as it is."""
+    """Compose some bars of a MIDI file anew, so that they fit what comes before and after; all else stays as it is."""
     given = {name: value for name, value in locals().items() if name not in ("bars", "part")}
     from realtime.io.offline.infill import infill as fill_file
 
@@ -273,7 +273,7 @@ def chords(
 
 
 Level = Annotated[float, typer.Option(min=-3, max=3, help="amount, -3 to 3; 0: as it is")]
-Mix = Annotated[float, typer.Option(min=-3, max=3, help="the preset of that name, so many times")]
+Mix = Annotated[float, typer.Option(min=-3, max=3, help="how much of the preset of that name")]
 
 
 @app.command()
@@ -289,7 +289,7 @@ def edit(
         list[str] | None,
         typer.Option(
             metavar="TAG[=AMOUNT]",
-            help="like pop, song, quartet, standard, hymn, folk, game or classical; 1 where no amount is given",
+            help="a kind of music: pop, song, quartet, standard, hymn, folk, game or classical; the amount is 1 if not given",
         ),
     ] = None,
     cheerful: Mix = 0.0,
@@ -308,7 +308,7 @@ def edit(
     config: ConfigFile = None,
     model: ModelFile = None,
 ) -> None:
-    """Make bars of a MIDI file denser, higher, brighter ...; all that is not asked stays as it is.
+    """Make bars of a MIDI file denser, higher, brighter ...; what you do not ask for stays as it is.
 
     Amounts add up. 1 is a clear change: of density half an octave (1.4 times the notes), of register six semitones, of brightness
     one step on the line of fifths, of tension 0.15, of polyphony 0.7 notes at once.
@@ -357,12 +357,16 @@ def panic(
 
 @app.command()
 def bench(
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="write the figures here too")] = None,
-    music: Annotated[bool, typer.Option("--music", help="what it plays: key, grid, register, rests, endings")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="also write the figures to this file")
+    ] = None,
+    music: Annotated[
+        bool, typer.Option("--music", help="measure what Antiphon plays: key, grid, register, rests, endings")
+    ] = False,
     provider: Provider = None,
     model: ModelFile = None,
 ) -> None:
-    """Measure: model step, context, going back, in to out, schedule error, memory; with --music, what it plays."""
+    """Measure this machine: model step, rollback, time from note in to note out, schedule error, memory; or what is played."""
     settings = configuration(None, {"provider": provider, "model": model})
     if music:
         from realtime.io.bench import music as bench_music
@@ -375,7 +379,7 @@ def bench(
 
 
 def say(line: str) -> None:
-    """A line for the user while something plays."""
+    """Print a line for the user on standard error, while the command runs."""
     print(line, file=sys.stderr, flush=True)
 
 

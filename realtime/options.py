@@ -32,19 +32,23 @@ TWINS = {
     "model": "model.file",
 }
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="a config.yaml; else the defaults")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="a file like config.yaml; else the defaults")
+]
 ModeOption = Annotated[str | None, typer.Option(help="continue, trade, accompany or harmonise")]
-BarsPerTurn = Annotated[int | None, typer.Option(help="trade: bars before the other plays")]
-Tempo = Annotated[float | None, typer.Option(help="beats per minute, with the internal tempo")]
+BarsPerTurn = Annotated[int | None, typer.Option(help="trade: bars of a turn")]
+Tempo = Annotated[float | None, typer.Option(help="beats per minute, with --sync internal")]
 Part = Annotated[str | None, typer.Option(help="what Antiphon plays: melody, accompaniment, bass, drums, other")]
 Channel = Annotated[int | None, typer.Option(help="MIDI channel of the answer, 1 to 16")]
 Key = Annotated[str | None, typer.Option(help='such as "C", "A minor", "F# dorian"')]
 Range = Annotated[str | None, typer.Option("--range", help='such as "C3-C6" or "48-84"')]
 MaxNotes = Annotated[int | None, typer.Option(help="notes sounding together, 1 to 16")]
 Temperature = Annotated[float | None, typer.Option(help="0.05 (sure) to 3 (wild)")]
-TopK = Annotated[int | None, typer.Option(help="draw from the k likeliest; 0: off")]
-TopP = Annotated[float | None, typer.Option(help="draw from the likeliest that make up this share")]
-Preset = Annotated[str | None, typer.Option(help="how to draw: usual, strict or free")]
+TopK = Annotated[int | None, typer.Option(help="draw from the k likeliest choices; 0: off")]
+TopP = Annotated[float | None, typer.Option(help="draw from the likeliest choices that together have this probability")]
+Preset = Annotated[
+    str | None, typer.Option(help="how choices are drawn: usual, strict (careful) or free (adventurous)")
+]
 Seed = Annotated[int | None, typer.Option(help="the same seed and input give the same notes")]
 Provider = Annotated[str | None, typer.Option(help="auto, cpu or cuda")]
 ModelFile = Annotated[
@@ -52,7 +56,7 @@ ModelFile = Annotated[
 ]
 Picture = Annotated[
     Path | None,
-    typer.Option("--png", metavar="FILE.png", help="a picture too: the notes, and under them what the bars are like"),
+    typer.Option("--png", metavar="FILE.png", help="also draw the notes, and under them what the bars are like"),
 ]
 OutPort = Annotated[str | None, typer.Option("--out", metavar="PORT", help="output port; else a virtual one")]
 Backend = Annotated[str | None, typer.Option(help="auto, alsa, jack, coremidi or winmm")]

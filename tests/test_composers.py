@@ -11,8 +11,9 @@ from realtime.core.dialogue import ModelNote, Proposed, Reached
 from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
 from realtime.io.live.composers import LATE_NS, Came, Composers, Died, Said
+from realtime.io.live.model import Setup
 from realtime.io.live.settings import worker_setup
-from realtime.io.live.worker import Failed, Ready, Setup, Worker
+from realtime.io.live.worker import Failed, Ready, Worker
 
 READY = Ready("cpu", "tiny", None, 0)
 SETUP = worker_setup(load(None, {}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +21,12 @@ from realtime.errors import UserError
 from realtime.io.files import midifile
 from realtime.io.files.playing import Timeline, read_playing
 from realtime.io.live.duet import duet, rehearse, script_of, timing_of
+from realtime.io.live.model import Model
+from realtime.io.live.settings import SHIPPED_MODEL, engine_settings, worker_setup
+from realtime.io.live.simulated import Timing
+from realtime.io.live.simulated import play as play_session
+from realtime.music import tunes
+from realtime.music.controls import Controls
 from realtime.music.vocabulary import DRUMS
 
 # Ode to Joy, a quarter each: (pitch, onset in quarters).
@@ -357,3 +364,26 @@ def test_a_tempo_that_antiphon_cannot_keep(tiny_model: Path, tmp_path: Path) -> 
         lambda _: None,
     )
     assert (tmp_path / "out.mid").exists()
+
+
+# --- one way to compose ---
+
+
+@pytest.mark.skipif(not SHIPPED_MODEL.exists(), reason="the model that ships is not in this checkout")
+def test_every_session_composes_with_plans_and_knobs() -> None:
+    """What the file commands, the benchmarks and the listening tests play is what `jam` plays: nothing of the model is left
+    out. One open model serves them one after another."""
+    config = load(None, {"mode.name": "accompany", "model.provider": "cpu"})
+    setup, timing = worker_setup(config), Timing(engine_settings(config), 120.0)
+    model = Model.load(setup)
+    script, _ = tunes.script(tunes.ODE_TO_JOY, 120.0, 0, 0)
+
+    def play_with(controls: Controls) -> tuple[list[tuple[int, bytes]], int]:
+        engine, take, _ = play_session(model, replace(setup, controls=controls), timing, script, timing.ns_at(5 * 1920))
+        return take.events["antiphon"], len(engine.counts.plan_ns)
+
+    notes, plans = play_with(Controls())
+    denser, _ = play_with(Controls(density=1.0))
+    again, _ = play_with(Controls())
+    assert plans == 4  # one for each bar line that is passed
+    assert notes == again != denser

@@ -15,6 +15,8 @@ from realtime.config import load
 from realtime.errors import UserError
 from realtime.io.bench import music as bench_music
 from realtime.io.files import midifile
+from realtime.io.live.model import Model
+from realtime.io.live.settings import worker_setup
 from realtime.music.notes import note_array
 from realtime.music.tunes import TUNES
 
@@ -132,9 +134,9 @@ def test_the_bench_has_every_figure_for_every_mode(tiny_model: Path, tmp_path: P
 @pytest.mark.parametrize("mode", ["trade", "continue"])
 def test_answers_stay_within_their_turns(tiny_model: Path, mode: str) -> None:
     config = load(None, {"model.file": tiny_model})
-    stepper = bench_music.Stepper.load(tiny_model, "cpu")
+    model = Model.load(worker_setup(config))
     for tune in (TUNES[0], TUNES[2], TUNES[-1]):
-        played = bench_music.duet(config, stepper, tune, mode)
+        played = bench_music.duet(config, model, tune, mode)
         inside = [any(start <= onset < end for start, end in played.ours) for onset in played.antiphon["onset"]]
         assert all(inside)
         assert len(played.antiphon)

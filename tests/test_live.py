@@ -26,11 +26,12 @@ from realtime.core.tempo import TempoMap
 from realtime.errors import UserError
 from realtime.io.clock import now_ns
 from realtime.io.live import composers, demo
+from realtime.io.live.model import Setup
 from realtime.io.live.player import Player, Session
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.speaker import Speaker
 from realtime.io.live.take import Take
-from realtime.io.live.worker import Setup, Worker
+from realtime.io.live.worker import Worker
 from realtime.io.midi.ports import MemoryPort
 
 PATIENCE_S = 60.0

@@ -1,13 +1,12 @@
-"""What a model plays, to be heard, seen and counted beside the real music.
+"""What a model plays to held-out music: as files to hear, as piano rolls, and in figures, each beside the real music.
 
     python -m models.listen --data ../shared/data --out listen [--model FILE] [--prompts 32]
 
-From held-out pieces, through the engine as it plays live: a continuation of 4 bars by 8, answers of 2 bars to 2, and an
-accompaniment of 8 bars to the melody; and that again with the melody six semitones higher from its 17th beat on
+Each prompt is played to the live program in simulated time: a continuation of 4 bars by 8, answers of 2 bars to 2 bars, an
+accompaniment of 8 bars to the melody, and the accompaniment again to a melody that is six semitones higher from its 17th beat on
 (ReaLchords, Wu et al. 2024). Writes .mid files, `sheet.png` with a piano roll of each beside the real music, and
-`figures.json`: for each figure of `realtime.music.measures` what was generated, what is real, the mean |generated -
-real| by piece, and
-for comparison |another real piece - real|.
+`figures.json`: for each figure of `realtime.music.measures` its mean of what was generated and of the real music, the mean
+of |generated - real| over the pieces, and for comparison that of |another real piece - real|.
 """
 
 from __future__ import annotations

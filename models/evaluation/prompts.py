@@ -1,4 +1,4 @@
-"""Held-out prompts, and what a model plays to them: through the engine as it plays live, in simulated time."""
+"""Held-out prompts, and what a model plays to them in simulated time, as the live program would."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from realtime.config import load
 from realtime.core.dialogue import Turn
 from realtime.core.engine import EngineSettings
 from realtime.core.modes import Accompany, Fixed, Mode, Trade
-from realtime.core.tempo import PULSES_PER_TICK, TempoMap
+from realtime.core.tempo import PULSES_PER_TICK
 from realtime.errors import UserError
-from realtime.io.bench.music import compose
-from realtime.io.graphs.stepper import Stepper
-from realtime.io.live.settings import constraints, engine_settings, worker_setup
+from realtime.io.live.model import Model
+from realtime.io.live.settings import engine_settings, worker_setup
+from realtime.io.live.simulated import Timing, play
 from realtime.music.metre import TICKS
 from realtime.music.notes import NOTE, between, note_array
 from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
@@ -114,9 +114,10 @@ class Listener:
     """Plays prompts to a model, with the defaults of the live program."""
 
     def __init__(self, model: Path, seed: int) -> None:
-        self.config = load(None, {"model.file": model, "engine.seed": seed})
+        """Raises `UserError` for a model that cannot be played."""
+        self.config = load(None, {"model.file": model, "model.provider": "cpu", "engine.seed": seed})
         self.setup = worker_setup(self.config)
-        self.stepper = Stepper.load(model, "cpu")
+        self.model = Model.load(self.setup)
 
     def play(self, prompt: Prompt, mode: Mode, player: np.ndarray, parts: tuple[int, ...], ticks: int) -> np.ndarray:
         """What Antiphon plays with `parts` while the player plays these notes: `NOTE` up to `ticks`."""
@@ -130,17 +131,17 @@ class Listener:
             channels=tuple(OURS + part for part in range(len(PART_NAMES))),
             program_changes_mode=False,
         )
-        tempo = TempoMap(prompt.bpm)
+        timing = Timing(settings, prompt.bpm, counted_in=True)
         script = []
         for note in player:
             for tick, message in (
                 (note["onset"] + note["duration"], midi.note_off(int(note["part"]), int(note["pitch"]))),
                 (note["onset"], midi.note_on(int(note["part"]), int(note["pitch"]), int(note["velocity"]))),
             ):
-                script.append((tempo.ns_at(int(tick) * PULSES_PER_TICK), message))
+                script.append((timing.ns_at(int(tick) * PULSES_PER_TICK), message))
         script.sort(key=lambda item: (item[0], midi.is_note_on(item[1])))
-        rules = replace(constraints(self.config), parts=parts)
-        take = compose(self.stepper, settings, rules, self.setup.sampling, self.setup.seed, script, ticks)
+        setup = replace(self.setup, constraints=replace(self.setup.constraints, parts=parts))
+        _, take, _ = play(self.model, setup, timing, script, timing.ns_at(ticks * PULSES_PER_TICK))
         return note_array(
             (
                 round(note.onset_pulse / PULSES_PER_TICK),

@@ -41,10 +41,10 @@ from realtime.io.midi.rtmidi_ports import RtMidiInput, RtMidiOutput
 
 NOTES = (60, 64, 67, 65, 62, 69, 71, 59)
 VELOCITY = 80
-"""None that Antiphon plays (those are 2 more than a multiple of 4): no answer is taken for the note, and no note for an echo."""
+"""A velocity that Antiphon never plays (its own are 2 more than a multiple of 4), so that no answer is mistaken for the note."""
 IN_OUT = {"mode.name": "harmonise", "sync.tempo_bpm": 240.0}
 NOTE_S = 0.125
-"""Eighth notes: every other note of the player's comes with a new beat, as in music."""
+"""Eighth notes at 240 bpm: every other note of the player's falls on a beat."""
 JACK_CLIENT, JACK_ECHO = "Antiphon bench", "Antiphon bench echo"
 LEAD_S = 0.2
 
@@ -61,7 +61,7 @@ def child(what: str, overrides: dict[str, Any], **settings: Any) -> subprocess.P
 
 
 def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What the process says, and its end. Raises `UserError` where it had none."""
+    """The process's answer. Raises `UserError` with the process's own error, or where it ended without an answer."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -116,7 +116,7 @@ def in_out(config: Config, pairs: int) -> dict[str, Any]:
 
 
 def paired(echo: Sequence[int | None], antiphon: Sequence[int | None]) -> dict[str, list[int]]:
-    """Those of which both are there."""
+    """The pairs of which both were measured."""
     whole = [(a, b) for a, b in zip(echo, antiphon, strict=True) if a is not None and b is not None]
     return {"echo": [a for a, _ in whole], "antiphon": [b for _, b in whole]}
 
@@ -187,7 +187,7 @@ def start_echo(source: InputPort, target: OutputPort) -> Callable[[], None]:
 
 
 def waits(out: Sequence[int], into: Sequence[int]) -> list[int | None]:
-    """From each time a note went in to the first that came out of it: none came where the next went in before."""
+    """From each note in, the time to the first note out after it; None where none came before the next note in."""
     found: list[int | None] = []
     for i, went in enumerate(into):
         came = bisect.bisect_left(out, went)
@@ -208,7 +208,7 @@ def rss_mb(pid: int) -> float | None:
 
 
 def _player(config: Config, source: InputPort, target: OutputPort) -> tuple[Player, Any]:
-    """A player with a recorder as `jam` has it, and the recorder's folder as a context."""
+    """A player with a recorder as `jam` has it; the context that comes with it removes the recording."""
     context = contextlib.ExitStack()
     folder = context.enter_context(tempfile.TemporaryDirectory())
     recorder = Recorder(Path(folder) / "bench.journal", config.sync.tempo_bpm, config.sync.beats_per_bar)
@@ -219,7 +219,7 @@ def _player(config: Config, source: InputPort, target: OutputPort) -> tuple[Play
 
 
 def _play(config: Config, script: Callable[[_Played], None]) -> _Played:
-    """A session through memory ports, as long as the script, which runs on a thread of its own as a driver does."""
+    """A session through memory ports that lasts as long as the script, which runs on a thread of its own as a driver does."""
     source, target = MemoryPort("bench in", now_ns), MemoryPort("bench out", now_ns)
     player, folder = _player(config, source, target)
     session = _Played(player, source, target)
@@ -246,7 +246,7 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {"in_out": in_out, "session
 
 
 def main() -> None:
-    """One line of JSON in, one out."""
+    """Read what to measure as a line of JSON, and print the figures as another."""
     asked = json.loads(sys.stdin.readline())
     measure, overrides = MEASURES[asked.pop("what")], asked.pop("overrides")
     overrides = {key: Path(value) if key == "model.file" else value for key, value in overrides.items()}

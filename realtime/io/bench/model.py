@@ -20,8 +20,9 @@ from realtime.core.tempo import PPQN, TempoMap
 from realtime.io.clock import now_ns
 from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.demo import scripted_player
+from realtime.io.live.model import Model
 from realtime.io.live.settings import engine_settings, worker_setup
-from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.metre import TICKS
 from realtime.music.vocabulary import Role
 from realtime.simulate import perform
 
@@ -80,14 +81,14 @@ class _Tape:
         self._stepper.reset()
 
 
-def duet_steps(config: Config, stepper: Stepper) -> list[Step]:
+def duet_steps(config: Config, model: Model) -> list[Step]:
     """Every step of the demo's duet in the configured mode, in simulated time."""
-    tape = _Tape(stepper)
+    tape = _Tape(model.stepper)
     script, bars = scripted_player(config)
     tempo = TempoMap(config.sync.tempo_bpm)
     perform(
         Engine(engine_settings(config), tempo),
-        _composer(config, tape),
+        model.composer(worker_setup(config), stepper=tape),
         script,
         tempo.ns_at(bars * config.sync.beats_per_bar * PPQN),
     )
@@ -123,10 +124,9 @@ def context_times(load: Callable[[], Stepper], steps: Sequence[Step], runs: int)
     return {context: np.concatenate(parts) for context, parts in times.items()}
 
 
-def rollback_times(config: Config, stepper: Stepper, count: int) -> np.ndarray:
+def rollback_times(config: Config, model: Model, count: int) -> np.ndarray:
     """Nanoseconds the composer takes to go back over a plan of two beats, so that the next event can be fed."""
-    stepper.reset()
-    composer = _composer(config, stepper)
+    composer = model.composer(worker_setup(config))
     times = []
     with undisturbed():
         for beat in range(count):
@@ -155,11 +155,6 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-def _composer(config: Config, stepper: Stepper | _Tape) -> Composer:
-    setup = worker_setup(config)
-    return Composer(stepper, setup.constraints, setup.sampling, BeatGrid(setup.bars), setup.bpm, setup.seed, now_ns)
 
 
 def _times(stepper: Stepper, steps: Sequence[Step], count: int) -> np.ndarray:

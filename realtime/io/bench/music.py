@@ -1,7 +1,8 @@
 """`antiphon bench --music`: what Antiphon answers to melodies it is played, in figures.
 
-Every mode, in simulated time, with each tune of `realtime.music.tunes` as a player whose timing is human. Antiphon is told
-tempo and metre, nothing else: key, register, density and phrase have to come from the music.
+Every mode, in simulated time, with each tune of `realtime.music.tunes` as a player whose timing is human. Antiphon knows the
+tempo and the metre, nothing else: key, register, density and phrase have to come from the music. It composes as in `jam`, with
+plans and knobs.
 """
 
 from __future__ import annotations
@@ -16,23 +17,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from realtime.composing.composer import Composer
-from realtime.composing.constraints import Constraints, Sampling
 from realtime.config import Config
-from realtime.core.engine import Engine
-from realtime.core.settings import EngineSettings
-from realtime.core.tempo import PULSES_PER_TICK, TempoMap
-from realtime.io.clock import now_ns
+from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.files.midifile import FileNote
 from realtime.io.files.whole import check_writable, write_bytes
-from realtime.io.graphs.stepper import Stepper
+from realtime.io.live.model import Model
 from realtime.io.live.settings import engine_settings, worker_setup
-from realtime.io.live.take import Take
+from realtime.io.live.simulated import Timing, play
 from realtime.music import measures
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.notes import between, note_array, sounding
 from realtime.music.tunes import TUNES, Tune, script
-from realtime.simulate import perform
 
 MODES = ("trade", "continue", "accompany", "harmonise")
 PHRASE_BARS, REST_BARS, ANSWER_BARS, TAIL_BARS = 2, 4, 2, 2
@@ -76,28 +71,6 @@ class Duet(NamedTuple):
     ours: list[tuple[int, int]]
 
 
-def compose(
-    stepper: Stepper,
-    settings: EngineSettings,
-    constraints: Constraints,
-    sampling: Sampling,
-    seed: int,
-    messages: Sequence[tuple[int, bytes]],
-    end_tick: int,
-) -> Take:
-    """A session in simulated time from tick 0 on, which is a downbeat. The stepper is reset first."""
-    stepper.reset()
-    composer = Composer(stepper, constraints, sampling, BeatGrid(settings.bars), settings.bpm, seed, now_ns)
-    tempo = TempoMap(settings.bpm)
-    engine = Engine(settings, tempo)
-    engine.transport.rolling = True
-    performance = perform(engine, composer, messages, tempo.ns_at(end_tick * PULSES_PER_TICK))
-    take = Take()
-    take.events["player"] = [(pulse, message) for _, pulse, message in performance.played]
-    take.events["antiphon"] = [(pulse, message) for _, pulse, message in performance.sent]
-    return take
-
-
 def notes_of(notes: Sequence[FileNote]) -> np.ndarray:
     """Notes in pulses -> `NOTE` in ticks; the channel becomes the part."""
     return note_array(
@@ -112,7 +85,7 @@ def notes_of(notes: Sequence[FileNote]) -> np.ndarray:
     )
 
 
-def duet(config: Config, stepper: Stepper, tune: Tune, mode: str) -> Duet:
+def duet(config: Config, model: Model, tune: Tune, mode: str) -> Duet:
     """Play one tune in one mode. The configuration's tempo, metre and mode are the tune's and this bench's."""
     quarters = round(tune.bar_quarters)
     config = config.model_copy(
@@ -137,16 +110,10 @@ def duet(config: Config, stepper: Stepper, tune: Tune, mode: str) -> Duet:
         ours = [(begin, grid.bar_start(begin + bar // 2, ANSWER_BARS)) for begin in begins]  # as `modes.Continue` ends
     else:
         ours = his
-    setup = worker_setup(config)
-    take = compose(
-        stepper,
-        engine_settings(config),
-        setup.constraints,
-        setup.sampling,
-        setup.seed,
-        messages,
-        max(his[-1][1], ours[-1][1]) + (TAIL_BARS * bar if ours == his else 0),
-    )
+    end = max(his[-1][1], ours[-1][1]) + (TAIL_BARS * bar if ours == his else 0)
+    # Tick 0 is a downbeat; a tune with a pick-up begins later in its bar.
+    timing = Timing(engine_settings(config), tune.bpm, counted_in=True)
+    _, take, _ = play(model, worker_setup(config), timing, messages, timing.ns_at(end * PULSES_PER_TICK))
     return Duet(notes_of(take.notes("player")), notes_of(take.notes("antiphon")), his, ours)
 
 
@@ -207,12 +174,11 @@ def measure(config: Config, tunes: Sequence[Tune] = TUNES) -> dict[str, dict[str
     """{mode: {tune's name, "all" or "unheard": figures}}, and under "player" what the players themselves come to.
 
     "all" and "unheard" are means over the tunes, and over those that the shipped model was not trained on."""
-    setup = worker_setup(config)
-    stepper = Stepper.load(setup.model, setup.provider, setup.threads)
+    model = Model.load(worker_setup(config))
     report: dict[str, dict[str, dict[str, float]]] = {mode: {} for mode in ("player", *MODES)}
     for tune in tunes:
         for mode in MODES:
-            played = duet(config, stepper, tune, mode)
+            played = duet(config, model, tune, mode)
             report[mode][tune.name] = figures(played, tune)
             if mode == "trade":
                 report["player"][tune.name] = figures(played._replace(antiphon=played.player, ours=played.his), tune)

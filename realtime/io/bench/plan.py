@@ -1,4 +1,4 @@
-"""What `bench` measures of the planner: a plan and its graph calls, and whether notes suffer while one is being made.
+"""What `bench` measures of the planner: a plan and its graph calls, and how much later notes are while a plan is made.
 
 A worker process like `jam`'s is asked for notes one after another, first while it has a plan to work on, then without.
 """

@@ -1,7 +1,7 @@
-"""`antiphon bench`: the figures by which a machine, or a change, is judged. They are medians over many, never a verdict.
+"""`antiphon bench`: the figures by which a machine, or a change, is judged. Each is a percentile over many measurements.
 
-What is measured where: `bench_model` (a step, context, going back; in this process), `bench_live` (in to out, schedule error and
-memory of a process tree like `jam`'s), `bench_plan` (plans, and notes beside them), `bench_jack` (in to out as a DAW hears it).
+What is measured where: `model.py` (a step, context, going back; in this process), `live.py` (in to out, schedule error and memory
+of a process tree like `jam`'s), `plan.py` (plans, and notes while they are made), `jack.py` (in to out as a DAW hears it).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from realtime.io.bench.model import percentiles
 from realtime.io.files.whole import check_writable, write_bytes
 from realtime.io.graphs.runtime import ort
 from realtime.io.graphs.stepper import Stepper
-from realtime.io.live.settings import model_path
+from realtime.io.live.model import Model
+from realtime.io.live.settings import model_path, worker_setup
 
 MS, US = 1e6, 1e3
 
@@ -80,46 +81,41 @@ def run(config: Config, json_file: Path | None, effort: Effort = Effort()) -> No
 
 
 def measure(config: Config, effort: Effort) -> dict[str, Any]:
-    """The figures. Prints what it is about while it runs, on standard error."""
-    overrides = {"model.provider": config.model.provider, "model.file": str(model_path(config).resolve())}
-
-    def load(slots: int = 96) -> Stepper:
-        return Stepper.load(model_path(config), config.model.provider, threads=1, slots=slots)
-
+    """The figures. Says on standard error what is being measured."""
     _say("loading the model")
-    stepper = load()
-    if stepper.notice:
-        _say(stepper.notice)
-    steps = bench_model.duet_steps(config, stepper)
+    model = Model.load(worker_setup(config))
+    if model.stepper.notice:
+        _say(model.stepper.notice)
+    figures = _model_figures(config, model, effort)
+    if model.graphs is not None:
+        _say(f"{effort.plans} plans, and notes while they are made")
+        figures |= _plans(bench_plan.measure(config, effort.plans))
+    live, counts = _live_figures(config, effort)
+    return {
+        **figures,
+        **live,
+        "provider": model.stepper.provider,
+        "model": model.stepper.contract.name,
+        "counts": counts,
+        "machine": machine(),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _model_figures(config: Config, model: Model, effort: Effort) -> dict[str, Any]:
+    """Of the step graph in this process: a step, a step after a long history, going back."""
+
+    def load() -> Stepper:
+        return Stepper.load(model_path(config), config.model.provider, threads=1, slots=8)
+
+    steps = bench_model.duet_steps(config, model)
     _say(f"{effort.steps} steps, as in a duet")
-    step_ns = bench_model.step_times(stepper, steps, effort.steps)
+    step_ns = bench_model.step_times(model.stepper, steps, effort.steps)
     _say(f"steps after {', '.join(map(str, bench_model.CONTEXTS))} events")
-    context_ns = bench_model.context_times(lambda: load(slots=8), steps, effort.context_runs)
+    context_ns = bench_model.context_times(load, steps, effort.context_runs)
     medians = {context: float(np.median(times)) for context, times in context_ns.items()}
     _say("going back")
-    rollback_ns = bench_model.rollback_times(config, stepper, effort.rollbacks)
-    plans = {}
-    if stepper.contract.context:
-        _say(f"{effort.plans} plans, and notes while they are made")
-        plans = _plans(bench_plan.measure(config, effort.plans))
-    _say(f"in to out, {effort.pairs} notes through memory ports")
-    live = {**overrides, **bench_live.IN_OUT}
-    in_out = bench_live.answer(bench_live.child("in_out", live, pairs=effort.pairs))
-    _say("in to out through JACK, where there is a server")
-    through_jack = bench_jack.measure(live, effort.pairs)
-    _say(f"a session of {effort.seconds:g} s")
-    session = bench_live.answer(
-        bench_live.child("session", {**overrides, "mode.name": "accompany"}, seconds=effort.seconds)
-    )
-    counts: dict[str, Any] = {
-        "in_out": [len(in_out["echo"]), effort.pairs],
-        "schedule_error": len(session["schedule_error"]),
-    }
-    if through_jack is not None:
-        counts["in_out_jack"] = [len(through_jack["echo"]), effort.pairs]
-    if not in_out["echo"] or not session["schedule_error"]:
-        raise UserError("the measured session sent no note; is this model trained? see `antiphon doctor`")
-    memory = list(session["rss_mb"].values())
+    rollback_ns = bench_model.rollback_times(config, model, effort.rollbacks)
     return {
         "step_ms": percentiles(step_ns, MS, "p50", "p99", "max"),
         "context": {
@@ -127,17 +123,36 @@ def measure(config: Config, effort: Effort) -> dict[str, Any]:
             "ratio": round(medians[bench_model.CONTEXTS[-1]] / medians[bench_model.CONTEXTS[0]], 4),
         },
         "rollback_us": percentiles(rollback_ns, US, "p50", "p99"),
-        **plans,
-        "in_out_ms": _in_out(in_out),
-        **({"in_out_jack_ms": _in_out(through_jack)} if through_jack and through_jack["echo"] else {}),
-        "schedule_error_ms": percentiles(session["schedule_error"], MS, "p50", "p99", "max"),
-        "rss_mb": round(sum(memory), 1) if memory and None not in memory else None,
-        "provider": stepper.provider,
-        "model": stepper.contract.name,
-        "counts": counts,  # of notes: those answered and those played, those sent
-        "machine": machine(),
-        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _live_figures(config: Config, effort: Effort) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of the live program in processes of its own, and how many notes each figure is of: those answered and those played, those
+    sent. Raises `UserError` where none was."""
+    overrides = {"model.provider": config.model.provider, "model.file": str(model_path(config).resolve())}
+    _say(f"in to out, {effort.pairs} notes through memory ports")
+    in_out_overrides = {**overrides, **bench_live.IN_OUT}
+    in_out = bench_live.answer(bench_live.child("in_out", in_out_overrides, pairs=effort.pairs))
+    _say("in to out through JACK, where there is a server")
+    through_jack = bench_jack.measure(in_out_overrides, effort.pairs)
+    _say(f"a session of {effort.seconds:g} s")
+    accompany = {**overrides, "mode.name": "accompany"}
+    session = bench_live.answer(bench_live.child("session", accompany, seconds=effort.seconds))
+    if not in_out["echo"] or not session["schedule_error"]:
+        raise UserError("the measured session sent no note; is this model trained? see `antiphon doctor`")
+    counts: dict[str, Any] = {
+        "in_out": [len(in_out["echo"]), effort.pairs],
+        "schedule_error": len(session["schedule_error"]),
+    }
+    figures: dict[str, Any] = {"in_out_ms": _in_out(in_out)}
+    if through_jack is not None:
+        counts["in_out_jack"] = [len(through_jack["echo"]), effort.pairs]
+        if through_jack["echo"]:
+            figures["in_out_jack_ms"] = _in_out(through_jack)
+    figures["schedule_error_ms"] = percentiles(session["schedule_error"], MS, "p50", "p99", "max")
+    memory = list(session["rss_mb"].values())
+    figures["rss_mb"] = round(sum(memory), 1) if memory and None not in memory else None
+    return figures, counts
 
 
 def _in_out(times: dict[str, list[int]]) -> dict[str, dict[str, float]]:

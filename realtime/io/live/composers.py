@@ -16,7 +16,8 @@ from realtime.core.dialogue import Extend, Plan, Reached, Reply, Request
 from realtime.core.engine import Engine
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.clock import now_ns
-from realtime.io.live.worker import Failed, Ready, Setup, Worker
+from realtime.io.live.model import Setup
+from realtime.io.live.worker import Failed, Ready, Worker
 
 LATE_NS = 1_000_000_000
 """A worker that has not answered for so long is stood in for."""

@@ -1,7 +1,7 @@
 """The demo: the engine of `jam` with a scripted player, through in-memory ports. Needs no MIDI system, GPU or DAW.
 
-In real time it runs the live loop with its worker process; with `fast` the same engine and composer in simulated time. Both
-give the same notes as long as no deadline is missed.
+In real time it runs the live loop with its worker process; with `fast` it runs the same engine and composer in simulated time.
+Both give the same notes as long as no deadline is missed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from realtime.config import Config
 from realtime.core.engine import Engine
 from realtime.core.tempo import PPQN, TempoMap
 from realtime.io.clock import now_ns
+from realtime.io.live.model import Model
 from realtime.io.live.player import Player, Session
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, draw, play, save
@@ -47,13 +48,17 @@ def play_fast(config: Config, say: Callable[[str], None]) -> tuple[Engine, Take,
     """In simulated time."""
     messages, bars = scripted_player(config)
     timing = Timing(engine_settings(config), config.sync.tempo_bpm)
-    return play(config, timing, messages, timing.ns_at(bars * config.sync.beats_per_bar * PPQN), say)
+    setup = worker_setup(config)
+    model = Model.load(setup)
+    if model.stepper.notice:
+        say(model.stepper.notice)
+    return play(model, setup, timing, messages, timing.ns_at(bars * config.sync.beats_per_bar * PPQN))
 
 
 def play_live(
     config: Config, say: Callable[[str], None], progress: Callable[[int, int], None]
 ) -> tuple[Engine, Take, Session]:
-    """In real time, with the worker process. `progress` is told of each beat: (beats played, beats in all)."""
+    """In real time, with the worker process. `progress` is called at each beat with (beats played, beats in all)."""
     messages, bars = scripted_player(config)
     engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
     source, target, take = MemoryPort("demo in", now_ns), MemoryPort("demo out", now_ns), Take()

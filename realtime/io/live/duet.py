@@ -17,7 +17,8 @@ from realtime.errors import UserError, nearest
 from realtime.io.files.playing import Playing, read_playing
 from realtime.io.files.rewrite import check_outputs
 from realtime.io.files.whole import check_writable, write_bytes
-from realtime.io.live.settings import engine_settings
+from realtime.io.live.model import Model
+from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Script, Timing, bar_lines, draw, play, save
 from realtime.io.live.take import report
 from realtime.music.metre import bar_segments
@@ -50,33 +51,18 @@ def duet(
     config, timing = timing_of(config, source, playing, grid)
     script = script_of(playing, timing)
     end_tick, switches = rehearse(timing, script)
-    ends_ns = []
-    if config.run.seconds is not None:
-        ends_ns.append(round(config.run.seconds * 1e9))
-    if config.run.bars is not None:
-        end_tick = timing.grid.bar_start(0, config.run.bars)
-    if config.run.bars is not None or config.run.seconds is None:
-        ends_ns.append(timing.ns_at(end_tick * PULSES_PER_TICK))
-    end_ns = min(ends_ns)
-
-    engine, take, session = play(config, timing, script, end_ns, say)
-    for line in remarks(config, source, playing, grid):
+    end_ns = limit_ns(config, timing, end_tick)
+    setup = worker_setup(config)
+    model = Model.load(setup)
+    for line in [*([model.stepper.notice] if model.stepper.notice else []), *remarks(config, source, playing, grid)]:
         say(line)
     for mode in [mode for ns, mode in switches if ns < end_ns]:
         say(f"mode: {mode} (a program change of {source}; mode.switch_program: false in the configuration ignores it)")
+
+    engine, take, session = play(model, setup, timing, script, end_ns)
     end_pulse = timing.pulse_at(end_ns)
-    tempos, metres = [(0, float(timing.bpm))], [(0, config.sync.beats_per_bar, 4)]
-    if timing.clock is not None:
-        tempos = [(0, float(timing.clock.bpm_at(0))), *playing.piece.tempos[1:]]
-    if grid == "file":
-        metres = playing.piece.time_signatures
-    save(
-        target,
-        take,
-        end_pulse,
-        [tempo for tempo in tempos if tempo[0] < max(end_pulse, 1)],
-        [metre for metre in metres if metre[0] < max(end_pulse, 1)],
-    )
+    tempos, metres = conductor(config, timing, playing, grid, end_pulse)
+    save(target, take, end_pulse, tempos, metres)
     if png is not None:
         facts = f"{tempos[0][1]:.4g} BPM, {metres[0][1]}/{metres[0][2]}"
         draw(png, take, timing.grid, end_pulse, f"Antiphon, {config.mode.name}: {source.name}", facts)
@@ -85,6 +71,34 @@ def duet(
     if json_file is not None:
         write_bytes(json_file, (json.dumps(figures, indent=2) + "\n").encode())
     return figures
+
+
+def limit_ns(config: Config, timing: Timing, end_tick: int) -> int:
+    """When the session ends: after the bars or the seconds of the configuration, whichever comes first; at `end_tick` without
+    either."""
+    bars, seconds = config.run.bars, config.run.seconds
+    ends_ns = [round(seconds * 1e9)] if seconds is not None else []
+    if bars is not None:
+        end_tick = timing.grid.bar_start(0, bars)
+    if bars is not None or seconds is None:
+        ends_ns.append(timing.ns_at(end_tick * PULSES_PER_TICK))
+    return min(ends_ns)
+
+
+def conductor(
+    config: Config, timing: Timing, playing: Playing, grid: str, end_pulse: int
+) -> tuple[list[tuple[int, float]], list[tuple[int, int, int]]]:
+    """The tempos and the time signatures of the session's file, up to its end: Antiphon's, or the file's where Antiphon follows
+    its clock, or counts its bars."""
+    tempos, metres = [(0, float(timing.bpm))], [(0, config.sync.beats_per_bar, 4)]
+    if timing.clock is not None:
+        tempos = playing.piece.tempos
+    if grid == "file":
+        metres = playing.piece.time_signatures
+    return (
+        [tempo for tempo in tempos if tempo[0] < max(end_pulse, 1)],
+        [metre for metre in metres if metre[0] < max(end_pulse, 1)],
+    )
 
 
 def timing_of(config: Config, source: Path, playing: Playing, grid: str) -> tuple[Config, Timing]:

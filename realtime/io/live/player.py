@@ -22,11 +22,12 @@ from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.clock import now_ns
 from realtime.io.live.composers import Came, Composers, Died, Said
 from realtime.io.live.flood import MODE_NS, MOST_PLANS, Flood, may_wait
+from realtime.io.live.model import Setup
 from realtime.io.live.owed import Owed
 from realtime.io.live.punctual import punctual, within
 from realtime.io.live.speaker import Speaker
 from realtime.io.live.tracks import LeftOn
-from realtime.io.live.worker import Ready, Setup, Worker
+from realtime.io.live.worker import Ready, Worker
 from realtime.io.midi.ports import InputPort, OutputPort, PortLost
 
 WATCH_NS = 500_000_000

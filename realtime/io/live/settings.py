@@ -9,7 +9,7 @@ from realtime.composing.contract import MASKED
 from realtime.config import Config
 from realtime.core.modes import Accompany, Continue, Harmonise, Mode, Trade
 from realtime.core.settings import EngineSettings
-from realtime.io.live.worker import Setup
+from realtime.io.live.model import Setup
 from realtime.midi import DRUM_CHANNEL
 from realtime.music.attributes import STYLES
 from realtime.music.controls import Controls
@@ -19,7 +19,7 @@ from realtime.music.vocabulary import DRUMS, PART_NAMES
 
 SHIPPED_MODEL = Path(__file__).resolve().parents[3] / "models" / "pretrained" / "antiphon-s.onnx"
 OUT_OF_KEY_NATS = -4.0
-"""With `key_strength: bias`: a pitch outside the scale becomes some fifty times rarer, and stays possible."""
+"""Bias on the logit of a pitch outside the scale, with `key_strength: bias`: it becomes some fifty times less likely."""
 HARMONY_VOICES = 2
 
 
@@ -68,7 +68,7 @@ def controls(config: Config) -> Controls:
 
 
 def constraints(config: Config) -> Constraints:
-    """What may be played."""
+    """What the user allows to be played."""
     play = config.play
     return Constraints(
         parts=(PART_NAMES.index(play.part),) if play.part is not None else (),

@@ -6,21 +6,20 @@ configuration and seed give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from realtime import midi
-from realtime.config import Config
 from realtime.core.engine import Engine
 from realtime.core.settings import EngineSettings
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.io.files import midifile, pianoroll
 from realtime.io.files.playing import Timeline
 from realtime.io.files.whole import write_bytes
+from realtime.io.live.model import Model, Setup
 from realtime.io.live.player import Session
-from realtime.io.live.settings import worker_setup
 from realtime.io.live.take import Take
 from realtime.music.metre import BeatGrid
 from realtime.simulate import perform
@@ -73,15 +72,10 @@ class Timing:
         return sorted([*clocks, *script], key=lambda event: event[0])
 
 
-def play(
-    config: Config, timing: Timing, script: Script, end_ns: int, say: Callable[[str], None]
-) -> tuple[Engine, Take, Session]:
-    """The session until `end_ns`. Raises `UserError` for a model that cannot be played."""
+def play(model: Model, setup: Setup, timing: Timing, script: Script, end_ns: int) -> tuple[Engine, Take, Session]:
+    """The session until `end_ns`. Metre and tempo are those of `timing`, whatever the setup's are."""
     engine = timing.engine()
-    setup = replace(worker_setup(config), bars=timing.settings.bars, bpm=float(timing.bpm))
-    composer, stepper = setup.composer()
-    if stepper.notice:
-        say(stepper.notice)
+    composer = model.composer(replace(setup, bars=timing.settings.bars, bpm=float(timing.bpm)))
     performance = perform(engine, composer, timing.with_clock(script, end_ns), end_ns)
     take = Take()
     take.events["antiphon"] = [(pulse, message) for _, pulse, message in performance.sent]

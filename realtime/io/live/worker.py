@@ -18,19 +18,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realtime.composing.composer import Composer
-from realtime.composing.constraints import Constraints, Sampling
-from realtime.composing.latents import Latents
 from realtime.core.dialogue import Plan, Reply, Request
 from realtime.errors import UserError
-from realtime.io.clock import now_ns
-from realtime.music.controls import AS_IT_IS, Controls
-from realtime.music.metre import BeatGrid
+from realtime.io.live.model import Model, Setup
 
 if TYPE_CHECKING:
     from realtime.io.graphs.stepper import Stepper
@@ -41,35 +36,6 @@ END_S = 0.5
 _ROOT = Path(__file__).resolve().parents[3]
 # The same code as the player process, whatever is in the user's current folder (-P).
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[2]); from realtime.io.live.worker import main; main()"
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What a worker needs to compose."""
-
-    model: str
-    provider: str
-    threads: int
-    constraints: Constraints
-    sampling: Sampling
-    bars: tuple[tuple[int, int], ...]
-    bpm: float
-    seed: int
-    controls: Controls = AS_IT_IS
-
-    def composer(self) -> tuple[Composer, Stepper]:
-        """Load the model and make the composer. Raises `UserError` for a model that cannot be played."""
-        from realtime.io.graphs.latent_graphs import LatentGraphs  # with onnxruntime: only where it is played
-        from realtime.io.graphs.stepper import Stepper
-
-        stepper = Stepper.load(self.model, self.provider, self.threads)
-        grid = BeatGrid(self.bars)
-        graphs = LatentGraphs.load(Path(self.model), self.threads, stepper.contract)
-        latents = Latents(graphs, grid, self.seed, now_ns, self.controls) if graphs is not None else None
-        composer = Composer(
-            stepper, self.constraints, self.sampling, grid, self.bpm, self.seed, now_ns, latents, self.controls
-        )
-        return composer, stepper
 
 
 class Ready(NamedTuple):
@@ -178,9 +144,10 @@ def serve(pipe: Connection) -> None:
     """What the worker process does: load the model, report it, answer requests until the pipe closes."""
     setup: Setup = pipe.recv()
     try:
-        composer, stepper = setup.composer()
+        model = Model.load(setup)
+        composer = model.composer(setup)
         composer.warm_up()
-        _compose(pipe, composer, stepper)
+        _compose(pipe, composer, model.stepper)
     except UserError as error:
         pipe.send(Failed(str(error)))
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from realtime.composing import long_plan
-from realtime.composing.composer import Composer
-from realtime.composing.long_plan import PlannedLatents
 from realtime.composing.writing import Writer
 from realtime.config import Config
 from realtime.core.dialogue import Turn
-from realtime.io.clock import now_ns
-from realtime.io.graphs.latent_graphs import LatentGraphs
-from realtime.io.graphs.stepper import Stepper
+from realtime.io.live.model import Model
 from realtime.io.live.settings import worker_setup
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import LATENT, cell_edges, rolls
@@ -45,11 +40,11 @@ class Studio:
         """What is to be written, 0..4; at first what the configuration says, if anything."""
         self.rate: float | None = None
         """How many notes a quarter are looked for, if it is known."""
-        self._setup = replace(setup, bpm=bpm)
-        self._stepper = Stepper.load(setup.model, setup.provider, setup.threads)
-        self.graphs = LatentGraphs.load(Path(setup.model), setup.threads, self._stepper.contract)
-        if self._stepper.notice:
-            say(self._stepper.notice)
+        self._setup = replace(setup, bars=tuple(bars), bpm=bpm)
+        self._model = Model.load(setup)
+        self.graphs = self._model.graphs
+        if self._model.stepper.notice:
+            say(self._model.stepper.notice)
 
     def plan(self, notes: np.ndarray, start: int, end: int, loop: bool = False, after: int | None = None) -> Plan:
         """A plan of the cells in [start, end). It goes on from the cells before, and leads to those from `end` to `after`; or, in
@@ -109,22 +104,8 @@ class Studio:
         return writer.write(notes, self.back(start, CONTEXT_BARS), Turn(start, end), until, role)
 
     def _writer(self, plan: Plan, closes: bool) -> Writer:
-        setup, latents = self._setup, None
-        self._stepper.reset()
-        if self.graphs is not None:
-            latents = PlannedLatents(self.graphs, self.grid, setup.seed, now_ns, setup.controls, plan)
-        constraints = replace(setup.constraints, parts=self.parts, closes=closes, rate=self.rate)
-        composer = Composer(
-            self._stepper,
-            constraints,
-            setup.sampling,
-            self.grid,
-            setup.bpm,
-            setup.seed,
-            now_ns,
-            latents,
-            setup.controls,
-        )
+        constraints = replace(self._setup.constraints, parts=self.parts, closes=closes, rate=self.rate)
+        composer = self._model.composer(replace(self._setup, constraints=constraints), plan)
         return Writer(composer, self.grid)
 
     def edges(self, start: int, end: int) -> np.ndarray:

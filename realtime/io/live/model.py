@@ -1,0 +1,80 @@
+"""What composes: a model's networks, opened once, and the one way to make a composer from them and from the user's settings.
+
+`jam`'s worker, `demo`, `duet`, `compose`, `infill`, `bench` and `models.listen` all compose with what `Model.composer` returns.
+onnxruntime is imported when a model is opened, not before: the player process holds a `Setup` and never loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from realtime.composing.composer import Composer
+from realtime.composing.constraints import Constraints, Sampling
+from realtime.composing.contract import Stepper as AnyStepper
+from realtime.composing.latents import Latents
+from realtime.composing.long_plan import PlannedLatents
+from realtime.io.clock import now_ns
+from realtime.music.controls import AS_IT_IS, Controls
+from realtime.music.metre import BeatGrid
+
+if TYPE_CHECKING:
+    from realtime.io.graphs.latent_graphs import LatentGraphs
+    from realtime.io.graphs.stepper import Stepper
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What to compose with: the model file, the user's constraints, sampling and knobs, metre, tempo and seed."""
+
+    model: str
+    provider: str
+    threads: int
+    constraints: Constraints
+    sampling: Sampling
+    bars: tuple[tuple[int, int], ...]
+    bpm: float
+    seed: int
+    controls: Controls = AS_IT_IS
+
+
+class Model:
+    """An open model. One composer uses it at a time: making another one empties the network's state."""
+
+    def __init__(self, stepper: Stepper, graphs: LatentGraphs | None) -> None:
+        self.stepper = stepper
+        self.graphs = graphs
+        """The networks around the latents; None for a model without a context input."""
+
+    @classmethod
+    def load(cls, setup: Setup) -> Model:
+        """Open the model file and what lies beside it. Raises `UserError` for a model that cannot be played."""
+        from realtime.io.graphs.latent_graphs import LatentGraphs
+        from realtime.io.graphs.stepper import Stepper
+
+        stepper = Stepper.load(setup.model, setup.provider, setup.threads)
+        return cls(stepper, LatentGraphs.load(Path(setup.model), setup.threads, stepper.contract))
+
+    def composer(
+        self, setup: Setup, plan: Mapping[int, np.ndarray] | None = None, stepper: AnyStepper | None = None
+    ) -> Composer:
+        """A composer that has heard nothing yet, with the rolling context and the plans of `jam`.
+
+        `plan`: latents (128,) by the tick of their cell, in place of the live planner's. `stepper`: used in place of the model's
+        own, which it wraps.
+        """
+        stepper = stepper or self.stepper
+        stepper.reset()
+        grid = BeatGrid(setup.bars)
+        latents: Latents | None = None
+        if self.graphs is not None and plan is not None:
+            latents = PlannedLatents(self.graphs, grid, setup.seed, now_ns, setup.controls, plan)
+        elif self.graphs is not None:
+            latents = Latents(self.graphs, grid, setup.seed, now_ns, setup.controls)
+        return Composer(
+            stepper, setup.constraints, setup.sampling, grid, setup.bpm, setup.seed, now_ns, latents, setup.controls
+        )
