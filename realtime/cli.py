@@ -194,7 +194,7 @@ def duet(
 
     The file is played in its own tempo, whatever Antiphon's is. With --sync internal Antiphon keeps one tempo, so that a file
     whose tempo changes drifts away from its bars; --sync clock follows the file. As in jam, channel 10 is heard as drums, CC 20
-    to 26 turn the knobs, and program changes 0 to 3 switch the mode.
+    to 26 turn the knobs, and program changes 0 to 3 switch the mode, but for those before the first note.
     """
     given = dict(locals())
     from realtime.io.live.duet import duet as play

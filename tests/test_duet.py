@@ -305,12 +305,23 @@ def test_channel_ten_is_heard_as_drums(tiny_model: Path, tmp_path: Path) -> None
 
 
 def test_program_changes_switch_the_mode_as_in_jam(play: Callable[..., list[str]], tmp_path: Path) -> None:
-    events = [(0, mido.Message("program_change", program=3)), on(0, 60), off(480, 60), on(480, 64), off(960, 64)]
+    events = [on(0, 60), off(480, 60), (480, mido.Message("program_change", program=3)), on(480, 64), off(960, 64)]
     source = write(tmp_path / "in.mid", events)
     said = play(source)
     assert len(said) == 1 and "mode: harmonise" in said[0]
-    assert onsets(tmp_path / "out.mid", "antiphon")[0][0] == 0  # with the note, not two bars later
+    assert onsets(tmp_path / "out.mid", "antiphon")[0][0] == 480  # with the note, not two bars later
     assert play(source, mode__switch_program=False) == []
+    assert onsets(tmp_path / "out.mid", "antiphon")[0][0] >= 2 * 1920
+
+
+def test_program_changes_before_the_first_note_choose_the_files_sounds(
+    play: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Nearly every file begins with them, and most name the piano, 0; in `jam` that would be the mode continue."""
+    programs = [(0, mido.Message("program_change", channel=channel, program=channel)) for channel in (0, 3)]
+    source = write(tmp_path / "in.mid", [*programs, on(0, 60), off(480, 60), on(480, 64), off(960, 64)])
+    assert play(source) == []
+    assert [m.program for _, m in track(tmp_path / "out.mid", "player") if m.type == "program_change"] == [0, 3]
     assert onsets(tmp_path / "out.mid", "antiphon")[0][0] >= 2 * 1920
 
 

@@ -49,7 +49,7 @@ def duet(
     _check_json(json_file, [path for path in (source, target, png) if path is not None])
     playing = read_playing(source, tracks)
     config, timing = timing_of(config, source, playing, grid)
-    script = script_of(playing, timing)
+    set_up, script = without_set_up(script_of(playing, timing))
     end_tick, switches = rehearse(timing, script)
     end_ns = limit_ns(config, timing, end_tick)
     setup = worker_setup(config)
@@ -60,6 +60,7 @@ def duet(
         say(f"mode: {mode} (a program change of {source}; mode.switch_program: false in the configuration ignores it)")
 
     engine, take, session = play(model, setup, timing, script, end_ns)
+    take.events["player"][:0] = [(timing.pulse_at(ns), message) for ns, message in set_up]
     end_pulse = timing.pulse_at(end_ns)
     tempos, metres = conductor(config, timing, playing, grid, end_pulse)
     save(target, take, end_pulse, tempos, metres)
@@ -128,6 +129,15 @@ def script_of(playing: Playing, timing: Timing) -> Script:
     from_start = timing.counted_in or timing.clock is not None
     origin = Fraction(0) if from_start else at_tick(Fraction(playing.first_tick))
     return [(math.ceil(at_tick(Fraction(tick)) - origin), message) for tick, message in playing.messages]
+
+
+def without_set_up(script: Script) -> tuple[Script, Script]:
+    """The program changes before the first note, and everything else. Nearly every file begins with program changes: they choose
+    the sounds of its tracks, and must not be taken for the player's wish to change the mode."""
+    first = next(i for i, (_, message) in enumerate(script) if midi.is_note_on(message))
+    chosen = [event for event in script[:first] if midi.kind(event[1]) == midi.PROGRAM]
+    others = [event for event in script[:first] if midi.kind(event[1]) != midi.PROGRAM]
+    return chosen, [*others, *script[first:]]
 
 
 def rehearse(timing: Timing, script: Script) -> tuple[int, list[tuple[int, str]]]:
