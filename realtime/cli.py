@@ -15,22 +15,25 @@ if IS_COMMAND:  # Ctrl-C while all this is loaded ends the process, without a tr
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from realtime.errors import UserError
 from realtime.options import (
-    TWINS,
     Backend,
     BarsPerTurn,
     Channel,
     ConfigFile,
+    Grid,
     Key,
+    Level,
     MaxNotes,
+    Mix,
     ModelFile,
     ModeOption,
     OutPort,
+    OwnTempo,
     Part,
     Picture,
     Preset,
@@ -41,6 +44,8 @@ from realtime.options import (
     Tempo,
     TopK,
     TopP,
+    Tracks,
+    configuration,
 )
 
 INTERRUPTED = 130
@@ -58,13 +63,6 @@ def root(context: typer.Context) -> None:
     """Without a command: the help."""
     if context.invoked_subcommand is None:
         print(context.get_help())
-
-
-def configuration(path: Path | None, given: dict[str, Any]) -> Any:
-    """The configuration from a file and the options of a command (those of `TWINS`)."""
-    from realtime.config import load
-
-    return load(path, {TWINS[name]: value for name, value in given.items() if name in TWINS and value is not None})
 
 
 @app.command()
@@ -152,26 +150,14 @@ def demo(
 def duet(
     source: Annotated[Path, typer.Argument(metavar="IN.mid")],
     target: Annotated[Path, typer.Argument(metavar="OUT.mid")],
-    track: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME|N", help="a track that plays, by its name or its number from 1; may be given again; else all"
-        ),
-    ] = None,
-    grid: Annotated[
-        str,
-        typer.Option(
-            help="player: the first note is the downbeat, as in jam; file: the file's bars, as after a count-in"
-        ),
-    ] = "player",
+    track: Tracks = None,
+    grid: Grid = "player",
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="counts and times, as of demo")
     ] = None,
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE.png", help="a piano roll of both")] = None,
     config: ConfigFile = None,
-    tempo: Annotated[
-        float | None, typer.Option(help="Antiphon's beats per minute with --sync internal; else the file's first tempo")
-    ] = None,
+    tempo: OwnTempo = None,
     sync: Annotated[str | None, typer.Option(help="internal, or clock: the file's tempo map as MIDI clock")] = None,
     mode: ModeOption = None,
     bars_per_turn: BarsPerTurn = None,
@@ -270,10 +256,6 @@ def chords(
     from realtime.io.offline.chords import lead_sheet
 
     print(lead_sheet(source, json_file))
-
-
-Level = Annotated[float, typer.Option(min=-3, max=3, help="amount, -3 to 3; 0: as it is")]
-Mix = Annotated[float, typer.Option(min=-3, max=3, help="how much of the preset of that name")]
 
 
 @app.command()

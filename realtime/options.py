@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,3 +60,25 @@ Picture = Annotated[
 ]
 OutPort = Annotated[str | None, typer.Option("--out", metavar="PORT", help="output port; else a virtual one")]
 Backend = Annotated[str | None, typer.Option(help="auto, alsa, jack, coremidi or winmm")]
+Tracks = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME|N", help="a track that plays, by its name or its number from 1; may be given again; else all"
+    ),
+]
+Grid = Annotated[
+    str,
+    typer.Option(help="player: the first note is the downbeat, as in jam; file: the file's bars, as after a count-in"),
+]
+OwnTempo = Annotated[
+    float | None, typer.Option(help="Antiphon's beats per minute with --sync internal; else the file's first tempo")
+]
+Level = Annotated[float, typer.Option(min=-3, max=3, help="amount, -3 to 3; 0: as it is")]
+Mix = Annotated[float, typer.Option(min=-3, max=3, help="how much of the preset of that name")]
+
+
+def configuration(path: Path | None, given: dict[str, Any]) -> Any:
+    """The configuration from a file and the options of a command (those of `TWINS`)."""
+    from realtime.config import load
+
+    return load(path, {TWINS[name]: value for name, value in given.items() if name in TWINS and value is not None})

@@ -25,6 +25,7 @@ from realtime.composing.contract import METADATA_KEY
 from realtime.config import keys
 from realtime.io.files import midifile
 from realtime.io.midi.rtmidi_ports import backends
+from realtime.options import TWINS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -329,8 +330,8 @@ def test_the_process_ends_with_status_2(arguments: list[str], words: str, tmp_pa
 def test_every_option_of_jam_has_its_twin() -> None:
     command = typer.main.get_command(cli.app)
     options = {parameter.name for parameter in command.commands["jam"].params} - {"config"}  # type: ignore[attr-defined]
-    assert options == set(cli.TWINS)
-    assert set(cli.TWINS.values()) <= set(keys())
+    assert options == set(TWINS)
+    assert set(TWINS.values()) <= set(keys())
 
 
 def test_options_win_over_the_file(tmp_path: Path) -> None:

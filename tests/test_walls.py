@@ -31,7 +31,7 @@ FLOORS: dict[str, str] = {
     "realtime.io.offline": "io.live io.files io.graphs io.clock composing editing core music midi config errors",
     "realtime.io.bench": "io.live io.midi io.files io.graphs io.clock simulate composing core music midi config errors",
     "realtime.io.doctor": "io.live io.midi io.graphs io.clock composing music midi errors",
-    "realtime.options": "",
+    "realtime.options": "config",
     "realtime.cli": "options io.live io.offline io.bench io.doctor io.files config errors",
     "models.command": "realtime.errors",
     "models.bootstrap": "",
