@@ -179,8 +179,8 @@ def duet(
     """Hear what Antiphon would do with a tune: a MIDI file takes your place in a jam that runs in simulated time.
 
     The file is played in its own tempo, whatever Antiphon's is. With --sync internal Antiphon keeps one tempo, so that a file
-    whose tempo changes drifts away from its bars; --sync clock follows the file. As in jam, channel 10 is heard as drums, CC 20
-    to 26 turn the knobs, and program changes 0 to 3 switch the mode, but for those before the first note.
+    whose tempo changes drifts away from its bars; --sync clock follows the file. As in jam, channel 10 is heard as drums, and
+    CC 20 to 26 turn the knobs.
     """
     given = dict(locals())
     from realtime.io.live.duet import duet as play

@@ -6,7 +6,7 @@ Time jumps from each moment at which something happens to the next. The same scr
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from realtime.composing.composer import Composer
@@ -16,22 +16,25 @@ from realtime.midi import normalise
 
 @dataclass(slots=True)
 class Performance:
-    """All messages in (`played`) and out (`sent`), in order, as (host ns, pulse, message)."""
+    """All messages in (`played`) and out (`sent`), in order, as (host ns, pulse, message), and when it ended."""
 
     played: list[tuple[int, int, bytes]] = field(default_factory=list)
     sent: list[tuple[int, int, bytes]] = field(default_factory=list)
+    end_ns: int = 0
+    end_pulse: int = 0
 
 
 def perform(
     engine: Engine,
     composer: Composer,
     script: Iterable[tuple[int, bytes]],
-    until_ns: int,
+    until_ns: int | Callable[[int], int | None],
     think_ns: int = 0,
     loopback_ns: int | None = None,
 ) -> Performance:
     """Play `script`, (host ns, message) in any order, to the engine up to `until_ns` (exclusive), then stop the engine.
 
+    `until_ns` may be a function of the time now, asked before every step; None: the end is not known yet.
     `think_ns`: how long the composer takes for each request, as on a slow machine: its replies arrive that much later.
     `loopback_ns`: the output is wired to the input: what is sent comes in again that much later. None: it is not.
     """
@@ -48,7 +51,8 @@ def perform(
         moments = [] if wake_ns is None else [max(wake_ns, now_ns)]
         if agenda:
             moments.append(agenda[0][0])
-        if not moments or min(moments) >= until_ns:
+        end_ns = until_ns(now_ns) if callable(until_ns) else until_ns
+        if not moments or (end_ns is not None and min(moments) >= end_ns):
             break
         now_ns = max(now_ns, min(moments))
         while agenda and agenda[0][0] <= now_ns:
@@ -71,6 +75,7 @@ def perform(
         while composer.busy:
             if (planned := composer.work()) is not None:
                 engine.receive(planned, now_ns)
-    pulse = engine.tempo.pulse_at(until_ns)
-    performance.sent += [(until_ns, pulse, message) for message in engine.stop()]
+    performance.end_ns = now_ns if end_ns is None else end_ns
+    performance.end_pulse = engine.tempo.pulse_at(performance.end_ns)
+    performance.sent += [(performance.end_ns, performance.end_pulse, message) for message in engine.stop()]
     return performance

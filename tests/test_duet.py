@@ -20,7 +20,7 @@ from realtime.core.dialogue import Plan
 from realtime.errors import UserError
 from realtime.io.files import midifile
 from realtime.io.files.playing import Timeline, read_playing
-from realtime.io.live.duet import duet, rehearse, script_of, timing_of
+from realtime.io.live.duet import duet, script_of, timing_of
 from realtime.io.live.model import Model
 from realtime.io.live.settings import SHIPPED_MODEL, engine_settings, worker_setup
 from realtime.io.live.simulated import Timing
@@ -257,8 +257,8 @@ def test_an_exact_timeline_goes_both_ways() -> None:
     ("beats", "given", "bars"),
     [
         (8, {}, 4),  # two bars of the player's, two of Antiphon's
-        (9, {}, 8),  # into Antiphon's turn: there is a whole one after it
-        (16, {}, 8),
+        (9, {}, 4),  # into Antiphon's turn, and nothing in the player's next one: there is none after it
+        (16, {}, 8),  # the last beat of Antiphon's turn is a pick-up to the player's
         (3, {"mode__bars_per_turn": 1}, 2),
         (4, {"mode__name": "continue", "mode__max_bars": 2}, 4),  # two beats of rest, then two bars to a bar line
         (4, {"mode__name": "harmonise"}, 2),
@@ -304,34 +304,26 @@ def test_channel_ten_is_heard_as_drums(tiny_model: Path, tmp_path: Path) -> None
     assert heard and {note.part for note in heard} == {DRUMS}
 
 
-def test_program_changes_switch_the_mode_as_in_jam(play: Callable[..., list[str]], tmp_path: Path) -> None:
-    events = [on(0, 60), off(480, 60), (480, mido.Message("program_change", program=3)), on(480, 64), off(960, 64)]
-    source = write(tmp_path / "in.mid", events)
-    said = play(source)
-    assert len(said) == 1 and "mode: harmonise" in said[0]
-    assert onsets(tmp_path / "out.mid", "antiphon")[0][0] == 480  # with the note, not two bars later
-    assert play(source, mode__switch_program=False) == []
-    assert onsets(tmp_path / "out.mid", "antiphon")[0][0] >= 2 * 1920
-
-
-def test_program_changes_before_the_first_note_choose_the_files_sounds(
+def test_program_changes_switch_the_mode_on_the_channel_of_choice(
     play: Callable[..., list[str]], tmp_path: Path
 ) -> None:
-    """Nearly every file begins with them, and most name the piano, 0; in `jam` that would be the mode continue."""
-    programs = [(0, mido.Message("program_change", channel=channel, program=channel)) for channel in (0, 3)]
-    source = write(tmp_path / "in.mid", [*programs, on(0, 60), off(480, 60), on(480, 64), off(960, 64)])
-    assert play(source) == []
-    assert [m.program for _, m in track(tmp_path / "out.mid", "player") if m.type == "program_change"] == [0, 3]
+    events = [on(0, 60), off(480, 60), (480, mido.Message("program_change", program=3)), on(480, 64), off(960, 64)]
+    source = write(tmp_path / "in.mid", events)
+    play(source, mode__program_channel=1)
+    assert onsets(tmp_path / "out.mid", "antiphon")[0][0] == 480  # with the note, not two bars later
+    assert json.loads((tmp_path / "out.json").read_text())["bars"] == 2  # that mode's end, not a turn's
+    play(source)
     assert onsets(tmp_path / "out.mid", "antiphon")[0][0] >= 2 * 1920
 
 
-def test_a_mode_change_counts_for_the_end(tiny_model: Path, tmp_path: Path) -> None:
-    events = [on(0, 60), off(480, 60), (480, mido.Message("program_change", program=2)), on(480, 64), off(960, 64)]
-    path = write(tmp_path / "in.mid", events)
-    playing = read_playing(path)
-    _, timing = timing_of(config_of(tiny_model), path, playing, "player")
-    end, switches = rehearse(timing, script_of(playing, timing))
-    assert switches == [(500_000_000, "accompany")] and end == 2 * 96
+@pytest.mark.parametrize(("grid", "second"), [("player", 4 * 1920), ("file", 3 * 1920 + 480)])
+def test_after_a_long_rest_the_first_note_is_a_downbeat_but_not_on_the_files_grid(
+    grid: str, second: int, play: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.mid", [on(0, 60), off(480, 60), on(13 * 480, 60), off(14 * 480, 60)])
+    play(source, grid=grid, mode__name="harmonise", run__bars=6)
+    assert [at for at, _ in onsets(tmp_path / "out.mid", "player")] == [0, second]
+    assert json.loads((tmp_path / "out.json").read_text())["bars"] == 6
 
 
 def test_a_note_that_never_ends_ends_with_its_track(tmp_path: Path) -> None:

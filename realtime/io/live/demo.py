@@ -89,10 +89,10 @@ def write_results(config: Config, folder: Path, engine: Engine, take: Take, sess
     _, bars = scripted_player(config)
     folder.mkdir(parents=True, exist_ok=True)
     beats = config.sync.beats_per_bar
-    end_pulse = bars * beats * PPQN
-    save(folder / "duet.mid", take, end_pulse, [(0, config.sync.tempo_bpm)], [(0, beats, 4)])
+    take.end_pulse = bars * beats * PPQN
+    save(folder / "duet.mid", take, [(0, config.sync.tempo_bpm)], [(0, beats, 4)])
     title, facts = f"Antiphon, {config.mode.name}: Ode to Joy", f"{config.sync.tempo_bpm:.4g} BPM, {beats}/4"
-    draw(folder / "duet.png", take, BeatGrid(((0, beats * TICKS),)), end_pulse, title, facts)
+    draw(folder / "duet.png", take, BeatGrid(((0, beats * TICKS),)), title, facts)
     figures = {**report(engine, session), "mode": config.mode.name, "bars": bars, "seed": config.engine.seed}
     (folder / "report.json").write_text(json.dumps(figures, indent=2) + "\n")
     return figures

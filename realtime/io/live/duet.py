@@ -12,6 +12,7 @@ from typing import Any
 
 from realtime import midi
 from realtime.config import FASTEST_BPM, SLOWEST_BPM, Config
+from realtime.core.engine import Engine
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.errors import UserError, nearest
 from realtime.io.files.playing import Playing, read_playing
@@ -19,7 +20,7 @@ from realtime.io.files.rewrite import check_outputs
 from realtime.io.files.whole import check_writable, write_bytes
 from realtime.io.live.model import Model
 from realtime.io.live.settings import engine_settings, worker_setup
-from realtime.io.live.simulated import Script, Timing, bar_lines, draw, play, save
+from realtime.io.live.simulated import Ending, Script, Timing, bar_lines, draw, play, save
 from realtime.io.live.take import report
 from realtime.music.metre import bar_segments
 
@@ -49,41 +50,58 @@ def duet(
     _check_json(json_file, [path for path in (source, target, png) if path is not None])
     playing = read_playing(source, tracks)
     config, timing = timing_of(config, source, playing, grid)
-    set_up, script = without_set_up(script_of(playing, timing))
-    end_tick, switches = rehearse(timing, script)
-    end_ns = limit_ns(config, timing, end_tick)
+    script = script_of(playing, timing)
     setup = worker_setup(config)
     model = Model.load(setup)
     for line in [*([model.stepper.notice] if model.stepper.notice else []), *remarks(config, source, playing, grid)]:
         say(line)
-    for mode in [mode for ns, mode in switches if ns < end_ns]:
-        say(f"mode: {mode} (a program change of {source}; mode.switch_program: false in the configuration ignores it)")
 
-    engine, take, session = play(model, setup, timing, script, end_ns)
-    take.events["player"][:0] = [(timing.pulse_at(ns), message) for ns, message in set_up]
-    end_pulse = timing.pulse_at(end_ns)
-    tempos, metres = conductor(config, timing, playing, grid, end_pulse)
-    save(target, take, end_pulse, tempos, metres)
+    engine, take, session = play(model, setup, timing, script, ending(config, timing, script))
+    for line in engine.take_notices():
+        say(line)
+    tempos, metres = conductor(config, timing, playing, grid, take.end_pulse)
+    save(target, take, tempos, metres)
     if png is not None:
         facts = f"{tempos[0][1]:.4g} BPM, {metres[0][1]}/{metres[0][2]}"
-        draw(png, take, timing.grid, end_pulse, f"Antiphon, {config.mode.name}: {source.name}", facts)
-    bars = len(bar_lines(timing.grid, end_pulse)) - 1
+        draw(png, take, timing.grid, f"Antiphon, {config.mode.name}: {source.name}", facts)
+    bars = len(bar_lines(timing.grid, take.end_pulse)) - 1
     figures = {**report(engine, session), "mode": config.mode.name, "bars": bars, "seed": config.engine.seed}
     if json_file is not None:
         write_bytes(json_file, (json.dumps(figures, indent=2) + "\n").encode())
     return figures
 
 
-def limit_ns(config: Config, timing: Timing, end_tick: int) -> int:
-    """When the session ends: after the bars or the seconds of the configuration, whichever comes first; at `end_tick` without
-    either."""
+def ending(config: Config, timing: Timing, script: Script) -> Ending:
+    """When the session ends: after the bars or the seconds of the configuration, whichever comes first; without either, with the
+    turn that follows the file (`last_tick`)."""
     bars, seconds = config.run.bars, config.run.seconds
-    ends_ns = [round(seconds * 1e9)] if seconds is not None else []
-    if bars is not None:
-        end_tick = timing.grid.bar_start(0, bars)
-    if bars is not None or seconds is None:
-        ends_ns.append(timing.ns_at(end_tick * PULSES_PER_TICK))
-    return min(ends_ns)
+    last_ns = max(ns for ns, message in script if midi.is_note_off(message))
+    known: list[int] = [] if bars is None else [timing.grid.bar_start(0, bars)]
+
+    def end_ns(engine: Engine, now_ns: int) -> int | None:
+        if not known and seconds is None and now_ns >= last_ns:
+            known.append(last_tick(engine, round(engine.tempo.pulse_at(last_ns) / PULSES_PER_TICK)))
+        ends_ns = [round(seconds * 1e9)] if seconds is not None else []
+        if known and engine.rolling:
+            pulse = known[0] * PULSES_PER_TICK
+            # Antiphon's own song time may go on from a later bar line after a rest; a clock's does not.
+            ends_ns.append(engine.tempo.ns_at(pulse) if timing.clock is None else timing.clock.ns_at_pulse(pulse))
+        return min(ends_ns, default=None)
+
+    return end_ns
+
+
+def last_tick(engine: Engine, tick: int) -> int:
+    """Where a session ends whose file's last note has ended at `tick`: with the first turn of Antiphon's that begins then, or at
+    most `OVERHANG_TICKS` before, or else with the one that is on. In a mode without turns of a known length it goes on for a
+    bar from the next bar line on, and until Antiphon is silent."""
+    grid, mode = engine.grid, engine.mode
+    turn = mode.turn(tick, engine.player, grid)
+    if turn is not None and turn.end is not None:
+        after = mode.turn(turn.end, engine.player, grid) if turn.start < tick - OVERHANG_TICKS else None
+        return turn.end if after is None or after.end is None else after.end
+    line = tick if grid.bar_start(tick) == tick else grid.bar_start(tick, 1)
+    return max(grid.bar_start(line, 1), mode.deadline(engine.player, grid) or 0)
 
 
 def conductor(
@@ -118,7 +136,7 @@ def timing_of(config: Config, source: Path, playing: Playing, grid: str) -> tupl
     settings = engine_settings(config)
     if grid == "file":
         signatures = [(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in playing.piece.time_signatures]
-        settings = replace(settings, bars=tuple(bar_segments(signatures)))
+        settings = replace(settings, bars=tuple(bar_segments(signatures)), restart_ticks=0)
     return config, Timing(settings, bpm, grid == "file", playing.timeline if follows else None)
 
 
@@ -129,40 +147,6 @@ def script_of(playing: Playing, timing: Timing) -> Script:
     from_start = timing.counted_in or timing.clock is not None
     origin = Fraction(0) if from_start else at_tick(Fraction(playing.first_tick))
     return [(math.ceil(at_tick(Fraction(tick)) - origin), message) for tick, message in playing.messages]
-
-
-def without_set_up(script: Script) -> tuple[Script, Script]:
-    """The program changes before the first note, and everything else. Nearly every file begins with program changes: they choose
-    the sounds of its tracks, and must not be taken for the player's wish to change the mode."""
-    first = next(i for i, (_, message) in enumerate(script) if midi.is_note_on(message))
-    chosen = [event for event in script[:first] if midi.kind(event[1]) == midi.PROGRAM]
-    others = [event for event in script[:first] if midi.kind(event[1]) != midi.PROGRAM]
-    return chosen, [*others, *script[first:]]
-
-
-def rehearse(timing: Timing, script: Script) -> tuple[int, list[tuple[int, str]]]:
-    """Before the session, without a composer: the tick at which it ends if no limit is given, and the program changes that switch
-    the mode, as (ns, mode).
-
-    It ends with the first turn of Antiphon's that begins when the file's last note has ended, or at most `OVERHANG_TICKS` before.
-    In a mode without turns of a known length it goes on for a bar from the next bar line on, and until Antiphon is silent.
-    """
-    last_ns = max(ns for ns, message in script if midi.is_note_off(message))
-    engine, switches = timing.engine(), []
-    for ns, message in timing.with_clock(script, last_ns + 1):
-        before = engine.mode_name
-        engine.handle(message, ns)
-        engine.take_requests()
-        if engine.mode_name != before:
-            switches.append((ns, engine.mode_name))
-    grid, tick = timing.grid, round(timing.pulse_at(last_ns) / PULSES_PER_TICK)
-    turn = engine.mode.turn(tick, engine.player, grid)
-    if turn is not None and turn.end is not None and turn.start < tick - OVERHANG_TICKS:
-        turn = engine.mode.turn(turn.end, engine.player, grid)
-    if turn is not None and turn.end is not None:
-        return turn.end, switches
-    line = tick if grid.bar_start(tick) == tick else grid.bar_start(tick, 1)
-    return max(grid.bar_start(line, 1), engine.mode.deadline(engine.player, grid) or 0), switches
 
 
 def remarks(config: Config, source: Path, playing: Playing, grid: str) -> list[str]:

@@ -6,7 +6,7 @@ configuration and seed give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,10 @@ from realtime.simulate import perform
 
 Script = Sequence[tuple[int, bytes]]
 """(host ns, message), ordered by time."""
+Ending = Callable[[Engine, int], int | None]
+"""Says after each step when the session ends (ns), from its engine and the time now (ns); None: that is not known yet."""
+CLOCK_AFTER_NS = 20 * 60 * 10**9
+"""How long MIDI clock goes on after a script whose session ends when its engine says so. No turn is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,6 @@ class Timing:
         """The first nanosecond at or after `pulse`."""
         return TempoMap(self.bpm).ns_at(pulse) if self.clock is None else self.clock.ns_at_pulse(pulse)
 
-    def pulse_at(self, ns: int) -> int:
-        """The pulse at `ns`."""
-        return TempoMap(self.bpm).pulse_at(ns) if self.clock is None else self.clock.pulse_at(ns)
-
     def with_clock(self, script: Script, end_ns: int) -> Script:
         """The script, with Start at 0 and the clocks before `end_ns` where MIDI clock is sent. A clock comes before the notes of
         the same moment."""
@@ -72,16 +72,21 @@ class Timing:
         return sorted([*clocks, *script], key=lambda event: event[0])
 
 
-def play(model: Model, setup: Setup, timing: Timing, script: Script, end_ns: int) -> tuple[Engine, Take, Session]:
-    """The session until `end_ns`. Metre and tempo are those of `timing`, whatever the setup's are."""
+def play(model: Model, setup: Setup, timing: Timing, script: Script, end: int | Ending) -> tuple[Engine, Take, Session]:
+    """The session until `end`, in ns. Metre and tempo are those of `timing`, whatever the setup's are."""
     engine = timing.engine()
     composer = model.composer(replace(setup, bars=timing.settings.bars, bpm=float(timing.bpm)))
-    performance = perform(engine, composer, timing.with_clock(script, end_ns), end_ns)
-    take = Take()
+    if isinstance(end, int):
+        performance = perform(engine, composer, timing.with_clock(script, end), end)
+    else:
+        clocked = timing.with_clock(script, script[-1][0] + CLOCK_AFTER_NS)
+        performance = perform(engine, composer, clocked, lambda now_ns: end(engine, now_ns))
+    clock, take = timing.clock, Take()
+    take.end_pulse = performance.end_pulse if clock is None else clock.pulse_at(performance.end_ns)
     take.events["antiphon"] = [(pulse, message) for _, pulse, message in performance.sent]
     take.events["player"] = [
         # With a clock, where the sender has the message; the follower's own position may be a pulse off.
-        (pulse if timing.clock is None else timing.clock.pulse_at(ns), message)
+        (pulse if clock is None else clock.pulse_at(ns), message)
         for ns, pulse, message in performance.played
         if midi.kind(message) <= midi.SYSEX  # MIDI clock and transport have no place in a file
     ]
@@ -90,22 +95,20 @@ def play(model: Model, setup: Setup, timing: Timing, script: Script, end_ns: int
 
 
 def save(
-    path: Path,
-    take: Take,
-    end_pulse: int,
-    tempos: Sequence[tuple[int, float]],
-    time_signatures: Sequence[tuple[int, int, int]],
+    path: Path, take: Take, tempos: Sequence[tuple[int, float]], time_signatures: Sequence[tuple[int, int, int]]
 ) -> None:
-    """A type-1 file: a tempo track, "player" and "antiphon", every message of both at its pulse, nothing sounding after
-    `end_pulse`. Raises `UserError`."""
-    tracks = {name: take.track(name, end_pulse) for name in ("player", "antiphon")}
+    """A type-1 file: a tempo track, "player" and "antiphon", every message of both at its pulse, and nothing sounding after the
+    session's end. Raises `UserError`."""
+    tracks = {name: take.track(name) for name in ("player", "antiphon")}
     write_bytes(path, midifile.encode(tracks, tempos, time_signatures))
 
 
-def draw(path: Path, take: Take, grid: BeatGrid, end_pulse: int, title: str, facts: str) -> None:
-    """A piano roll of both, in bars of `grid` from pulse 0 to the end of the last that begins before `end_pulse`."""
+def draw(path: Path, take: Take, grid: BeatGrid, title: str, facts: str) -> None:
+    """A piano roll of both, in bars of `grid` from pulse 0 to the end of the last that begins before the session's end."""
     voices = {name: take.notes(name) for name in ("player", "antiphon")}
-    pianoroll.draw_bars(path, voices, [tick * PULSES_PER_TICK for tick in bar_lines(grid, end_pulse)], title, facts)
+    pianoroll.draw_bars(
+        path, voices, [tick * PULSES_PER_TICK for tick in bar_lines(grid, take.end_pulse)], title, facts
+    )
 
 
 def bar_lines(grid: BeatGrid, end_pulse: int) -> list[int]:

@@ -24,6 +24,8 @@ class Take:
     events: dict[str, list[tuple[int, bytes]]] = field(default_factory=lambda: {"player": [], "antiphon": []})
     tempos: list[tuple[int, float]] = field(default_factory=list)
     trouble: str = ""
+    end_pulse: int = 0
+    """When the session ended, where that is known: what still sounds then is released in a file."""
 
     def write(self, direction: str, pulse: int, message: bytes) -> None:
         """`direction` is "player" or "antiphon"."""
@@ -36,14 +38,14 @@ class Take:
     def jump(self, pulse: int) -> None:
         """The song position jumped; nothing to do for a take that is made without a transport."""
 
-    def track(self, direction: str, end_pulse: int = 0) -> list[tuple[int, bytes]]:
+    def track(self, direction: str) -> list[tuple[int, bytes]]:
         """(pulse, message) as a track of a file takes them: none before pulse 0, every note and pedal released by `end_pulse` or
         with the last event, note-offs before and note-ons after what else there is at a pulse. Every note lasts at least a
         pulse; note-offs have no release velocity."""
         ordered: list[tuple[int, int, bytes]] = []
         down: dict[tuple[int, int], deque[int]] = defaultdict(deque)
         pedals: dict[tuple[int, int], int] = {}
-        last = end_pulse
+        last = self.end_pulse
         for at, message in self.events[direction]:
             pulse, kind = max(at, 0), midi.kind(message)
             last = max(last, pulse)
