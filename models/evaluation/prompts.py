@@ -129,7 +129,6 @@ class Listener:
             bars=((0, prompt.bar),),
             player_parts=tuple(min(channel, len(PART_NAMES) - 1) for channel in range(16)),
             channels=tuple(OURS + part for part in range(len(PART_NAMES))),
-            program_changes_mode=False,
         )
         timing = Timing(settings, prompt.bpm, counted_in=True)
         script = []
