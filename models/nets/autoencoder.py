@@ -9,6 +9,7 @@ weighted onsets and free bits (Kingma et al. 2016, section 3.2: a unit's first `
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from realtime.composing.contract import METADATA_KEY
 from realtime.errors import UserError
 from realtime.music.cells import KEYS, LATENT, ROLL, STEPS
 
@@ -105,6 +107,7 @@ class BarAutoencoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.encoder, self.decoder = BarEncoder(), BarDecoder()
+        self.exported_name = ""
         self.register_buffer("mean", torch.zeros(LATENT))
         self.register_buffer("std", torch.ones(LATENT))
         nn.init.constant_(self.decoder.step.bias, -5.0)  # most of a roll is empty
@@ -112,7 +115,7 @@ class BarAutoencoder(nn.Module):
     @property
     def name(self) -> str:
         """Identifies its latents, the encoder's weights that is: what was trained on them says so."""
-        return digest((*self.encoder.state_dict().values(), self.mean, self.std))
+        return self.exported_name or digest((*self.encoder.state_dict().values(), self.mean, self.std))
 
     def forward(self, roll: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(logits of the roll, mean, log variance); the latent is drawn in training, and the mean otherwise."""
@@ -132,16 +135,47 @@ class BarAutoencoder(nn.Module):
 
 
 def load_bars(run: Path) -> BarAutoencoder:
-    """The autoencoder of a run (`models.training.autoencoder`), frozen. Raises `UserError`."""
+    """The autoencoder of a run (`models.training.autoencoder`), frozen. A folder with `bars.encode.onnx` and a decoder trained on
+    its latents (`models/pretrained`) gives the autoencoder that was exported there, in 8 bits. Raises `UserError`."""
     bars = BarAutoencoder()
     try:
-        bars.load_state_dict(load_file(run / "model.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        if (run / "bars.encode.onnx").exists():
+            weights, bars.exported_name = _exported(run)
+        else:
+            weights = load_file(run / "model.safetensors")
+        bars.load_state_dict(weights)
+    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{run}: no bar autoencoder there ({reason}); give the folder that models.training.autoencoder wrote"
         ) from None
     return bars.eval().requires_grad_(False)
+
+
+def _exported(folder: Path) -> tuple[dict[str, Tensor], str]:
+    """The weights and the name of an autoencoder whose run is gone: the encoder's out of its graph, the decoder's out of the copy
+    that a context net has."""
+    import onnx
+
+    model = onnx.load(folder / "bars.encode.onnx")
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor).copy() for tensor in model.graph.initializer}
+    stored = {name: torch.from_numpy(values) for name, values in arrays.items()}
+    weights = {name: stored[name] for name in ("mean", "std")}
+    for name, values in stored.items():
+        if name.endswith("_int8"):  # (in, out), a scale for each block of rows
+            scales = stored[name.replace("_int8", "_float16")].float()
+            blocks = scales.repeat_interleave(len(values) // len(scales), 0)
+            weights[name.removesuffix("_int8")] = (values.float() * blocks).t().contiguous()
+        elif name.startswith("encoder.") and not name.endswith("_float16"):
+            weights[name] = values.t().contiguous() if name.endswith("time.weight") else values
+    run = load_file(folder / "antiphon-s" / "model.safetensors")
+    inside = "context.decoder."
+    for name, values in run.items():
+        if name.startswith(inside) and not name.endswith(".scale"):
+            scale = run.get(f"{name}.scale")
+            weights[name.replace(inside, "decoder.")] = values if scale is None else values.float() * scale.float()
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    return weights, str(json.loads(said[METADATA_KEY])["bars"])
 
 
 def reconstruction(logits: Tensor, roll: Tensor) -> Tensor:

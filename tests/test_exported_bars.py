@@ -1,0 +1,27 @@
+"""The shipped bar autoencoder can be trained on: its weights are read back from what was exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.nets.autoencoder import load_bars
+from realtime.io.graphs.latent_graphs import BarGraphs
+from realtime.io.live.settings import SHIPPED_MODEL
+from realtime.music.cells import ROLL
+
+
+def test_latents_are_those_of_the_shipped_graphs() -> None:
+    folder = Path(SHIPPED_MODEL).parent
+    if not (folder / "bars.encode.onnx").exists():
+        pytest.skip("the graphs around latents are not in this checkout")
+    bars, graphs = load_bars(folder), BarGraphs.load(SHIPPED_MODEL)
+    rolls = (np.random.default_rng(0).random((8, *ROLL)) < 0.03).astype(np.float32)
+    shipped = np.concatenate([graphs.encode(roll[None]) for roll in rolls])
+    assert (
+        np.abs(bars.latent(torch.from_numpy(rolls)).numpy() - shipped).max() < 0.2
+    )  # the graph rounds activations too
+    assert bars.name == graphs.name
