@@ -52,7 +52,7 @@ Preset = Annotated[
 Seed = Annotated[int | None, typer.Option(help="the same seed and input give the same notes")]
 Provider = Annotated[str | None, typer.Option(help="auto, cpu or cuda")]
 ModelFile = Annotated[
-    Path | None, typer.Option("--model", metavar="FILE", help="an ONNX model of models.training.decoder and export")
+    Path | None, typer.Option("--model", metavar="FILE", help="an ONNX model that models.train and export made")
 ]
 Picture = Annotated[
     Path | None,

@@ -136,6 +136,29 @@ def window(
 
     With `cells` there is also what `models.corpus.contexts.of_window` gives, for the contexts of its events.
     """
+    notes, start = _excerpt(piece, length, rng, bar, cells)
+    if role is None:
+        role = Role(rng.choice(list(ROLE_SHARES), p=list(ROLE_SHARES.values())))
+    found = stretch(rng, piece, notes, start, role, augment)
+    around = contexts.of_window(piece, start, found.notes, found.player) if cells else {}
+    within = found.notes["onset"] >= 0
+    found = found._replace(notes=found.notes[within], player=found.player[within])
+    corrupt = augment.corrupt
+    if found.role in (Role.ACCOMPANY, Role.HARMONISE) and augment.stray:
+        corrupt = float(rng.uniform(0, augment.stray))
+    if found.role == Role.INFILL:
+        arrays = _around_gap(found, length, rng, corrupt)
+    else:
+        notes, player, beats, _, edges, role, lag = found
+        arrays = stream(notes, player, beats, edges, role, lag, rng, corrupt)
+    return fit(arrays, length, found.role) | around
+
+
+def _excerpt(
+    piece: Piece, length: int, rng: np.random.Generator, bar: int | None, cells: bool
+) -> tuple[np.ndarray, int]:
+    """Enough notes (`NOTE`) for a window from a bar on, a random one where none is given, and the bar's first tick. With `cells`,
+    also the notes of the bars before that its contexts know of."""
     starts = piece.bar_starts
     if piece.beats["index"][0]:  # a pick-up
         starts = np.append(piece.beats["start"][0], starts)
@@ -149,17 +172,12 @@ def window(
     if not len(notes) or notes["onset"][-1] < start:
         notes = piece.notes[-1:].astype(NOTE)
         start = int(piece.beats["start"][-1])
-    if role is None:
-        role = Role(rng.choice(list(ROLE_SHARES), p=list(ROLE_SHARES.values())))
-    notes, player, beats, _, edges, role, lag = stretch(rng, piece, notes, start, role, augment)
-    around = contexts.of_window(piece, start, notes, player) if cells else {}
-    notes, player = notes[notes["onset"] >= 0], player[notes["onset"] >= 0]
-    corrupt = augment.corrupt
-    if role in (Role.ACCOMPANY, Role.HARMONISE) and augment.stray:
-        corrupt = float(rng.uniform(0, augment.stray))
-    if role != Role.INFILL:
-        return fit(stream(notes, player, beats, edges, role, lag, rng, corrupt), length, role) | around
-    gap, after = edges
+    return notes, start
+
+
+def _around_gap(found: Stretch, length: int, rng: np.random.Generator, corrupt: float) -> dict[str, np.ndarray]:
+    """The stream of INFILL: first the bars from the gap's start on, the gap left empty, then the bars before it and the gap."""
+    notes, player, beats, _, (gap, after), role, lag = found
     ours, later = beats["start"] < after, notes["onset"] >= after
     ahead = stream(
         notes[later],
@@ -171,14 +189,13 @@ def window(
         rng,
         0.0,
     )
-    before = stream(notes[~later], player[~later], beats[ours], edges[:1], Role.CONTINUE, lag, rng, corrupt)
+    before = stream(notes[~later], player[~later], beats[ours], np.array([gap]), Role.CONTINUE, lag, rng, corrupt)
     ahead = {name: values[: length // 3] for name, values in ahead.items()}
     ahead["tick"][:] = NEVER  # what is fed ahead has no context: the latents there know what is in the gap
     room = length - len(ahead["kind"])
     beat = np.flatnonzero(before["events"][:, 0] == BEAT)
     whole = beat[np.searchsorted(beat, max(len(before["kind"]) - room, 0))]  # the gap must fit: the oldest beats go
-    both = {name: np.concatenate([values, before[name][whole:]]) for name, values in ahead.items()}
-    return fit(both, length, role) | around
+    return {name: np.concatenate([values, before[name][whole:]]) for name, values in ahead.items()}
 
 
 def stream(
@@ -192,26 +209,7 @@ def stream(
     corrupt: float,
 ) -> dict[str, np.ndarray]:
     """Dealt notes and beats -> the arrays of `window`, as long as they come. `lag` in ticks; negative: the player is early."""
-    b = len(beats)
-    duration_class = voc.duration_indices(notes["duration"])
-    onset = np.maximum(notes["onset"].astype(np.int64) + lag * player, int(beats["start"][0]))
-    release = onset + np.where(player, notes["duration"], DURATION_TICKS[duration_class])
-
-    # One row an event, notes first and then beats, put in stream order.
-    tick = np.concatenate([onset, beats["start"].astype(np.int64)])
-    source = np.concatenate(
-        [np.where(player, 1, 2) if role == Role.HARMONISE else np.where(player, 2, 1), np.zeros(b, int)]
-    )
-    part = np.concatenate([notes["part"] + MODEL_PART * ~player, np.full(b, BEAT_EVENT.part)]).astype(np.int64)
-    pitch = np.concatenate([notes["pitch"], np.full(b, BEAT_EVENT.pitch)]).astype(np.int64)
-    duration = np.concatenate([np.where(player, OPEN, duration_class), np.full(b, BEAT_EVENT.duration)])
-    velocity = np.concatenate([notes["velocity"] >> 2, np.full(b, BEAT_EVENT.velocity)])
-    end = np.concatenate([release, np.full(b, -1)])
-    order = np.lexsort((pitch, part, source, tick))
-    order = order[tick[order] < beats["start"][-1] + beats["length"][-1]]  # a lag may lead past the last beat
-    tick, source, part, pitch, duration, velocity, end = (
-        x[order] for x in (tick, source, part, pitch, duration, velocity, end)
-    )
+    tick, source, part, pitch, duration, velocity, end = _rows(notes, player, beats, role, lag)
     is_beat = source == 0
     is_player = ~is_beat & (part < MODEL_PART)
     at = np.searchsorted(beats["start"], tick, side="right") - 1
@@ -256,6 +254,27 @@ def stream(
         "note": (own * turn).astype(np.float32),
         "tick": tick[:-1],
     }
+
+
+def _rows(notes: np.ndarray, player: np.ndarray, beats: np.ndarray, role: Role, lag: int) -> tuple[np.ndarray, ...]:
+    """Notes and beats as columns, a row an event, in stream order: tick, source (0: a beat, then who comes first), part, pitch,
+    duration class, velocity class, and the tick at which the note ends (a beat's is -1)."""
+    b = len(beats)
+    duration_class = voc.duration_indices(notes["duration"])
+    onset = np.maximum(notes["onset"].astype(np.int64) + lag * player, int(beats["start"][0]))
+    release = onset + np.where(player, notes["duration"], DURATION_TICKS[duration_class])
+    tick = np.concatenate([onset, beats["start"].astype(np.int64)])
+    source = np.concatenate(
+        [np.where(player, 1, 2) if role == Role.HARMONISE else np.where(player, 2, 1), np.zeros(b, int)]
+    )
+    part = np.concatenate([notes["part"] + MODEL_PART * ~player, np.full(b, BEAT_EVENT.part)]).astype(np.int64)
+    pitch = np.concatenate([notes["pitch"], np.full(b, BEAT_EVENT.pitch)]).astype(np.int64)
+    duration = np.concatenate([np.where(player, OPEN, duration_class), np.full(b, BEAT_EVENT.duration)])
+    velocity = np.concatenate([notes["velocity"] >> 2, np.full(b, BEAT_EVENT.velocity)])
+    end = np.concatenate([release, np.full(b, -1)])
+    order = np.lexsort((pitch, part, source, tick))
+    order = order[tick[order] < beats["start"][-1] + beats["length"][-1]]  # a lag may lead past the last beat
+    return tuple(x[order] for x in (tick, source, part, pitch, duration, velocity, end))
 
 
 def fit(arrays: dict[str, np.ndarray], length: int, role: Role) -> dict[str, np.ndarray]:
