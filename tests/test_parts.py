@@ -61,6 +61,18 @@ def test_bass_by_name(name: str, is_bass: bool) -> None:
     assert parts_of([track(name), track("Flute", height=80)])[0] == (BASS if is_bass else ACCOMPANIMENT)
 
 
+@pytest.mark.parametrize(
+    ("name", "program", "is_drums"),
+    [
+        ("Drums", 0, True), ("DRUM KIT", 0, True), ("drumkit 2", 0, True), ("Drum", 0, True), ("Percussion", 0, True),
+        ("Schlagzeug", 0, True), ("Batterie", 0, True), ("Bateria", 0, True), ("Drum Set", 118, False),
+        ("Steel Drums", 114, False), ("Steel Drums", 0, False), ("Timpani", 47, False), ("Humdrum", 0, False),
+    ],
+)  # fmt: skip
+def test_drums_by_name(name: str, program: int, is_drums: bool) -> None:
+    assert (parts_of([track(name, program), track("Flute", height=80)])[0] == DRUMS) == is_drums
+
+
 infos = st.builds(
     TrackInfo,
     st.sampled_from(("", "MELODY", "PIANO", "Bass", "Violin")),

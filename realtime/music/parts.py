@@ -13,6 +13,14 @@ BASS_NAMES = re.compile(r"BASS(?!OON|ET|[ _-]*(DRUM|KICK|CLEF))|CELLO|\bBAS\b", 
 
 Not the bassoon and the basset horn, which are tenors, and not a bass drum or a staff in the bass clef.
 """
+DRUM_NAMES = re.compile(
+    r"(?<!STEEL )\bDRUMS\b|\bDRUM[ _-]?(KIT|SET|LOOP|MACHINE|TRACK)S?\b|^\W*DRUM\b|PERCUSSION|\bPERC\b"
+    r"|SCHLAGZEUG|BATTERI[AE]|BATERIA",
+    re.IGNORECASE,
+)
+"""Whoever plays a drum kit on another channel than 10."""
+PITCHED_DRUMS = frozenset({47, *range(112, 120)})
+"""General MIDI: timpani, and from tinkle bell to reverse cymbal. What such a program plays has pitches."""
 BASS_PROGRAMS = frozenset({*range(32, 40), 43, 58})
 """General MIDI: the basses, contrabass, tuba."""
 
@@ -29,12 +37,12 @@ class TrackInfo(NamedTuple):
 def parts_of(tracks: Sequence[TrackInfo], melody: str = "", accompaniment: Collection[str] = ()) -> list[int]:
     """The part of each track. `melody` and `accompaniment` name tracks where somebody has annotated them.
 
-    Drums as flagged; then the annotation; bass by name or program; the rest is "other". Where that leaves no melody, the
-    highest of the others carries the tune and the rest of them accompany it.
+    Drums as flagged, or by name; then the annotation; bass by name or program; the rest is "other". Where that leaves no
+    melody, the highest of the others carries the tune and the rest of them accompany it.
     """
     parts = []
     for t in tracks:
-        if t.is_drum:
+        if t.is_drum or (DRUM_NAMES.search(t.name) and t.program not in PITCHED_DRUMS):
             parts.append(DRUMS)
         elif BASS_NAMES.search(t.name) and t.name != melody:
             parts.append(BASS)
