@@ -234,7 +234,7 @@ def test_a_gap_has_as_many_notes_as_the_music_around_it(role: Role) -> None:
     made, tick = masks(rate=0.5, parts=(MELODY,)), TURN.start + 4 * TICKS
     few, enough, many = (float(bias_of(made, role, tick, notes)["time"][BEAT]) for notes in (0, 2, 40))
     assert few < enough < many == pytest.approx(MOST_KNOWN_NATS)
-    assert enough == pytest.approx(-0.1), "what the player plays is another matter"
+    assert few < enough < 0.0, "what the player plays is another matter"
 
 
 def test_left_to_itself_it_follows_nobody() -> None:

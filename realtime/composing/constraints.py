@@ -81,7 +81,7 @@ class Constraints:
     polyphony; None: as many as the player plays at once. `parts`, each 0..4; none: the tune, or the accompaniment in the roles
     `ALONG`. `follow`: add the biases towards the player's own playing (`player_profile.PlayerProfile`) and, with `closes`,
     towards an end of the phrase at the end of the turn (`masks.Masks`). `rate`: the density to aim at, in notes a quarter, where
-    the music on both sides of a gap gives it.
+    a file gives it. `kit`: the drums that may be played; none: all.
     """
 
     parts: tuple[int, ...] = ()
@@ -96,6 +96,7 @@ class Constraints:
     follow: bool = True
     closes: bool = True
     rate: float | None = None
+    kit: tuple[int, ...] = ()
 
     def bias(self, role: Role) -> np.ndarray:
         """(228,) float32, what stays the same from step to step."""
@@ -111,6 +112,8 @@ class Constraints:
             if self.tonic is not None:
                 inside = np.isin((np.arange(128) - self.tonic) % 12, self.scale)
                 pitch[~inside] = np.minimum(pitch[~inside], self.out_of_key)
+        elif self.kit:
+            pitch[~np.isin(np.arange(128), self.kit)] = MASKED
         duration[OPEN] = MASKED  # only a player's note is open
         duration[:OPEN][(self.min_duration > DURATION_TICKS) | (self.max_duration < DURATION_TICKS)] = MASKED
         return bias

@@ -33,8 +33,9 @@ ROOM_NATS = 2.0
 SURPLUS_NATS, MOST_SURPLUS_NATS = 0.4, 1.5
 """For resting, for each note that an answer has beyond what the player's density gives by now, negative for fewer; and the
 most."""
-MOST_KNOWN_NATS = 3.0
-"""The most where the density is known from the music on both sides of a gap."""
+KNOWN_NATS, MOST_KNOWN_NATS = 3.0, 12.0
+"""The same where the density is known from a file. The first is divided by 1 + notes a quarter: in a sparse voice each note
+counts, in a dense one each quarter."""
 ALONG_NOTES = 2.6
 """How many notes an accompaniment plays to one of the tune's: the mean of thirty held-out pieces. More of them favour resting."""
 REPEATS, REPEATED_NATS = 2, -0.7
@@ -92,7 +93,7 @@ class Masks:
             return bias
         time, _, pitch, duration, velocity = (bias[SLICES[name]] for name in HEADS)  # views
         self._mask_times(time, role, turn, now)
-        if role in ALONG:
+        if role in ALONG and self._pitched:
             pitch[now.keys_down] = MASKED  # the player sounds these pitches already
         self._weigh_pitches(pitch, role, now)
         if self._goes_with_player(role):
@@ -152,7 +153,8 @@ class Masks:
             full = self._full + self.controls.more_voices
             rest += THIN_NATS * max(full - int((now.release > now.tick).sum()), 0)
         if known is not None:
-            rest += self._surplus(turn, now, known, MOST_KNOWN_NATS)
+            known_nats = KNOWN_NATS / (1 + known)
+            rest += self._surplus(turn, now, known, known_nats, MOST_KNOWN_NATS)
         rate = self.profile.rate if known is None else None
         if self._constraints.follow and role == Role.ACCOMPANY:
             if rate is not None:
@@ -163,10 +165,12 @@ class Masks:
             if rate is not None:
                 rest += self._surplus(turn, now, rate)
 
-    def _surplus(self, turn: Turn, now: Moment, rate: float, most: float = MOST_SURPLUS_NATS) -> float:
-        """Nats for resting: `SURPLUS_NATS` for each note made beyond `rate` a quarter, negative for fewer, `most` at most."""
+    def _surplus(
+        self, turn: Turn, now: Moment, rate: float, nats: float = SURPLUS_NATS, most: float = MOST_SURPLUS_NATS
+    ) -> float:
+        """Nats for resting: `nats` for each note made beyond `rate` a quarter, negative for fewer, `most` at most."""
         beats = (now.beat.start - turn.start) / TICKS + 0.5
-        surplus = (now.made - rate * self.controls.times_denser * beats) * SURPLUS_NATS
+        surplus = (now.made - rate * self.controls.times_denser * beats) * nats
         return min(max(surplus, -most), most)
 
     def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray) -> None:

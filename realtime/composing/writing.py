@@ -7,8 +7,8 @@ Antiphon's notes come, and then the player's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from enum import IntEnum
+from itertools import zip_longest
 
 import numpy as np
 
@@ -60,7 +60,9 @@ class Writer:
             ask(Plan(self._generation, boundary, note, role, turn if is_on else None, until))
 
         ask(Relocate(start))
-        for tick, what, note in self._agenda(notes, start, end, turn):
+        released = False
+        agenda = self._agenda(notes, start, end, turn)
+        for (tick, what, note), following in zip_longest(agenda, agenda[1:]):
             if is_on:
                 ask(Extend(self._generation, tick + (what == _What.KEY_DOWN)))
             if what == _What.KEY_UP:
@@ -68,8 +70,10 @@ class Writer:
                 down[note.pitch] -= 1
                 if not down[note.pitch]:
                     ask(KeyUp(tick, note.pitch))
-                    if is_on:
-                        plan(tick, None, tick)  # what was drawn while the key was down is drawn again
+                    released = is_on
+                if released and (following is None or following[:2] != (tick, what)):
+                    plan(tick, None, tick)  # what was drawn while the keys were down is drawn again, once for a chord
+                    released = False
             elif what == _What.CELL:
                 ask(Bar(tick, sum(cell_at(self._grid, tick))))
                 while self._composer.busy:
@@ -87,7 +91,7 @@ class Writer:
 
     def _agenda(
         self, notes: np.ndarray, start: int, end: int, turn: Turn | None
-    ) -> Iterable[tuple[int, _What, PlayerNote | None]]:
+    ) -> list[tuple[int, _What, PlayerNote | None]]:
         """Everything that happens in [start, end), in order."""
         agenda: list[tuple[int, _What, PlayerNote | None]] = []
         for onset, duration, pitch, velocity, part in notes.tolist():
