@@ -15,17 +15,9 @@ from pathlib import Path
 from realtime import midi
 from realtime.core.tempo import PPQN
 from realtime.errors import UserError, nearest
-from realtime.io.files.midifile import (
-    MAX_BPM,
-    META,
-    MIN_BPM,
-    TEMPO,
-    Event,
-    MidiPiece,
-    notes_of,
-    read,
-    read_events,
-)
+from realtime.io.files.midifile import MidiPiece, notes_of, piece_of
+from realtime.io.files.smf import META, TEMPO, Event, Smf, load
+from realtime.io.files.timebase import MAX_BPM, MIN_BPM, ticks_a_second, timebase_of
 
 DEFAULT_US = 500_000
 """Microseconds a quarter note where a file gives no tempo: 120 bpm."""
@@ -36,7 +28,7 @@ MOST_NAMED = 20
 class Timeline:
     """A file's tempo map: its ticks <-> nanoseconds from tick 0, both as fractions."""
 
-    def __init__(self, division: int, tempos: dict[int, int]) -> None:
+    def __init__(self, division: int | Fraction, tempos: dict[int, int]) -> None:
         """tempos: microseconds a quarter note, by the tick from which they hold."""
         slowest, fastest = round(60e6 / MIN_BPM), round(60e6 / MAX_BPM)
         self.division = division
@@ -46,7 +38,7 @@ class Timeline:
         for tick, us in sorted(({0: DEFAULT_US} | tempos).items()):
             self._starts.append(self.ns_at(Fraction(tick)) if tick else Fraction(0))
             self._ticks.append(tick)
-            self._ns_per_tick.append(Fraction(min(max(us, fastest), slowest) * 1000, division))
+            self._ns_per_tick.append(Fraction(min(max(us, fastest), slowest) * 1000) / division)
 
     @property
     def changes(self) -> bool:
@@ -70,7 +62,7 @@ class Timeline:
 
     def ns_at_pulse(self, pulse: int) -> int:
         """The first whole nanosecond at or after `pulse` (1/480 quarter note)."""
-        return -(-self.ns_at(Fraction(pulse * self.division, PPQN)) // 1)
+        return -(-self.ns_at(Fraction(pulse * self.division) / PPQN) // 1)
 
     def pulse_at(self, ns: int) -> int:
         """The pulse nearest to `ns`."""
@@ -97,38 +89,46 @@ class Playing:
 def read_playing(path: Path, wanted: Sequence[str] = ()) -> Playing:
     """The tracks `wanted`, by name or by number from 1; all where none is named. Raises `UserError`: a file that cannot be read,
     a track that it does not have, or nothing in them that sounds."""
-    piece = read(path)
+    smf = load(path)
+    piece = piece_of(smf)
     if not piece.notes:
         raise UserError(f"{path}: no notes in it; give a file with something to play")
     chosen = _chosen(path, piece.track_names, wanted)
-    division, events, lengths = read_events(path)
-    tempos = {
-        event.tick: int.from_bytes(event.data, "big")
-        for event in events
-        if event.status == META and event.kind == TEMPO and len(event.data) == 3 and any(event.data)
-    }
-    own = [event for event in events if event.track in chosen and event.status != META]
-    notes = [indices for _, indices in notes_of(division, own, lengths)]
+    own = [event for event in smf.events if event.track in chosen and event.status != META]
+    notes = [span for _, span in notes_of(smf._replace(events=own), timebase_of(smf))]
     if not notes:
         sounding = sorted({note.track for note in piece.notes})
         given = " ".join(f"--track {word}" for word in wanted)
         raise UserError(f"{given}: no notes there; the notes of {path} are in {_named(piece.track_names, sounding)}")
     # A sequencer ends notes before it begins others of the same moment; a note of no length ends after it began.
-    ranks = {indices[-1]: 3 for indices in notes if own[indices[-1]].tick == own[indices[0]].tick}
+    ranks = {span.off: 3 for span in notes if span.off is not None and span.start == span.end}
     ordered = [
         (event.tick, ranks.get(i, _rank(message)), message)
         for i, event in enumerate(own)
         if (message := _message(event)) is not None
     ]
-    for indices in notes:
-        if len(indices) == 1:  # it never ends: it ends with its track
-            start = own[indices[0]]
-            ordered.append((lengths[start.track], 3, midi.note_off(start.status & 0x0F, start.kind)))
+    for span in notes:
+        if span.off is None:
+            start = own[span.on]
+            ordered.append((span.end, 3, midi.note_off(start.status & 0x0F, start.kind)))
     ordered.sort(key=lambda entry: entry[:2])
-    first = min(own[indices[0]].tick for indices in notes)
-    last = max(own[pair[1]].tick if len(pair) == 2 else lengths[own[pair[0]].track] for pair in notes)
     messages = [(tick, message) for tick, _, message in ordered]
-    return Playing(piece, Timeline(division, tempos), messages, first, last)
+    first, last = min(span.start for span in notes), max(span.end for span in notes)
+    return Playing(piece, _timeline(smf), messages, first, last)
+
+
+def _timeline(smf: Smf) -> Timeline:
+    """The file's tempo map. In a file that is timed in frames a tick always lasts as long, and the first tempo says how many of
+    them a quarter note has."""
+    tempos = {
+        event.tick: int.from_bytes(event.data, "big")
+        for event in smf.events
+        if event.status == META and event.kind == TEMPO and len(event.data) == 3 and any(event.data)
+    }
+    if not smf.division & 0x8000:
+        return Timeline(smf.division, tempos)
+    us = min(max(tempos.get(0, DEFAULT_US), round(60e6 / MAX_BPM)), round(60e6 / MIN_BPM))
+    return Timeline(ticks_a_second(smf.division) * us / 1_000_000, {0: us})
 
 
 def _message(event: Event) -> bytes | None:

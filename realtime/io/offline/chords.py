@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from realtime.core.tempo import PULSES_PER_TICK
 from realtime.errors import UserError
 from realtime.io.files import midifile
 from realtime.io.files.harmony import load_harmony
+from realtime.io.files.smf import load
 from realtime.io.files.whole import check_writable, write_bytes
-from realtime.io.offline.source import notes_of, voices_of
+from realtime.io.offline.source import notes_of, segments_of
+from realtime.io.offline.voices import voices_of
 from realtime.music.chord_features import beats_of
 from realtime.music.chords import note_name, quality_of, root_of, symbol
 from realtime.music.harmony import Estimate
 from realtime.music.keys import Key, key_of
-from realtime.music.metre import TICKS, BeatGrid, bar_segments
+from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.vocabulary import DRUMS
 
 AS_BEFORE = "/"
@@ -32,13 +33,13 @@ def lead_sheet(source: Path, json_file: Path | None) -> str:
         check_writable(json_file)
         if json_file.exists() and source.exists() and json_file.samefile(source):
             raise UserError(f"--json {json_file}: is the file to be read; give another name")
-    piece = midifile.read(source)
-    notes = notes_of(piece.notes, voices_of(piece)[1] if piece.notes else [])
+    smf = load(source)
+    piece = midifile.piece_of(smf)
+    notes = notes_of(piece.notes, voices_of(piece, smf)[1])
     pitched = notes[notes["part"] != DRUMS]
     if not len(pitched):
         raise UserError(f"{source}: no pitched notes in it; give a file with chords or a tune")
-    signatures = [(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in piece.time_signatures]
-    beats = beats_of(BeatGrid(bar_segments(signatures)), 0, int((notes["onset"] + notes["duration"]).max()))
+    beats = beats_of(BeatGrid(segments_of(piece)), 0, int((notes["onset"] + notes["duration"]).max()))
     found = load_harmony().estimate(notes, beats)
     key = key_of(pitched)
     if json_file is not None:

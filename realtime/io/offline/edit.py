@@ -21,7 +21,9 @@ from realtime.errors import UserError
 from realtime.io.files import midifile, pianoroll
 from realtime.io.files.midifile import FileNote, MidiPiece
 from realtime.io.files.rewrite import check_outputs, rewrite
-from realtime.io.offline.source import Bars, bars_of, voices_of
+from realtime.io.files.smf import load
+from realtime.io.offline.source import Bars, bars_of
+from realtime.io.offline.voices import voices_of
 from realtime.music.attributes import ATTRIBUTES, MOST, SCALE, STYLES
 from realtime.music.cells import KEYS, LATENT, LOWEST, cell_edges
 from realtime.music.controls import Amount, Wishes
@@ -138,16 +140,18 @@ def edit_file(
         raise UserError(
             f"{', '.join(missing)}: {DIRECTIONS} beside the model has no such direction; ask for another control"
         )
-    piece = midifile.read(source)
+    smf = load(source)
+    piece = midifile.piece_of(smf)
     if not piece.notes:
         raise UserError(f"{source}: no notes in it; give a file with something to change")
     chosen_bars = bars_of(piece, bars, source)
-    voice, part = voices_of(piece)
+    voice, part = voices_of(piece, smf)
     chosen = _chosen(part, parts, source)
-    removed, added, result, edges = change(piece, voice, part, chosen, chosen_bars, wishes, with_)
-    added = rewrite(source, target, removed, added)
+    changed = change(piece, voice, part, chosen, chosen_bars, wishes, with_)
+    result, removed = changed.result, changed.removed
+    added = rewrite(smf, target, removed, changed.added, otherwise=changed.otherwise)
     if png is not None:
-        _draw(png, source.name, piece, chosen_bars, removed, added, result, edges)
+        _draw(png, source.name, piece, chosen_bars, removed, added, result, changed.edges)
     moved = len(result.moved)
     units = (np.nanmean(result.after, 0) - np.nanmean(result.before, 0)) / SCALE
     reached = [
@@ -156,9 +160,20 @@ def edit_file(
         if name in ATTRIBUTES
     ]
     counts = f"{len(added) - moved} notes added, {len(removed) - moved} removed, {moved} moved"
-    return f"{target}: bars {chosen_bars.first}-{chosen_bars.last}, {counts}; " + ", ".join(
-        reached or ["style changed"]
-    )
+    mended = "".join(f"; {source.name}: {what}" for what in smf.mended)
+    span = f"bars {chosen_bars.first}-{chosen_bars.last}"
+    return f"{target}: {span}, {counts}; " + ", ".join(reached or ["style changed"]) + mended
+
+
+class Changed(NamedTuple):
+    """What to take out of a piece and what to put in; what to put in where a moved note has no room; the change of the
+    attributes; the cells' edges in ticks."""
+
+    removed: list[FileNote]
+    added: list[FileNote]
+    otherwise: dict[FileNote, FileNote]
+    result: Result
+    edges: np.ndarray
 
 
 def change(
@@ -169,9 +184,8 @@ def change(
     bars: Bars,
     wishes: Wishes,
     with_: Tools,
-) -> tuple[list[FileNote], list[FileNote], Result, np.ndarray]:
-    """What to take out of a piece and what to put in, the change of the attributes, and the cells' edges in ticks. `voice`,
-    `part`, `chosen`: of each note, see `voices_of`."""
+) -> Changed:
+    """The notes to change in a piece. `voice`, `part`, `chosen`: of each note, see `voices_of`."""
     edges = cell_edges(bars.starts[:-1], int(bars.starts[-1]))
     start, end = int(edges[0]) * PULSES_PER_TICK, int(edges[-1]) * PULSES_PER_TICK
     pitched = [i for i, number in enumerate(part) if number != DRUMS]
@@ -190,11 +204,12 @@ def change(
     amounts = {name: amount.over(len(edges) - 1) for name, amount in wishes.items()}
     result = edit.edit(scene, amounts, with_.directions, with_.codec)
     removed = [notes[i] for i in [*result.removed, *result.moved]]
-    added = [replace(notes[i], pitch=pitch) for i, pitch in result.moved.items()]
+    otherwise = {replace(notes[i], pitch=pitch): notes[i] for i, pitch in result.moved.items()}
+    added = list(otherwise)
     for new in result.added:
         onset, duration = new.onset * PULSES_PER_TICK, new.duration * PULSES_PER_TICK
         added.append(replace(notes[new.like], onset_pulse=onset, duration_pulse=duration, pitch=new.pitch))
-    return removed, added, result, edges
+    return Changed(removed, added, otherwise, result, edges)
 
 
 def _ticks(note: FileNote) -> tuple[int, int]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from realtime.composing.constraints import Constraints
 from realtime.config import Config
 from realtime.errors import UserError
+from realtime.io.files.midifile import FileNote
 from realtime.io.files.rewrite import rewrite
 from realtime.io.offline.source import (
     AHEAD_BARS,
@@ -16,10 +18,14 @@ from realtime.io.offline.source import (
     MOST_BARS,
     NEAR_BARS,
     Source,
+    as_played,
     bars_of,
     draw_result,
 )
 from realtime.io.offline.studio import Studio
+from realtime.io.offline.voices import NOTHING, constraints_of, in_order
+from realtime.music.metre import TICKS
+from realtime.music.notes import between
 from realtime.music.vocabulary import PART_NAMES
 
 
@@ -50,30 +56,55 @@ def infill(
             raise UserError(f"--part {name}: not in {source}; it has {given}")
     studio = Studio(config, music_of.bars, music_of.bpm(start), say)
     before, after = studio.back(start, NEAR_BARS), grid.bar_start(end, NEAR_BARS)
-    near = np.flatnonzero((notes["onset"] >= before) & (notes["onset"] < after)).tolist()
-    inside = (notes["onset"] >= start) & (notes["onset"] < end)
-    playing = {*notes["part"][inside].tolist()} or {music_of.part[i] for i in near} or {*music_of.part}
-    wanted = {PART_NAMES.index(name) for name in parts} or playing
-    theirs = np.isin(notes["part"], sorted(wanted))
-    gone = theirs & inside
-    kept = np.sort(notes[~gone], order=("onset", "pitch"))
+    inside = music_of.playing(start, end)
+    voices = _voices(music_of, {PART_NAMES.index(name) for name in parts}, inside, music_of.playing(before, after))
+    gone = inside & np.isin(music_of.voice, voices)
+    kept = notes[~gone]
+    # A note that begins a little before the bars is not in them, though the nearest tick is.
+    early = (kept["onset"] == start) & ~inside[~gone]
+    kept["onset"][early] = start - 1
     if not (len(kept) or start):
         raise UserError(f"bars {chosen.first}-{chosen.last} are the whole file; leave something to go by")
 
-    studio.parts = tuple(sorted(wanted))
-    studio.rate = music_of.rate(notes[theirs], start, end, studio.back(start, DENSITY_BARS))
-    if (kept["onset"] >= end).any():
-        known = min(grid.bar_start(end, AHEAD_BARS), grid.bar_start(int(kept["onset"].max()), 1))
-        plan = studio.plan(kept, start, end, after=known)
-        made = studio.filled(kept, start, end, plan)
-    else:
-        plan = studio.plan(kept, start, end)
-        made = studio.continued(kept, start, end, plan)
+    end_known = min(grid.bar_start(end, AHEAD_BARS), grid.bar_start(int(kept["onset"].max(initial=0)), 1))
+    leads = bool((kept["onset"] >= end).any())
+    plan = studio.plan(np.sort(kept, order=("onset", "pitch")), start, end, after=end_known if leads else None)
+    made, new = [NOTHING], list[FileNote]()
+    for voice in in_order(voices, music_of.part_of):
+        own = music_of.of(voice)
+        studio.turn_to(_constraints(music_of, studio, voice, own & inside, start, end))
+        others = np.concatenate([kept, *made])
+        made.append((studio.filled if leads else studio.continued)(others, start, end, plan))
+        first = np.flatnonzero(own & inside if (own & inside).any() else own)[0]
+        new += as_played(made[-1], piece.notes[first])
     removed = [note for note, is_gone in zip(piece.notes, gone, strict=True) if is_gone]
-    added = rewrite(source, target, removed, music_of.as_played(made, near, np.flatnonzero(gone).tolist()))
+    added = rewrite(music_of.smf, target, removed, new)
     if png is not None:
         left = set(removed)
-        voices = {"kept": [note for note in piece.notes if note not in left], "removed": removed, "new": added}
+        shown = {"kept": [note for note in piece.notes if note not in left], "removed": removed, "new": added}
         name = f"{source.name}, bars {chosen.first}-{chosen.last} made anew"
-        draw_result(png, name, studio, voices, kept, made, plan, (before, start, end))
-    return f"{target}: bars {chosen.first}-{chosen.last}, {len(removed)} notes taken out, {len(added)} put in"
+        draw_result(png, name, studio, shown, kept, np.concatenate(made), plan, (before, start, end))
+    return music_of.line(
+        f"{target}: bars {chosen.first}-{chosen.last}, {len(removed)} notes taken out, {len(added)} put in"
+    )
+
+
+def _voices(source: Source, parts: set[int], inside: np.ndarray, near: np.ndarray) -> list[int]:
+    """The voices that are to be made anew: of each part asked for (none: of all) those with notes `inside`, else those `near`, or
+    else all. inside, near: (N,) bool."""
+    voice, part = np.array(source.voice), np.array(source.part)
+    chosen: set[int] = set()
+    for of in [part == each for each in sorted(parts)] or [np.ones(len(part), bool)]:
+        there = next(mask for mask in (inside & of, near & of, of) if mask.any())
+        chosen |= {*voice[there].tolist()}
+    return sorted(chosen)
+
+
+def _constraints(source: Source, studio: Studio, voice: int, gone: np.ndarray, start: int, end: int) -> Constraints:
+    """What a voice may play in [start, end): as many notes as were taken out (`gone`: (N,) bool), else as around the gap; in the
+    register that it has there, or, where it rests, has anywhere."""
+    own = source.notes[source.of(voice)]
+    first = studio.back(start, DENSITY_BARS)
+    rate = gone.sum() * TICKS / (end - start) if gone.any() else source.rate(own, start, end, first)
+    near = between(own, first, source.grid.bar_start(end, DENSITY_BARS))
+    return constraints_of(studio.general, source.part_of[voice], near if len(near) else own, rate)

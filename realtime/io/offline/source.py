@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,15 +15,14 @@ from realtime.errors import UserError
 from realtime.io.files import midifile, pianoroll
 from realtime.io.files.midifile import FileNote, MidiPiece
 from realtime.io.files.rewrite import check_outputs
+from realtime.io.files.smf import load
 from realtime.io.offline.studio import Plan, Studio
-from realtime.midi import DRUM_CHANNEL
+from realtime.io.offline.voices import voices_of
 from realtime.music.attributes import attributes
 from realtime.music.cells import notes_in
 from realtime.music.keys import key_of
 from realtime.music.metre import TICKS, BeatGrid, bar_segments
 from realtime.music.notes import NOTE, between
-from realtime.music.parts import TrackInfo, parts_of
-from realtime.music.vocabulary import DRUMS
 
 OVERHANG_TICKS = 6
 """A last note that rings this little beyond a bar line does not push the continuation into the next bar."""
@@ -36,31 +33,80 @@ NEAR_BARS = 4
 DENSITY_BARS = 8
 """Bars on either side of a gap that say how dense it is to be."""
 
+OWN_BARS = 16
+"""Bars before a continuation that say in which metre and tempo it goes on, and who plays."""
+
 AHEAD_BARS = 12
 """Bars after a gap that its plan leads to."""
 
 MOST_BARS = 1024
+Held = TypeVar("Held")
 
 
 class Source:
-    """A file that is to be gone on from, or into: its notes with their parts, bars and tempo."""
+    """A file that is to be gone on from, or into: its notes with their voices and parts, bars and tempo."""
 
     def __init__(self, source: Path, target: Path, png: Path | None) -> None:
         """Raises `UserError` where it cannot be read, has no notes, or something could not be written later."""
         check_outputs(source, target, png, "read")
-        self.piece: MidiPiece = midifile.read(source)
+        self.name = source.name
+        self.smf = load(source)
+        self.piece: MidiPiece = midifile.piece_of(self.smf)
         if not self.piece.notes:
             raise UserError(f"{source}: no notes in it; give a file with something to go on from")
-        self.voice, self.part = voices_of(self.piece)
-        signatures = [(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in self.piece.time_signatures]
-        self.bars = tuple(bar_segments(signatures))
+        self.voice, self.part = voices_of(self.piece, self.smf)
+        self.part_of = dict(zip(self.voice, self.part, strict=True))
+        """The part of each voice."""
+        self.bars = tuple(segments_of(self.piece))
         self.grid = BeatGrid(self.bars)
         self.notes = notes_of(self.piece.notes, self.part)
         """`NOTE`, in the order of the file's."""
+        self.ends = self.notes["onset"] + self.notes["duration"]
+
+    def line(self, done: str) -> str:
+        """What is said to the user at the end: what was done, and what was mended on reading."""
+        return "; ".join([done, *(f"{self.name}: {what}" for what in self.smf.mended)])
+
+    def go_on_in(self, metre: tuple[int, int], start: int) -> None:
+        """From the bar line `start` on, ticks, the bars are those of a time signature, whatever the file says there."""
+        before = [segment for segment in self.bars if segment[0] < start]
+        after = bar_segments([(start, *metre)])
+        self.bars = tuple(before if before and before[-1][1] == after[0][1] else [*before, *after])
+        self.grid = BeatGrid(self.bars)
+
+    def playing(self, start: int, end: int) -> np.ndarray:
+        """(N,) bool: which notes begin in [start, end), ticks, to the pulse: what begins a little before a bar is not in it."""
+        onset = np.array([note.onset_pulse for note in self.piece.notes], np.int64)
+        inside: np.ndarray = (onset >= start * PULSES_PER_TICK) & (onset < end * PULSES_PER_TICK)
+        inside &= self.notes["onset"] < end
+        return inside
+
+    def of(self, voice: int) -> np.ndarray:
+        """(N,) bool: which notes are a voice's."""
+        result: np.ndarray = np.array(self.voice) == voice
+        return result
 
     def bpm(self, tick: int) -> float:
         """The tempo at a tick."""
         return next(bpm for pulse, bpm in reversed(self.piece.tempos) if pulse <= max(tick, 0) * PULSES_PER_TICK)
+
+    def own_bpm(self, start: int, end: int) -> float:
+        """The tempo of [start, end), ticks: the median over its quarter notes. A ritardando does not count."""
+        held = sorted((bpm, ticks) for ticks, bpm in _held(self.piece.tempos, start, end))
+        left = sum(ticks for _, ticks in held) / 2
+        for bpm, ticks in held:
+            left -= ticks
+            if left <= 0:
+                return bpm
+        return self.bpm(end)
+
+    def own_metre(self, start: int, end: int) -> tuple[int, int]:
+        """The time signature of most bars in [start, end), ticks; of two the later."""
+        metres = [(pulse, (top, bottom)) for pulse, top, bottom in self.piece.time_signatures]
+        bars: dict[tuple[int, int], float] = {}
+        for ticks, (top, bottom) in _held(metres, start, end):
+            bars[top, bottom] = bars.pop((top, bottom), 0.0) + ticks * bottom / top
+        return max(reversed(bars), key=bars.__getitem__)
 
     def rate(self, notes: np.ndarray, start: int, end: int, first: int) -> float | None:
         """Notes a quarter around [start, end), from tick `first` to as many bars after it; None where there are none."""
@@ -68,26 +114,31 @@ class Source:
         around = len(between(notes, first, start)) + len(between(notes, end, last))
         return around * TICKS / (start - first + max(last - end, 0)) if around else None
 
-    def as_played(self, made: np.ndarray, near: Sequence[int], gone: Sequence[int] = ()) -> list[FileNote]:
-        """New notes (`NOTE`), each as one of the voice of its part that lies nearest to it: of the track that
-        most of the
-        part's notes among `gone` (indices) were taken out of, else of the voices with notes among `near`, or else of all. A
-        part that the file does not have is on a channel of its own."""
-        added = []
-        for part in np.unique(made["part"]).tolist():
-            players: dict[int, list[FileNote]] = {}
-            everybody = [i for i, of in enumerate(self.part) if of == part]
-            tracks = Counter(self.piece.notes[i].track for i in gone if self.part[i] == part).most_common(1)
-            left = [i for i in gone if self.part[i] == part and self.piece.notes[i].track == tracks[0][0]]
-            for i in left or [i for i in near if self.part[i] == part] or everybody:
-                players.setdefault(self.voice[i], []).append(self.piece.notes[i])
-            alone = FileNote(0, 0, 0, 0, DRUM_CHANNEL if part == DRUMS else part)
-            heights = [(float(np.mean([note.pitch for note in own])), own[0]) for own in players.values()]
-            for onset, duration, pitch, velocity, _ in made[made["part"] == part].tolist():
-                like = min(heights, key=lambda player: abs(player[0] - pitch))[1] if heights else alone
-                start, length = onset * PULSES_PER_TICK, duration * PULSES_PER_TICK
-                added.append(replace(like, onset_pulse=start, duration_pulse=length, pitch=pitch, velocity=velocity))
-        return added
+
+def _held(changes: Sequence[tuple[int, Held]], start: int, end: int) -> list[tuple[int, Held]]:
+    """For how many ticks of [start, end) each of the values held that changed at (pulse, value)."""
+    edges = [max(pulse // PULSES_PER_TICK, start) for pulse, _ in changes] + [end]
+    spans = zip(edges, edges[1:], (value for _, value in changes), strict=False)
+    return [(min(after, end) - at, value) for at, after, value in spans if at < min(after, end)]
+
+
+def as_played(made: np.ndarray, like: FileNote) -> list[FileNote]:
+    """New notes (`NOTE`) as the player of `like` plays them: in its track, on its channel, with its program."""
+    rows = made[["onset", "duration", "pitch", "velocity"]].tolist()
+    return [
+        replace(
+            like, onset_pulse=onset * PULSES_PER_TICK, duration_pulse=duration * PULSES_PER_TICK, pitch=pitch,
+            velocity=velocity,
+        )
+        for onset, duration, pitch, velocity in rows
+    ]  # fmt: skip
+
+
+def segments_of(piece: MidiPiece) -> list[tuple[int, int]]:
+    """`BeatGrid` segments of a piece."""
+    half = PULSES_PER_TICK // 2
+    signatures = [((pulse + half) // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in piece.time_signatures]
+    return bar_segments(signatures)
 
 
 def notes_of(notes: Sequence[FileNote], part: Sequence[int]) -> np.ndarray:
@@ -151,10 +202,8 @@ class Bars(NamedTuple):
 
 
 def bars_of(piece: MidiPiece, asked: str | None, source: Path) -> Bars:
-    """The bars asked for ("9-16", "4", None: all). Raises `UserError`: none such, or with a change of metre between them."""
-    signatures = [(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in piece.time_signatures]
-    segments = bar_segments(signatures)
-    grid = BeatGrid(segments)
+    """The bars asked for ("9-16", "4", None: all). Raises `UserError` where there are none such."""
+    grid = BeatGrid(segments_of(piece))
     end = max(note.onset_pulse + note.duration_pulse for note in piece.notes) / PULSES_PER_TICK
     starts = [0]
     while starts[-1] < end:
@@ -170,25 +219,4 @@ def bars_of(piece: MidiPiece, asked: str | None, source: Path) -> Bars:
         raise UserError(
             f"--bars {asked}: {source} has bars 1 to {count}; give the first and the last of those to change"
         )
-    chosen = np.array(starts[first - 1 : last + 1])
-    metres = signatures[-len(segments) :] if len(segments) < len(signatures) else signatures
-    for (_, *before), (tick, *after) in pairwise(metres):
-        if chosen[0] < tick < chosen[-1] and before != after:
-            bar = int(np.searchsorted(starts, tick, side="right"))
-            raise UserError(
-                f"--bars {first}-{last}: the metre changes at bar {bar} to {after[0]}/{after[1]}; give bars of one metre"
-            )
-    return Bars(first, last, chosen)
-
-
-def voices_of(piece: MidiPiece) -> tuple[list[int], list[int]]:
-    """Of each note its voice, a number for each track and channel, and its part 0..4."""
-    names = sorted({(note.track, note.channel) for note in piece.notes})
-    voice = [names.index((note.track, note.channel)) for note in piece.notes]
-    infos = []
-    for number, (track, _) in enumerate(names):
-        own = [note for note, of in zip(piece.notes, voice, strict=True) if of == number]
-        height = sum(note.pitch for note in own) / len(own)
-        infos.append(TrackInfo(piece.track_names[track], own[0].program, own[0].is_drum, height))
-    part_of = parts_of(infos)
-    return voice, [part_of[number] for number in voice]
+    return Bars(first, last, np.array(starts[first - 1 : last + 1]))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from realtime.composing import long_plan
+from realtime.composing.constraints import Constraints
 from realtime.composing.writing import Writer
 from realtime.config import Config
 from realtime.core.dialogue import Turn
@@ -21,6 +22,10 @@ from realtime.music.vocabulary import Role
 
 CONTEXT_BARS = 64
 """So many bars before a stretch are heard again before it is written; a model of this size holds no more."""
+CONTEXT_NOTES = 1024
+"""And no more notes than these: they are fed anew for every voice that is written."""
+VOICE_SEEDS = 1 << 40
+"""How far the seeds of two voices lie apart: else they would draw the same random numbers at the same ticks."""
 LEAD_TICKS = 16 * TICKS
 """How much of what comes after a gap is told beforehand: as much as in training (`models.corpus.windows`)."""
 GAP_BARS = 4
@@ -36,15 +41,19 @@ class Studio:
         """Raises `UserError` for a model that cannot be played."""
         setup = worker_setup(config)
         self.grid = BeatGrid(bars)
-        self.parts = setup.constraints.parts
-        """What is to be written, 0..4; at first what the configuration says, if anything."""
-        self.rate: float | None = None
-        """How many notes a quarter are looked for, if it is known."""
+        self.general = self._constraints = setup.constraints
+        """What the configuration allows."""
+        self._voices = -1
         self._setup = replace(setup, bars=tuple(bars), bpm=bpm)
         self._model = Model.load(setup)
         self.graphs = self._model.graphs
         if self._model.stepper.notice:
             say(self._model.stepper.notice)
+
+    def turn_to(self, constraints: Constraints) -> None:
+        """From now on another voice is written, under these constraints."""
+        self._constraints = constraints
+        self._voices += 1
 
     def plan(self, notes: np.ndarray, start: int, end: int, loop: bool = False, after: int | None = None) -> Plan:
         """A plan of the cells in [start, end). It goes on from the cells before, and leads to those from `end` to `after`; or, in
@@ -86,26 +95,28 @@ class Studio:
         made = self.continued(notes, start, end, plan, tail if tail > start else end, closes=False)
         if tail == start:
             return made
-        again = between(made, start, start + LEAD_TICKS).copy()
+        again = between(np.concatenate([notes, made]), start, start + LEAD_TICKS).copy()
         again["onset"] += end - start
         plan = {tick + end - start: latent for tick, latent in plan.items() if tick < start + LEAD_TICKS} | plan
         return np.concatenate([made, self.filled(np.concatenate([notes, made, again]), tail, end, plan)])
 
     def back(self, tick: int, bars: int) -> int:
         """The start of the bar so many bars before a bar line, no earlier than the first."""
-        start = tick
-        while bars and start > self.grid.bar_start(0):
-            start, bars = self.grid.bar_start(start - 1), bars - 1
-        return start
+        return bars_back(self.grid, tick, bars)
 
     def _write(self, writer: Writer, notes: np.ndarray, start: int, end: int, until: int) -> np.ndarray:
         together = len(between(notes, start, until))
         role = Role.ACCOMPANY if together else Role.CONTINUE
-        return writer.write(notes, self.back(start, CONTEXT_BARS), Turn(start, end), until, role)
+        context = self.back(start, CONTEXT_BARS)
+        onsets = np.sort(between(notes, context, start)["onset"])
+        if len(onsets) > CONTEXT_NOTES:
+            context = min(self.grid.bar_start(int(onsets[-CONTEXT_NOTES]), 1), start)
+        return writer.write(notes, context, Turn(start, end), until, role)
 
     def _writer(self, plan: Plan, closes: bool) -> Writer:
-        constraints = replace(self._setup.constraints, parts=self.parts, closes=closes, rate=self.rate)
-        composer = self._model.composer(replace(self._setup, constraints=constraints), plan)
+        seed = self._setup.seed + self._voices * VOICE_SEEDS
+        setup = replace(self._setup, constraints=replace(self._constraints, closes=closes), seed=seed)
+        composer = self._model.composer(setup, plan)
         return Writer(composer, self.grid)
 
     def edges(self, start: int, end: int) -> np.ndarray:
@@ -114,3 +125,11 @@ class Studio:
         while bars[-1] < end:
             bars.append(self.grid.bar_start(bars[-1], 1))
         return cell_edges(np.array(bars[:-1]), bars[-1])
+
+
+def bars_back(grid: BeatGrid, tick: int, bars: int) -> int:
+    """The start of the bar so many bars before a bar line, no earlier than the first."""
+    start = tick
+    while bars and start > grid.bar_start(0):
+        start, bars = grid.bar_start(start - 1), bars - 1
+    return start
