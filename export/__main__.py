@@ -24,6 +24,7 @@ from models.nets.checkpoint import load_decoder
 from models.nets.decoder import SIZES, Decoder
 from realtime.composing.contract import Contract
 from realtime.errors import UserError
+from realtime.io.graphs.seal import sealed
 
 WEIGHTS = ("fp32", "int8")
 
@@ -56,7 +57,7 @@ def export(
         model = to_onnx(decoder, contract)
         if contract.weights == "int8":
             model = quantise(model)
-        part.write_bytes(model.SerializeToString())
+        part.write_bytes(sealed(model.SerializeToString()))
         parity = check(decoder, part)
         report, problems = [str(parity)], parity.problems(contract.weights)
         if data:

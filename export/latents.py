@@ -36,6 +36,7 @@ from realtime.errors import UserError
 from realtime.io.files.whole import write_bytes
 from realtime.io.graphs.latent_graphs import GRAPHS, BarGraphs, Label
 from realtime.io.graphs.runtime import ort
+from realtime.io.graphs.seal import sealed
 
 CHECKED = 64
 """Cells that a graph is checked on; a context net takes one."""
@@ -171,7 +172,7 @@ def export(module: nn.Module, label: Label, to: Path) -> tuple[str, list[str]]:
     if not lost <= allowed:
         problems.append(f"in 8 bits it differs from torch by {lost:.2g}, more than {allowed:g}")
     if not problems:
-        write_bytes(to, small.SerializeToString())
+        write_bytes(to, sealed(small.SerializeToString()))
     size = len(small.SerializeToString()) / 1e6
     return f"{to}: {size:.1f} MB, outputs within {error:.2g} of torch's in float32, {lost:.2g} in 8 bits", problems
 

@@ -43,6 +43,8 @@ CONTRACT_VERSION = 1
 METADATA_KEY = "antiphon"
 MASKED = -1e9
 LOGITS = sum(vocabulary.HEADS.values())
+MOST, MOST_LETTERS = 65_536, 200
+"""The largest number that a contract may name, and the longest text."""
 
 
 class ContractError(ValueError):
@@ -75,8 +77,16 @@ class Contract:
         """Parse and check a metadata value. Raises `ContractError` where this program cannot fulfil the contract."""
         try:
             contract = Contract(**json.loads(text))
-        except (ValueError, TypeError) as error:
-            raise ContractError(f"its contract cannot be read ({error})") from None
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ContractError(f"its contract cannot be read ({str(error)[:MOST_LETTERS]})") from None
+        for clause, value in asdict(contract).items():
+            if clause == "fields":
+                continue
+            words = clause in ("name", "operators", "weights", "data_hash")
+            if words and not (isinstance(value, str) and len(value) <= MOST_LETTERS and value.isprintable()):
+                raise ContractError(f"its {clause} is no line of up to {MOST_LETTERS} letters")
+            if not words and not (type(value) is int and 0 <= value <= MOST):
+                raise ContractError(f"its {clause} is no number from 0 to {MOST}")
         for clause, ours in (
             ("contract_version", CONTRACT_VERSION),
             ("vocabulary_version", vocabulary.VERSION),
@@ -84,7 +94,7 @@ class Contract:
         ):
             theirs = getattr(contract, clause)
             if theirs != ours:
-                raise ContractError(f"its {clause} is {theirs}, this program plays {ours}")
+                raise ContractError(f"its {clause} is {str(theirs)[:MOST_LETTERS]}, this program plays {ours}")
         return contract
 
 

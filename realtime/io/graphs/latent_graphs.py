@@ -19,7 +19,7 @@ import numpy as np
 from realtime.composing.contract import METADATA_KEY, Contract
 from realtime.composing.latents import DRAWN, FUTURE, PREFIX
 from realtime.errors import UserError
-from realtime.io.graphs.stepper import open_session, read_contract
+from realtime.io.graphs.stepper import open_session, read_contract, run
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT, ROLL
 
@@ -82,7 +82,7 @@ class _Graph:
         self._session = open_session(path, ["CPUExecutionProvider"], threads)
         try:
             self.label = Label(**json.loads(self._session.get_modelmeta().custom_metadata_map[METADATA_KEY]))
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, RecursionError):
             raise UserError(f"{path}: its metadata do not say what it is; {advice}") from None
         ports = GRAPHS[kind]
         inputs = {value.name: tuple(value.shape) for value in self._session.get_inputs()}
@@ -96,7 +96,10 @@ class _Graph:
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         fed = {name: np.asarray(array, np.float32) for name, array in zip(self._names, arrays, strict=True)}
-        return np.asarray(self._session.run(None, fed)[0])
+        made = np.asarray(run(self.path.name, self._session.run, None, fed)[0])
+        if not np.isfinite(made).all():
+            raise UserError(f"{self.path}: what it computes is no number; the file is damaged: install Antiphon again")
+        return made
 
 
 class BarGraphs:

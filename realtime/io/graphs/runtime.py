@@ -10,4 +10,6 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime as ort  # the variable is read while this is loaded
 
+ort.set_default_logger_severity(4)  # errors are raised, or said in our words; nothing is printed
+
 __all__ = ["ort"]

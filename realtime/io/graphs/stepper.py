@@ -8,21 +8,26 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from realtime.composing.contract import LOGITS, METADATA_KEY, Contract, ContractError
+from realtime.composing.contract import LOGITS, METADATA_KEY, MOST_LETTERS, Contract, ContractError
 from realtime.errors import UserError
 from realtime.io.graphs.runtime import ort
+from realtime.io.graphs.seal import check_seal
 from realtime.music.vocabulary import FIELDS, HEADS, HELD
 
 PROVIDERS = ("auto", "cpu", "cuda")
 PREFILL = 256
 """The most events in one prefill call, where the graph takes many. It bounds the memory that a long history needs."""
+WARM_UP, TIMED = 5, 30
+"""Steps that are taken on each device, where the faster is to play."""
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
@@ -97,13 +102,13 @@ class Stepper:
         self._bindings = [self._bind(slot) for slot in range(slots)]
         self._options = [ort.RunOptions() for _ in range(slots)]
         self._plain = ort.RunOptions()
-        self.reset()
         if graphs:
             self._plain.add_run_config_entry("gpu_graph_id", "-1")
             for slot, options in enumerate(self._options):
                 options.add_run_config_entry("gpu_graph_id", str(slot))
-                # The first run captures, running the model more than once: harmless, as no slot steps into itself.
+                # The first run captures, and runs the model more than once.
                 session.run_with_iobinding(self._bindings[slot], options)
+        self.reset()  # last: a capture of the last slot steps into the first
 
     @classmethod
     def load(cls, path: str | Path, provider: str = "auto", threads: int = 1, slots: int = 96) -> Stepper:
@@ -121,14 +126,25 @@ class Stepper:
             notice = _cuda_missing()
             if notice is None:
                 stepper, notice = cls._load_cuda(path, threads, slots)
+                if stepper is not None and provider == "auto":
+                    return stepper._or_faster(cls._load_cpu(path, threads, slots), notice)
                 if stepper is not None:
-                    stepper.notice = notice
+                    stepper.notice = notice or None
                     return stepper
             elif provider == "auto":
                 notice = None  # the user did not ask for CUDA
+        stepper = cls._load_cpu(path, threads, slots)
+        stepper.notice = f"CUDA cannot be used ({notice}); playing on the CPU" if notice else None
+        return stepper
+
+    @classmethod
+    def _load_cpu(cls, path: Path, threads: int, slots: int) -> Stepper:
         session = open_session(path, [_CPU], threads)
         stepper = cls(session, _contract(path, session), slots)
-        stepper.notice = f"CUDA cannot be used ({notice}); playing on the CPU" if notice else None
+        try:
+            stepper.try_out()
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
         return stepper
 
     @classmethod
@@ -144,11 +160,49 @@ class Stepper:
                 if session.get_providers()[0] != _CUDA:
                     return None, "its libraries do not load: pip install 'antiphon[cuda]'"
                 stepper = cls(session, _contract(path, session), slots, graphs)
+                stepper.try_out()
             except Exception as error:  # onnxruntime raises many types, and each of them leaves the CPU to play on
-                problem = str(error).splitlines()[0]
+                problem = _first_line(error)
                 continue
             return stepper, "" if graphs else f"CUDA graphs are off ({problem}); each note takes longer"
         return None, problem
+
+    def _or_faster(self, cpu: Stepper, notice: str) -> Stepper:
+        """The faster of two steppers, this one being on the GPU; which it is, and why, in its notice."""
+        gpu_ms, cpu_ms = self._step_ms(), cpu._step_ms()
+        chosen, place = (self, "GPU") if gpu_ms < cpu_ms else (cpu, "CPU")
+        chosen.notice = f"a step takes {gpu_ms:.2f} ms on the GPU, {cpu_ms:.2f} ms on the CPU: the {place} plays"
+        if chosen is self and notice:
+            chosen.notice += f"; {notice}"
+        return chosen
+
+    def _step_ms(self) -> float:
+        """The median of TIMED steps, after some to warm up. Leaves the empty history."""
+        times = []
+        for _ in range(WARM_UP + TIMED):
+            started = time.perf_counter()
+            self._try_step()
+            times.append(time.perf_counter() - started)
+        self.reset()
+        return statistics.median(times[WARM_UP:]) * 1e3
+
+    def try_out(self) -> None:
+        """Take a step and forget it. Raises `UserError` where it cannot be taken, or gives what are no numbers."""
+        self._try_step()
+        if not np.isfinite(self.last_logits).all():
+            raise self._not_finite()
+        self.reset()
+
+    def _try_step(self) -> None:
+        held, release, bias = (np.zeros(size, np.float32) for size in (HELD, HEADS["pitch"], LOGITS))
+        sampling = np.tile(np.array([1.0, 0.0, 1.0], np.float32), (len(HEADS), 1))
+        self.step(np.zeros(len(FIELDS), np.int64), held, release, bias, sampling, np.full(len(HEADS), 0.5, np.float32))
+
+    def _not_finite(self) -> UserError:
+        return UserError(
+            f"model {self.contract.name}: what it computes is no number; the file is damaged: "
+            "install Antiphon again, or export it again"
+        )
 
     def _bind(self, slot: int) -> ort.IOBinding:
         """The binding of the step from a slot into the next one."""
@@ -189,7 +243,9 @@ class Stepper:
         if context is not None or "context" in inputs:  # a context for a graph without one is an error
             inputs["context"].write(0.0 if context is None else context)
         slot = self.position % self.slots
-        self._session.run_with_iobinding(self._bindings[slot], self._options[slot])
+        run(self.contract.name, self._session.run_with_iobinding, self._bindings[slot], self._options[slot])
+        if self._device == "cpu" and not np.isfinite(self._outputs["logits"].host).all():
+            raise self._not_finite()
         self._advance()
         return self._outputs["choice"].read(), self._outputs["log_prob"].read()
 
@@ -219,7 +275,7 @@ class Stepper:
                     binding.bind_ortvalue_output(f"{name}_out", last[name])
                 else:
                     binding.bind_output(f"{name}_out", self._device)
-            self._session.run_with_iobinding(binding, self._plain)
+            run(self.contract.name, self._session.run_with_iobinding, binding, self._plain)
             state = dict(zip(self._shapes, binding.get_outputs()[len(OUTPUTS) :], strict=True))
         if len(events):
             self._advance()
@@ -277,14 +333,30 @@ def open_session(path: Path, providers: list[Any], threads: int) -> ort.Inferenc
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # errors are raised, or reported by `notice`; nothing is printed
+    check_seal(path)
     try:
-        return ort.InferenceSession(path, options, providers=providers)
+        # Without its own fallback: it would print, and go on with other providers.
+        return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime raises a dozen types that have no base class of their own
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path}: onnxruntime {ort.__version__} cannot open it ({reason}); "
+            f"{path}: onnxruntime {ort.__version__} cannot open it ({_first_line(error)}); "
             "give an ONNX file that `python -m export` wrote, whole"
         ) from None
+
+
+def run(name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a session. Raises `UserError` where onnxruntime fails."""
+    try:
+        return call(*arguments)
+    except Exception as error:  # of a dozen types
+        raise UserError(
+            f"model {name}: onnxruntime {ort.__version__} cannot run it ({_first_line(error)}); "
+            "try --provider cpu, or export it again"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:MOST_LETTERS]
 
 
 def state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:

@@ -18,7 +18,7 @@ from realtime.core.engine import Engine
 from realtime.core.tempo import PPQN, TempoMap
 from realtime.io.clock import now_ns
 from realtime.io.live.model import Model
-from realtime.io.live.player import Player, Session
+from realtime.io.live.player import NOTHING_LEGAL, Player, Session
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, draw, play, save
 from realtime.io.live.speaker import Speaker
@@ -52,7 +52,11 @@ def play_fast(config: Config, say: Callable[[str], None]) -> tuple[Engine, Take,
     model = Model.load(setup)
     if model.stepper.notice:
         say(model.stepper.notice)
-    return play(model, setup, timing, messages, timing.ns_at(bars * config.sync.beats_per_bar * PPQN))
+    end_ns = timing.ns_at(bars * config.sync.beats_per_bar * PPQN)
+    engine, take, session = play(model, setup, timing, messages, end_ns)
+    if engine.counts.rejected and not engine.counts.notes:
+        say(NOTHING_LEGAL)
+    return engine, take, session
 
 
 def play_live(

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from realtime import midi
+from realtime.core.dialogue import Proposed, Reached, Reply
 from realtime.core.engine import Engine
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.clock import now_ns
@@ -37,6 +38,8 @@ RELEASE_S, CLOSE_S = 1.0, 1.0
 """How long a driver may take to send the last note-offs, and to close."""
 DELIVER_S = 0.1
 """A few of the longest periods a driver may have: whatever was sent is out by then."""
+MOST_REJECTED = 16
+NOTHING_LEGAL = "the model draws no legal notes, so nothing is played: its file may be damaged; see antiphon doctor"
 _WAKE = object()
 
 
@@ -91,6 +94,7 @@ class Player:
         self._flood = Flood()
         self._program: tuple[bytes, int] | None = None
         self._mode_ns = 0
+        self._rejected = 0  # draws since the last note
         self._last_bpm = 0.0
         self._owed = Owed()
         self._unsent: list[bytes] = []  # note-offs that could not be sent on a failing port
@@ -214,9 +218,19 @@ class Player:
             case Said() | Died() | Came():
                 now = now_ns()
                 if (reply := self._composers.take(item, now)) is not None:
+                    self._count_rejected(reply)
                     self.engine.receive(reply, now)
             case _:  # _WAKE: to look again
                 pass
+
+    def _count_rejected(self, reply: Reply) -> None:
+        """A model may draw what is no legal note now and then. One that draws nothing else is damaged."""
+        if isinstance(reply, Proposed):
+            self._rejected = 0
+        elif isinstance(reply, Reached):
+            self._rejected += reply.rejected
+            if self._rejected >= MOST_REJECTED:
+                self._say_once(NOTHING_LEGAL)
 
     def _came_in(self, message: bytes, stamp_ns: int) -> None:
         """A message of the player's, or of whoever sends the clock."""

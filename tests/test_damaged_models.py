@@ -1,0 +1,160 @@
+"""Models that are damaged: refused with one line where they are opened, or at the first step that shows it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+pytest.importorskip("torch", reason="the tiny model is made with torch (pip install '.[train]')")
+
+from onnx import numpy_helper
+
+from realtime.composing.contract import METADATA_KEY, Contract, ContractError
+from realtime.errors import UserError
+from realtime.io.graphs.latent_graphs import LatentGraphs
+from realtime.io.graphs.seal import sealed
+from realtime.io.graphs.stepper import Stepper, read_contract, run
+from realtime.io.live.settings import SHIPPED_MODEL
+
+SHIPPED = sorted(SHIPPED_MODEL.parent.glob("*.onnx"))
+
+
+def opened(path: Path) -> None:
+    Stepper.load(path, "cpu", slots=2)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(UserError) as error:
+        opened(path)
+    line = str(error.value)
+    assert str(path) in line and "\n" not in line and len(line) < 600 + len(str(path))
+    return line
+
+
+def with_weights(model: Path, to: Path, change: Callable[[np.ndarray], np.ndarray], which: int) -> bool:
+    """A copy whose `which`-th float weight is changed, sealed as if it had been exported so. Whether there is such a weight."""
+    graph = onnx.load(model)
+    floats = [
+        tensor for tensor in graph.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and tensor.dims
+    ]
+    if which >= len(floats):
+        return False
+    floats[which].CopyFrom(
+        numpy_helper.from_array(change(numpy_helper.to_array(floats[which]).copy()), floats[which].name)
+    )
+    to.write_bytes(sealed(graph.SerializeToString()))
+    return True
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf], ids=str)
+def test_weights_that_are_no_numbers(tiny_model: Path, tmp_path: Path, number: float) -> None:
+    """Most weights count in the first step. What the first step does not show, a later one may; masks know minus infinity."""
+    bad, found = tmp_path / "bad.onnx", []
+    which = 0
+    while with_weights(tiny_model, bad, lambda weights: np.full_like(weights, number), which):
+        try:
+            opened(bad)
+            found.append(False)
+        except UserError as error:
+            found.append("no number" in str(error) and str(bad) in str(error))
+        which += 1
+    assert sum(found) >= 0.5 * len(found) > 3, found
+
+
+def test_a_step_that_gives_no_numbers_ends_in_one_line(tiny_model: Path, tmp_path: Path) -> None:
+    stepper = Stepper.load(tiny_model, "cpu", slots=2)
+    with pytest.raises(UserError, match="no number"):
+        stepper.step(
+            np.zeros(9),
+            np.full(256, np.nan),
+            np.zeros(128),
+            np.zeros(228),
+            np.tile([1.0, 0.0, 1.0], (5, 1)),
+            np.zeros(5),
+        )
+
+
+def test_every_bit_of_a_sealed_file_counts(tiny_model: Path, tmp_path: Path) -> None:
+    data, bad, rng = tiny_model.read_bytes(), tmp_path / "bad.onnx", random.Random(1)
+    for at in rng.sample(range(len(data)), 40):
+        damaged = bytearray(data)
+        damaged[at] ^= 1 << rng.randrange(8)
+        bad.write_bytes(damaged)
+        refused(bad)
+    bad.write_bytes(sealed(data))
+    opened(bad)
+    assert sealed(data) == data
+
+
+@pytest.mark.skipif(not SHIPPED, reason="no model came along")
+def test_what_ships_is_sealed() -> None:
+    for path in SHIPPED:
+        assert sealed(path.read_bytes()) == path.read_bytes(), path
+
+
+@pytest.mark.skipif(not SHIPPED, reason="no model came along")
+def test_a_graph_beside_the_model_counts_too(tmp_path: Path) -> None:
+    for path in SHIPPED:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    damaged = bytearray((tmp_path / "planner.onnx").read_bytes())
+    damaged[len(damaged) // 2] ^= 4
+    (tmp_path / "planner.onnx").write_bytes(damaged)
+    with pytest.raises(UserError, match=r"planner\.onnx: damaged"):
+        LatentGraphs.load(tmp_path / SHIPPED_MODEL.name)
+
+
+GOOD = Contract("tiny", 64, 2, 1, "native", "fp32", "none").to_json()
+
+
+@pytest.mark.parametrize(
+    "clauses",
+    [
+        {"layers": 10**9},
+        {"layers": -1},
+        {"layers": True},
+        {"layers": 2.0},
+        {"heads": "six"},
+        {"d_model": None},
+        {"name": ["a", "list"]},
+        {"name": "x" * 10_000},
+        {"name": "two\nlines"},
+        {"name": "\x1b[2J"},
+        {"weights": 8},
+        {"context": -484},
+        {"context": "484"},
+        {"fields": {"x" * 10_000: 1}},
+        {"fields": None},
+    ],
+    ids=lambda clauses: next(iter(clauses)),
+)
+def test_a_contract_of_nonsense(clauses: dict[str, object]) -> None:
+    with pytest.raises(ContractError) as error:
+        Contract.from_json(json.dumps({**json.loads(GOOD), **clauses}))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5000, "null", "", "{" * 100_000, '{"name": ' * 50_000])
+def test_metadata_that_are_no_contract(text: str, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="cannot be read") as error:
+        Contract.from_json(text)
+    assert len(str(error.value)) < 300
+    model = onnx.load(tiny_model)
+    next(entry for entry in model.metadata_props if entry.key == METADATA_KEY).value = text
+    (tmp_path / "bad.onnx").write_bytes(sealed(model.SerializeToString()))
+    with pytest.raises(UserError, match="cannot be read"):
+        read_contract(tmp_path / "bad.onnx")
+
+
+def test_what_onnxruntime_raises_while_it_runs_is_one_line() -> None:
+    def fail() -> None:
+        raise RuntimeError("out of memory\nat line 12\n" + "x" * 10_000)
+
+    with pytest.raises(UserError, match=r"model tiny: onnxruntime .* cannot run it \(out of memory\)") as error:
+        run("tiny", fail)
+    assert "\n" not in str(error.value)
