@@ -30,6 +30,7 @@ import io
 import json
 import os
 import re
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -61,6 +62,8 @@ NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|\s]+')
 MIN_TITLE_LETTERS = 4
 """A file name with fewer letters ("01", "a2") names no composition."""
 GIVE = "give a folder of .mid files, a folder with manifest.csv and its zips, or MAESTRO, Groove or Lakh as they come"
+MOST_MIDI_BYTES, MOST_TABLE_BYTES = 16 << 20, 256 << 20
+"""What is longer is no MIDI file, or no table, but a mistake or a decompression bomb."""
 UNREADABLE = (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
 """What a damaged, encrypted or missing archive raises."""
 
@@ -88,6 +91,8 @@ def read(root: Path, rows: Sequence[Row]) -> Iterator[tuple[Row, bytes]]:
         archives.setdefault(row["archive"], {}).setdefault(row["path"], []).append(row)
     for archive, waiting in archives.items():
         try:
+            if Path(archive).is_absolute() or ".." in Path(archive).parts:
+                raise OSError("it lies outside of the corpus")
             for path, data in _contents(root / archive, list(waiting)):
                 for row in waiting.pop(path):
                     yield row, data
@@ -101,28 +106,57 @@ def read(root: Path, rows: Sequence[Row]) -> Iterator[tuple[Row, bytes]]:
 def _contents(place: Path, paths: Sequence[str] | None = None) -> Iterator[tuple[str, bytes]]:
     """(path, bytes) of files in a folder or an archive: of `paths`, else of all that are MIDI or metadata.
 
-    A folder and a zip keep the order of `paths`, a tar has its own. One that cannot be read has empty bytes.
+    A folder and a zip keep the order of `paths`, a tar has its own. One that cannot be read, or is longer than any such file, has
+    empty bytes. Raises OSError where the place is neither a folder nor a regular file.
     """
     if place.is_dir():
         for path in paths or _walk(place):
-            yield path, _attempt((place / path).read_bytes)
+            yield path, _attempt(_regular, place, path)
+    elif not place.is_file():
+        raise FileNotFoundError(2, "no folder, and no regular file")
     elif zipfile.is_zipfile(place):
         with zipfile.ZipFile(place) as z:
             for path in paths or filter(_is_of_use, dict.fromkeys(z.namelist())):
-                yield path, _attempt(z.read, path)
+                yield path, _attempt(_unzipped, z, path)
     else:
         with tarfile.open(place, "r|*") as tar:
             left = set(paths or ())
             for member in tar:
                 if member.isfile() and (member.name in left if paths else _is_of_use(member.name)):
-                    file = tar.extractfile(member)
+                    file = tar.extractfile(member) if member.size <= _most_bytes(member.name) else None
                     yield member.name, file.read() if file else b""
                     left.discard(member.name)
                     if paths and not left:
                         return
 
 
-def _attempt(reader: Callable[..., bytes], *args: str) -> bytes:
+def _regular(folder: Path, path: str) -> bytes:
+    """A file below the folder. Raises OSError where it lies elsewhere, is a device, a FIFO or the like, or is too long."""
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise OSError("it lies outside of the corpus")
+    descriptor = os.open(folder / path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("no regular file")
+        return _bounded(file.read(_most_bytes(path) + 1), path)
+
+
+def _unzipped(z: zipfile.ZipFile, path: str) -> bytes:
+    with z.open(path) as file:
+        return _bounded(file.read(_most_bytes(path) + 1), path)
+
+
+def _bounded(data: bytes, path: str) -> bytes:
+    if len(data) > _most_bytes(path):
+        raise OSError("too long")
+    return data
+
+
+def _most_bytes(path: str) -> int:
+    return MOST_MIDI_BYTES if MIDI.search(path) else MOST_TABLE_BYTES
+
+
+def _attempt(reader: Callable[..., bytes], *args: Any) -> bytes:
     try:
         return reader(*args)
     except (KeyError, *UNREADABLE):
