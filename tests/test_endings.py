@@ -14,11 +14,13 @@ import pytest
 pytest.importorskip("torch", reason="the tiny model is made with torch (pip install '.[train]')")
 
 from performing import assert_nothing_hangs, tune
-from test_live import BEAT_NS, PATIENCE_S, Rehearsal, config_of
+from test_live import BEAT_NS, PATIENCE_S, Rehearsal, config_of, rehearsal
 
 from realtime import midi
 from realtime.core.engine import Engine
+from realtime.errors import UserError
 from realtime.io.clock import now_ns
+from realtime.io.live import worker as worker_module
 from realtime.io.live.player import Session
 from realtime.io.live.tracks import LeftOn
 from realtime.io.midi.ports import MemoryPort
@@ -125,3 +127,19 @@ def test_notes_of_a_killed_session_are_released_where_they_sounded(tiny_model: P
     assert sent.count(midi.note_off(3, 61)) == 1
     assert midi.note_off(4, 62) not in sent
     one.end()
+
+
+def test_a_worker_that_says_nothing_is_given_up_on(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "START_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(worker_module, "_PROGRAM", "import time; time.sleep(1000)")
+    one = Rehearsal(config_of(tiny_model))
+    with pytest.raises(UserError, match="did not start"):
+        one.player.prepare()
+    assert one.player.worker is not None and one.player.worker._process is not None
+    assert one.player.worker._process.poll() is not None
+
+
+def test_a_message_that_could_not_be_handled_is_reported(tiny_model: Path) -> None:
+    with rehearsal(config_of(tiny_model)) as one:
+        one.source.fault = ValueError("strange")
+        one.wait_for(lambda: any("could not be handled: ValueError('strange')" in line for line in one.said), "a word")

@@ -1,5 +1,6 @@
 """The recorder: what goes in stands in the .mid, nothing hangs, and damage to a journal costs what it hit and no more."""
 
+import errno
 import os
 import shutil
 import signal
@@ -326,3 +327,22 @@ def test_a_rescue_leaves_other_files_and_earlier_rescues_alone(tmp_path: Path) -
     assert [[note.pitch for note in midifile.read(path).notes] for path in rescued] == [[62], [60]]
     assert len(list(tmp_path.glob("*.salvaged*"))) == 2
     assert (tmp_path / "accounts.journal").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks every open file")
+def test_where_files_cannot_be_locked_a_living_session_is_known_by_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network drives know no locks."""
+    import fcntl
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    recorder = recorded(tmp_path, [("player", 0, midi.note_on(0, 60, 80))])
+    assert find_unfinished(tmp_path) == []
+    with pytest.raises(UserError):
+        recorder.finish(tmp_path / f"{'x' * 300}.mid")
+    os.utime(tmp_path / "take.journal", (1, 1))
+    assert find_unfinished(tmp_path) == [tmp_path / "take.journal"]
