@@ -192,7 +192,8 @@ class _Heads(nn.Module):
         choice = torch.cat(choices, -1).unsqueeze(-1)  # (1, 5, 1)
         drawn = torch.cat(biased, -1).transpose(1, 2).gather(1, choice + self.starts)  # (1, 5, 1)
         # A masked choice is drawn only where there was no other.
-        choice = torch.where(drawn.amin(1) < FORBIDDEN, self.beat, choice.squeeze(-1))
+        forbidden = (drawn < FORBIDDEN).long().sum(1) > 0  # counted: a minimum would need cuDNN on a GPU
+        choice = torch.where(forbidden, self.beat, choice.squeeze(-1))
         flat = torch.cat(logits, -1).squeeze(1)  # (1, 228)
         scores = flat.index_select(1, self.table).reshape(self.absent.shape) + self.absent  # (1, 5, widest)
         log_prob = F.log_softmax(scores, -1).gather(-1, choice.unsqueeze(-1)).squeeze(-1)
@@ -208,7 +209,7 @@ def _draw(z: Tensor, temperature: Tensor, last: Tensor, top_p: Tensor, noise: Te
     values, ids = z.topk(z.shape[-1], -1)
     mass = F.softmax(values / temperature, -1).cumsum(-1)
     total = mass.gather(-1, last)
-    total = torch.where(mass < total * top_p, total, mass).amin(-1, keepdim=True)
+    total = mass.gather(-1, (mass < total * top_p).sum(-1, keepdim=True))
     rank = (mass <= total * noise).sum(-1, keepdim=True)
     return ids.gather(-1, rank).squeeze(-1)
 
