@@ -24,6 +24,7 @@ from models.nets.planner import PLACES, Planner
 from realtime.composing.contract import METADATA_KEY
 from realtime.errors import UserError
 from realtime.io.graphs.latent_graphs import BarGraphs, LatentGraphs
+from realtime.io.graphs.seal import sealed
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT, ROLL
 
@@ -140,9 +141,9 @@ def test_a_model_without_a_context_needs_none(shipped: Path, tiny_model: Path, t
 def relabelled(**changes: object) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         model = onnx.load(path)
-        (entry,) = model.metadata_props
+        (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
         entry.value = json.dumps({**json.loads(entry.value), **changes})
-        path.write_bytes(model.SerializeToString())
+        path.write_bytes(sealed(model.SerializeToString()))
 
     return change
 
