@@ -96,6 +96,7 @@ class Mode(Section):
         description="program changes 0 to 3 on this MIDI channel switch the mode; null: none do",
     )
     max_bars: int = Field(default=8, ge=1, le=64, description="continue: the longest answer")
+    ring_to_bar: bool = Field(default=True, description="the last notes of an accompaniment may sound to the bar line")
 
 
 class Play(Section):

@@ -69,7 +69,11 @@ def test_a_key_up_during_a_turn_is_sent_to_the_composer_and_the_rest_planned_ane
     assert isinstance(plan, Plan)
     assert plan.played is None
     assert plan.boundary > 20
-    assert plan.turn == Turn(0)
+    assert plan.turn == Turn(0, 72, rings=96), (
+        "it ends on the beat after two beats of rest, and may ring to the bar line"
+    )
+    session.play(midi.note_on(0, 62, 80), tick_ns(40))
+    assert plans(session.requests)[-1].turn == Turn(0), "the player goes on, and so does the turn"
 
 
 def test_a_pitch_held_on_two_channels_is_up_when_both_keys_are() -> None:
@@ -167,8 +171,9 @@ def test_an_answer_ends_with_its_key_even_if_it_was_not_sent_yet() -> None:
     engine.receive(Proposed(plan.generation, ModelNote(0, 67, 80, 384, 1)), 10 * MS)
     engine.handle(midi.note_off(0, 60), 10 * MS)
     engine.receive(Reached(plan.generation, 1, (), 0), 10 * MS)
-    sent = [one.message for one in engine.poll(10 * MS)]
-    assert sent == [midi.note_on(0, 67, 80), midi.note_off(0, 67)]
+    assert [one.message for one in engine.poll(10 * MS)] == [midi.note_on(0, 67, 80)]
+    assert engine.poll(tick_ns(3) - MS) == []
+    assert [one.message for one in engine.poll(tick_ns(3))] == [midi.note_off(0, 67)], "shortly after, but no click"
 
 
 def test_stopping_sends_what_waits_and_releases_it() -> None:

@@ -136,7 +136,10 @@ class Composer:
 
     def _start_plan(self, plan: Plan) -> None:
         """Back to the last event before the boundary; on from there with what was played, under the new plan's masks."""
-        same_turn = plan.turn is not None and plan.turn == self._plan.turn and not plan.turn.voices
+        before = self._plan.turn
+        same_turn = (
+            plan.turn is not None and before is not None and plan.turn.start == before.start and not plan.turn.voices
+        )
         self._plan = plan
         if self._history.is_empty:
             self._begin()
@@ -210,8 +213,8 @@ class Composer:
         beat, event = self._history.last.beat, self._drawn
         onset = beat.start + event.time
         ticks = HELD_TICKS if turn.voices else int(DURATION_TICKS[event.duration])
-        if turn.end is not None and onset + ticks > turn.end and not turn.voices:
-            ticks = turn.end - onset
+        if turn.silent_from is not None and onset + ticks > turn.silent_from and not turn.voices:
+            ticks = turn.silent_from - onset
             event = event._replace(duration=duration_index(ticks))
         release = self._history.last.release.copy()
         release[event.pitch] = onset + ticks

@@ -42,6 +42,8 @@ REPEATS, REPEATED_NATS = 2, -0.7
 """A pitch may come this many times in a row without a bias, and the bias for each further time: an answer does not get stuck."""
 CLOSING_TICKS = 2 * TICKS
 """An answer is brought to its end in this many last ticks of its turn."""
+LAST_ONSET_TICKS = TICKS // 4
+"""No note begins in this many last ticks of a turn, so that no end is a click."""
 LAST_BEAT_NATS = -5.0
 """For onsets within the last beat: a last note should come on that beat, or before."""
 LASTING, LASTING_NATS = 0.75, 3.0
@@ -129,8 +131,9 @@ class Masks:
             allowed &= at == now.tick
         else:
             allowed &= (at >= now.floor) & (at < beat.start + beat.length)
-            if turn.end is not None:
-                allowed &= at + self._constraints.min_duration <= turn.end
+            if turn.end is not None and turn.silent_from is not None:
+                allowed &= at + (LAST_ONSET_TICKS if self._constraints.closes else 1) <= turn.end
+                allowed &= at + self._constraints.min_duration <= turn.silent_from
         allowed &= (now.release[:, None] > at[None, :]).sum(0) < self._most_notes(role)
         time[:BEAT][~allowed] = MASKED
         if now.made == 0 and role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:

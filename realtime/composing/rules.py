@@ -289,6 +289,6 @@ class Rules:
             allowed = [near for near in range(low, high + 1) if near % 12 in self._scale()]
             pitch = min(allowed, key=lambda near: abs(near - pitch), default=pitch)
         ticks = min(max(ticks, constraints.min_duration, 1), constraints.max_duration)
-        if turn is not None and turn.end is not None:
-            ticks = min(ticks, turn.end - tick)
+        if turn is not None and turn.silent_from is not None:
+            ticks = min(ticks, turn.silent_from - tick)
         return ModelNote(tick, pitch, velocity, max(ticks, 1), part)

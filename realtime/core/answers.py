@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from realtime.core.output import SHORTEST_PULSES
 from realtime.core.scheduler import PlannedNote
-from realtime.core.tempo import PULSES_PER_TICK
 
 Key = tuple[int, int]
 
@@ -22,11 +22,11 @@ class Answer:
 
     def add(self, key: Key, duration_pulse: int) -> int:
         """Add a note to the answer. Returns its duration: `duration_pulse` while the player's key is down, which ends the note
-        when it goes up; as long as the key was held (a tick at least) if it is up already."""
+        when it goes up; as long as the key was held, but no click, if it is up already."""
         self.sounding.append(key)
         if self.release_pulse is None:
             return duration_pulse
-        return max(self.release_pulse - self.onset_pulse, PULSES_PER_TICK)
+        return max(self.release_pulse - self.onset_pulse, SHORTEST_PULSES)
 
 
 class Answers:

@@ -32,8 +32,8 @@ class ModelNote(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """The ticks in which Antiphon plays: onsets in [start, end), no note sounds beyond `end`. With `end` None the turn lasts
-    until a plan ends it.
+    """The ticks in which Antiphon plays: onsets in [start, end), no note sounds beyond `rings`, which is `end` where it is None.
+    With `end` None the turn lasts until a plan ends it.
 
     `voices` > 0: the turn is an answer to one note of the player's, of 1 to `voices` notes, all at `start`.
     """
@@ -41,6 +41,12 @@ class Turn(NamedTuple):
     start: int
     end: int | None = None
     voices: int = 0
+    rings: int | None = None
+
+    @property
+    def silent_from(self) -> int | None:
+        """The tick at which the last note is over; None: the turn has no end yet."""
+        return self.end if self.rings is None else self.rings
 
 
 class Plan(NamedTuple):

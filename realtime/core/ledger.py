@@ -50,6 +50,10 @@ class Ledger:
         if (channel, pitch) in self._release_pulse:
             self._release_pulse[channel, pitch] = pulse
 
+    def end_by(self, pulse: int) -> None:
+        """No note sounds beyond `pulse`."""
+        self._release_pulse = {key: min(release, pulse) for key, release in self._release_pulse.items()}
+
     def sounding(self) -> frozenset[tuple[int, int]]:
         """The (channel, pitch) of every sounding note."""
         return frozenset(self._release_pulse)

@@ -35,9 +35,6 @@ class Mode(Protocol):
     def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
         """Whether playing together has come to rest by `tick`, so that the next note begins it anew."""
 
-    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
-        """The next tick, beside start and end of the turn, at which `turn` changes if the player does nothing; None: none."""
-
 
 @dataclass(frozen=True, slots=True)
 class Continue:
@@ -61,9 +58,6 @@ class Continue:
 
     def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
         return False
-
-    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,31 +95,27 @@ class Trade:
             start, length = grid.bar_at(start + length)
         return start, self.bars * length
 
-    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
-        return None
-
 
 @dataclass(frozen=True, slots=True)
 class Accompany:
     """Play while the player plays, with a new plan at each of their notes. The turn ends on the first beat after the rest has
-    become long enough to end the phrase."""
+    become long enough to end the phrase: as soon as no key is down, its end is known, unless the player goes on."""
 
     role = Role.ACCOMPANY
     yields = False
     voices = 0
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
-        idle = player.idle_from(tick)
-        if player.phrase_tick is None or (idle is not None and tick >= grid.next_beat(idle)):
+        if player.phrase_tick is None:
             return None
-        return Turn(player.phrase_tick)
+        rests = player.rests_from()
+        if rests is None:
+            return Turn(player.phrase_tick)
+        end = grid.next_beat(rests + player.rest_ticks)
+        return Turn(player.phrase_tick, end) if tick < end else None
 
     def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
         return False
-
-    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
-        rests = player.rests_from()
-        return None if rests is None else grid.next_beat(rests + player.rest_ticks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +132,6 @@ class Harmonise:
     def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
         return False
 
-    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
-        return None
-
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
@@ -160,6 +147,3 @@ class Fixed:
 
     def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
         return False
-
-    def deadline(self, player: PlayerState, grid: BeatGrid) -> int | None:
-        return None

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from realtime.core.ledger import Ledger
 from realtime.core.scheduler import Scheduler, Sent
-from realtime.core.tempo import TempoMap
+from realtime.core.tempo import PULSES_PER_TICK, TempoMap
+from realtime.midi import channel, is_note_on
+
+SHORTEST_PULSES = 3 * PULSES_PER_TICK
+"""A note that has to end sounds so long at least: shorter, it would be a click."""
 
 
 class Output:
@@ -20,6 +24,7 @@ class Output:
         self._late_ns = late_ns
         self._waiting: list[Sent] = []
         self.last_pulse: int | None = None
+        self._struck_pulse: dict[tuple[int, int], int] = {}
 
     @property
     def waiting(self) -> bool:
@@ -31,11 +36,27 @@ class Output:
         pulse = self._tempo.pulse_at(now_ns)
         due = self.scheduler.due(pulse, pulse - self._tempo.pulse_at(now_ns - self._late_ns))
         self._waiting += due
-        if due:
-            self.last_pulse = due[-1].pulse
+        for sent in due:
+            self.last_pulse = sent.pulse
+            if is_note_on(sent.message):
+                self._struck_pulse[channel(sent.message), sent.message[1]] = sent.pulse
+
+    def end_key(self, key: tuple[int, int], pulse: int) -> None:
+        """End one sounding note, (channel, pitch), at `pulse`, or a little later if it has only just begun."""
+        self.ledger.hold_until(*key, max(pulse, self._struck_pulse.get(key, pulse) + SHORTEST_PULSES))
+
+    def end_all(self, pulse: int) -> None:
+        """End all that sounds in the same way."""
+        for key in self.ledger.sounding():
+            self.end_key(key, pulse)
+
+    def end_by(self, pulse: int) -> None:
+        """Nothing that sounds, or is planned before `pulse`, sounds beyond it."""
+        self.ledger.end_by(pulse)
+        self.scheduler.shorten(pulse)
 
     def release_all(self, pulse: int) -> None:
-        """End all that sounds, at `pulse`."""
+        """End all that sounds, at `pulse` and at once: song time stops or is elsewhere."""
         if len(self.ledger):
             self.last_pulse = pulse
         self._waiting += [Sent(pulse, off, 0) for off in self.ledger.release_all()]

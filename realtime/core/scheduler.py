@@ -6,7 +6,7 @@ at a time.
 """
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from realtime.core.ledger import Ledger
@@ -68,6 +68,15 @@ class Scheduler:
         cancelled = self._planned[start:]
         del self._planned[start:]
         return cancelled
+
+    def shorten(self, until_pulse: int) -> None:
+        """No note that is planned before `until_pulse` is to sound beyond it."""
+        self._planned = [
+            replace(note, duration_pulse=min(note.duration_pulse, max(until_pulse - note.onset_pulse, 1)))
+            if note.onset_pulse < until_pulse
+            else note
+            for note in self._planned
+        ]
 
     def clear(self) -> None:
         """Forget every planned note. What sounds is not touched."""

@@ -12,7 +12,7 @@ from realtime.core.answers import Answers
 from realtime.core.counts import Counts
 from realtime.core.dialogue import Advance, Extend, KeyUp, Plan, PlayerNote, Relocate, Request, Retempo, Turn
 from realtime.core.modes import Mode
-from realtime.core.output import Output
+from realtime.core.output import SHORTEST_PULSES, Output
 from realtime.core.passing import PassingTime
 from realtime.core.plans import LONG_AGO, Plans
 from realtime.core.player_state import Key, PlayerState
@@ -67,8 +67,9 @@ class Turns:
             self.answers.ask(self.plans.generation, key, pulse)
             self._counts.turns += 1
         elif self.turn is not None and self.mode.yields:
-            self._end_turn_at_once(pulse, note.tick, note)
+            self._yield_turn(pulse, note)
         else:
+            self._renew_turn(self._turn_at(note.tick))
             self._plan(max(self._boundary(stamp_ns), note.tick + 1), note, self.turn, self._planned_until)
 
     def key_up(self, key: Key, pulse: int, tick: int) -> None:
@@ -79,13 +80,14 @@ class Turns:
         if all(pitch != key[1] for _, pitch in self.player.down):
             self.requests.append(KeyUp(tick, key[1]))
             if self.turn is not None:  # planned while the key was down: the model has to hear that it is not
+                self._renew_turn(self._turn_at(tick))
                 boundary = max(self._boundary(self._tempo.ns_at(pulse)), tick + 1)
                 self._plan(boundary, None, self.turn, self._planned_until)
         for channel, pitch in self.answers.key_up(key, pulse):
-            self._output.ledger.hold_until(channel, pitch, pulse)
+            self._output.end_key((channel, pitch), pulse)
 
     def change_mode(self, name: str, now_ns: int) -> None:
-        """From now on play the mode `name`: the turn in progress ends, what already sounds ends as planned."""
+        """From now on play the mode `name`: the turn in progress ends, what already sounds ends by the next bar line."""
         pulse = self._tempo.pulse_at(now_ns)
         self.decide_until(pulse)
         self._cancel_turn(self._boundary(now_ns))
@@ -121,10 +123,10 @@ class Turns:
     def next_decision(self) -> int | None:
         """The pulse of the next decision if nothing comes in before it; None: there is none."""
         tick = self.decided_pulse // PULSES_PER_TICK
-        moments = [self.mode.deadline(self.player, self.grid), self._passing.next_cell]
+        moments: list[int | None] = [self._passing.next_cell]
         if self.turn is None:
             moments += [self._passing.next_beat]
-            turn = self.mode.turn(tick, self.player, self.grid)
+            turn = self._turn_at(tick)
             moments += [turn.start - self._settings.prepare_ticks, turn.start] if turn is not None else []
         else:
             moments += [self.turn.end]
@@ -145,14 +147,15 @@ class Turns:
         tick = (pulse - _HALF_TICK) // PULSES_PER_TICK
         boundary = self._boundary(self._tempo.ns_at(pulse))
         self.stuck += self.player.find_stuck(tick)
-        turn = self.mode.turn(tick, self.player, self.grid)
+        turn = self._turn_at(tick)
         if (cell := self._passing.cell(tick, self._settings.lookahead_ticks)) is not None:
             self.requests.append(cell)
-        if self.turn is not None and turn != self.turn:
+        if self._renew_turn(turn):
+            self._plan(boundary, None, turn, self._planned_until)
+        elif self.turn is not None and turn != self.turn:
             if self.turn.end is not None and tick >= self.turn.end:
+                self._output.end_by(PULSES_PER_TICK * (self.turn.silent_from or self.turn.end))
                 self.turn = None
-            elif turn is None and self.turn.end is None:
-                self._end_turn_at_once(pulse, tick + 1, None)  # the player has stopped: nothing rings on
             else:
                 self._cancel_turn(boundary)
         if self.turn is None and turn is not None and tick >= turn.start - self._settings.prepare_ticks:
@@ -168,17 +171,40 @@ class Turns:
         self.requests.append(Retempo(self._transport.bpm_at(pulse)))
         self._plan(boundary, None, turn, self._planned_until)
 
-    def _end_turn_at_once(self, pulse: int, tick: int, note: PlayerNote | None) -> None:
-        """The turn is over, and so is every note of it that sounds."""
+    def _turn_at(self, tick: int) -> Turn | None:
+        """What the mode says of `tick`, with the ring after the turn's end."""
+        turn = self.mode.turn(tick, self.player, self.grid)
+        if turn is None or turn.end is None or not self._settings.ring_to_bar:
+            return turn
+        line = self._bar_line(turn.end)
+        return turn if line == turn.end else turn._replace(rings=line)
+
+    def _bar_line(self, tick: int) -> int:
+        """The first bar line at or after `tick`."""
+        start, length = self.grid.bar_at(tick)
+        return tick if start == tick else start + length
+
+    def _renew_turn(self, turn: Turn | None) -> bool:
+        """Take over the turn in progress with another end, if `turn` is the same one with another end. Returns whether it is."""
+        if turn is None or self.turn is None or turn == self.turn or turn.start != self.turn.start:
+            return False
+        self.turn = turn
+        self._planned_until = self._within_turn(self._planned_until)
+        return True
+
+    def _yield_turn(self, pulse: int, note: PlayerNote) -> None:
+        """The player comes in: the turn is over, and so is every note of it that sounds."""
         self.turn = None
-        self._output.release_all(pulse)
-        self._plan(tick, note, silence=True)
+        self._output.end_all(pulse)
+        self._plan(note.tick, note, silence=True)
 
     def _cancel_turn(self, boundary: int) -> None:
-        """The turn is over: what is not final is taken back, what sounds ends as planned."""
+        """The turn is over: what is not final is taken back, what sounds ends by the next bar line."""
         if self.turn is not None:
             self.turn = None
             self._plan(boundary, None)
+            line = self._bar_line(boundary + SHORTEST_PULSES // PULSES_PER_TICK)
+            self._output.end_by(line * PULSES_PER_TICK)
 
     # --- plans ---
 

@@ -52,6 +52,7 @@ def engine_settings(config: Config) -> EngineSettings:
         commit_ns=round(config.engine.commit_ms * 1e6),
         late_ns=round(config.engine.late_ms * 1e6),
         rest_ticks=round(config.mode.rest_beats * TICKS),
+        ring_to_bar=config.mode.ring_to_bar,
         trigger_cc=config.mode.trigger_cc,
         trigger_key=config.mode.trigger_key,
         program_channel=config.mode.program_channel - 1 if config.mode.program_channel is not None else None,
