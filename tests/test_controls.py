@@ -10,9 +10,10 @@ from performing import ANYTHING, StepByStep, tick_ns
 
 from realtime import midi
 from realtime.composing.constraints import Constraints
+from realtime.composing.contract import MASKED
 from realtime.composing.masks import Masks, Moment
 from realtime.config import Style, load
-from realtime.core.dialogue import PlayerNote, Steer, Turn
+from realtime.core.dialogue import ModelNote, PlayerNote, Steer, Turn
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.music.attributes import ATTRIBUTES, CONTROLS, STYLES
 from realtime.music.controls import AS_IT_IS, KNOBS, Controls
@@ -110,13 +111,13 @@ def bias(masks: Masks, sounding: int = 0, made: int = 0) -> np.ndarray:
 def test_register_moves_the_register_that_the_bias_aims_at() -> None:
     pitch = slice(35, 163)
 
-    def best(controls: Controls) -> list[int]:
-        biases = bias(masks_of(controls, Constraints(tonic=0)))[pitch]
-        return np.flatnonzero(biases == biases.max()).tolist()
+    def best(controls: Controls) -> int:
+        return int(np.argmax(bias(masks_of(controls, Constraints(tonic=0)))[pitch]))
 
-    assert best(AS_IT_IS) == list(range(55, 66))
-    assert best(Controls(register=0.5)) == list(range(61, 72))
-    assert best(Controls(register=-1.0)) == list(range(43, 54))
+    assert best(AS_IT_IS) in range(55, 66)
+    assert best(Controls(register=0.5)) in range(63, 72)
+    assert best(Controls(register=1.0)) in range(70, 79)
+    assert best(Controls(register=-1.0)) in range(42, 51)
 
 
 def test_density_moves_the_number_of_notes_that_the_bias_aims_at() -> None:
@@ -130,8 +131,26 @@ def test_polyphony_moves_the_number_of_voices_but_not_a_limit_that_is_set() -> N
         masks = masks_of(controls, constraints)
         return next(n for n in range(20) if (bias(masks, sounding=n)[:BEAT] < -1e8).all())
 
-    assert [may_sound(Controls(polyphony=polyphony)) for polyphony in (-1.0, 0.0, 1.0)] == [1, 1, 2]
+    assert [may_sound(Controls(polyphony=polyphony)) for polyphony in (-1.0, 0.0, 1.0)] == [1, 1, 3]
     assert may_sound(Controls(polyphony=1.0), Constraints(max_notes=3)) == 3
+
+
+def test_polyphony_asks_for_so_many_notes_on_an_onset() -> None:
+    """A player of one voice; Antiphon has played `made` notes on the beat."""
+
+    def going_on(polyphony: float, made: int) -> tuple[float, float]:
+        masks = masks_of(Controls(polyphony=polyphony))
+        for pitch in range(70, 70 + made):
+            masks.overuse.proposed(ModelNote(240, pitch, 80, 12, 0))
+        time = bias(masks)[: BEAT + 1]
+        return float(time[0]), float(time[BEAT])
+
+    assert going_on(-1.0, 1)[0] == MASKED, "one note and no more"
+    for made in (1, 2):
+        again, rest = going_on(1.0, made)
+        assert again - rest > 5, "three on an onset"
+    again, rest = going_on(1.0, 3)
+    assert rest - again > 5
 
 
 def test_bright_and_tense_pitch_classes_are_where_the_fifths_say() -> None:

@@ -39,7 +39,6 @@ from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import (
     BEAT,
     BEAT_EVENT,
-    DRUMS,
     DURATION_TICKS,
     MODEL_PART,
     OPEN,
@@ -157,8 +156,7 @@ class Composer:
         tick = max(note.tick, self._history.last.tick)
         self._advance_to(tick)
         self._history.key_down(note)
-        if note.part != DRUMS:
-            self._masks.profile.add(note, int(self._history.keys_down.sum()))
+        self._masks.hear(note, int(self._history.keys_down.sum()))
         beat = self._history.last.beat
         event = Event(tick - beat.start, note.part, note.pitch, OPEN, velocity_index(note.velocity))
         self._feed(self._history.following(event, tick, beat))

@@ -6,6 +6,8 @@ top-p. A pitch that still sounds is masked inside the graph, because only there 
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +16,8 @@ from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.composing.overuse import Overuse
 from realtime.composing.player_profile import PlayerProfile
-from realtime.core.dialogue import Turn
+from realtime.composing.register import spread_bias, wide
+from realtime.core.dialogue import PlayerNote, Turn
 from realtime.music.controls import AS_IT_IS
 from realtime.music.keys import Key
 from realtime.music.metre import TICKS, Beat
@@ -23,6 +26,8 @@ from realtime.music.vocabulary import ACCOMPANIMENT, ALONG, BEAT, DRUMS, DURATIO
 MOST_NOTES = 4
 """The polyphony where none is set and the player has not played yet."""
 MAJOR_THIRD = 4
+MIDDLE_PITCH, TILT_NATS, TILT_ALONG_NATS = 64, 0.2, 0.065
+"""With the knob for register at its end: for each semitone up or down."""
 FULL, THIN_NATS = 3, -1.0
 """For letting a beat pass, for each note that an accompaniment lacks to this many at once: one note may leave the harmony
 open."""
@@ -36,6 +41,16 @@ most."""
 KNOWN_NATS, MOST_KNOWN_NATS = 3.0, 12.0
 """The same where the density is known from a file. The first is divided by 1 + notes a quarter: in a sparse voice each note
 counts, in a dense one each quarter."""
+TURNED = 4.0
+"""How much stronger these are where the knob for density is at its end."""
+USUAL_ALONG = 2
+"""Notes on an onset of those who play along."""
+CHORD_NATS = -10.0
+"""With the knob for polyphony turned: for going on while notes of the onset are missing, and for one too many."""
+TURNED_ALONG_RATE = 2.6
+"""With the knob for density turned, what is changed of an accompaniment is at most so many notes a quarter."""
+LONG_NATS = -4.0
+"""With the knob for density at its end: for a note that would leave no room for as many as there are to be."""
 ALONG_NOTES = 2.6
 """How many notes an accompaniment plays to one of the tune's: the mean of thirty held-out pieces. More of them favour resting."""
 REPEATS, REPEATED_NATS = 2, -0.7
@@ -77,19 +92,26 @@ class Masks:
         self.profile = PlayerProfile()
         self.overuse = Overuse()
         self.controls = AS_IT_IS
+        self._drums: deque[bool] = deque(maxlen=16)
         self._constraints = constraints
         self._always = {role: constraints.bias(role) for role in Role}
         self._alone = set(constraints.parts) <= {MELODY}
         """Whether Antiphon's answers are one part: the tune."""
+        self._is_drummer = set(constraints.parts) == {DRUMS}
         self._tune = not constraints.parts or MELODY in constraints.parts
         self._pitched = DRUMS not in constraints.parts
         self._full = FULL if not constraints.parts or ACCOMPANIMENT in constraints.parts else 1
+        self._drummer = Masks(replace(constraints, parts=(DRUMS,))) if not constraints.parts else None
+        """What answers drums, unless a part was asked for."""
         self._key: Key | None = None
         if constraints.tonic is not None:
             self._key = Key(constraints.tonic, "major" if MAJOR_THIRD in constraints.scale else "minor")
 
     def bias(self, role: Role, turn: Turn | None, now: Moment) -> np.ndarray:
         """(228,) float32, for the five heads in order. Without a turn only the user's constraints count."""
+        if self._drummer is not None and role not in ALONG and self.hears_drums:
+            self._drummer.controls, self._drummer.overuse = self.controls, self.overuse
+            return self._drummer.bias(role, turn, now)
         bias = self._always[role].copy()
         if turn is None:
             return bias
@@ -97,10 +119,15 @@ class Masks:
         self._mask_times(time, role, turn, now)
         if role in ALONG and self._pitched:
             pitch[now.keys_down] = MASKED  # the player sounds these pitches already
-        self._weigh_pitches(pitch, role, now)
-        if self._goes_with_player(role):
-            velocity += self.profile.velocity_bias(role in ALONG)
+        self._weigh_pitches(pitch, role, turn, now)
+        if self._constraints.follow:
+            velocity += self.profile.loudness.bias(now.beat, now.tick == now.beat.start, role in ALONG)
         self._weigh_resting(time[BEAT:], role, turn, now)
+        if self.controls.polyphony:
+            self._weigh_chords(time, role, now)
+        if self.controls.density > 0 and role not in ALONG and self.profile.rate is not None:
+            room = TICKS / (self.profile.rate * self.controls.times_denser)
+            duration[:OPEN][room < DURATION_TICKS] += LONG_NATS * self.controls.density
         if role == Role.ACCOMPANY and self._constraints.follow:
             bar_end = now.beat.start + now.beat.bar_ticks - now.beat.in_bar * TICKS
             duration[:OPEN][bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
@@ -112,6 +139,19 @@ class Masks:
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
         return bias
+
+    def hear(self, note: PlayerNote, keys_down: int) -> None:
+        """The player struck a key; `keys_down` are down now, this one included."""
+        self._drums.append(note.part == DRUMS)
+        if note.part != DRUMS:
+            self.profile.add(note, keys_down)
+        elif self._drummer is not None:
+            self._drummer.profile.add(note, keys_down)
+
+    @property
+    def hears_drums(self) -> bool:
+        """Whether most of what the player plays of late is drums."""
+        return 2 * sum(self._drums) > len(self._drums)
 
     def _goes_with_player(self, role: Role) -> bool:
         """Whether the register, key and loudness of the player are followed."""
@@ -139,13 +179,20 @@ class Masks:
         if now.made == 0 and role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
             time[BEAT] = MASKED
 
-    def _weigh_pitches(self, pitch: np.ndarray, role: Role, now: Moment) -> None:
-        """Prefer the player's key and register, avoid overused patterns, and follow the knobs for brightness and tension."""
+    def _weigh_pitches(self, pitch: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
+        """Prefer the player's key and register, avoid overused patterns, and follow the knobs for register and colour."""
         if self._goes_with_player(role):
             by_key = self._constraints.tonic is None and not self.controls.modal
             pitch += self.profile.pitch_bias(role, now.keys_down, by_key, self.controls.semitones)
+            weight = max(wide(self.profile.pitches), abs(self.controls.register))
+            if weight and role not in ALONG and self.profile.pitches:
+                own = self.overuse.pitches_since(turn.start)
+                pitch += spread_bias(self.profile.pitches, own, weight, self.controls.semitones)
         if self._constraints.follow and self._pitched:
             pitch += self.overuse.bias(now.beat, role)
+        if self.controls.register and self._pitched:
+            nats = TILT_ALONG_NATS if role in ALONG else TILT_NATS
+            pitch += self.controls.register * nats * (np.arange(128, dtype=np.float32) - MIDDLE_PITCH)
         if self.controls.modal and self._pitched and (key := self._key or self.profile.key) is not None:
             pitch += self.controls.colour(key.tonic)
 
@@ -153,7 +200,7 @@ class Masks:
         """The bias of letting the beat pass, `rest` (1,): higher after many notes and while the player plays, lower after few."""
         known = self._constraints.rate
         if role == Role.ACCOMPANY and now.tick == now.beat.start and known is None:
-            full = self._full + self.controls.more_voices
+            full = self.controls.voices(self._full)
             rest += THIN_NATS * max(full - int((now.release > now.tick).sum()), 0)
         if known is not None:
             known_nats = KNOWN_NATS / (1 + known)
@@ -161,20 +208,35 @@ class Masks:
         rate = self.profile.rate if known is None else None
         if self._constraints.follow and role == Role.ACCOMPANY:
             if rate is not None:
-                rest += max(self._surplus(turn, now, rate * ALONG_NOTES), 0.0)
-        elif self._is_answer(role):
-            if now.keys_down.any():
+                if self.controls.density:
+                    rest += self._surplus(turn, now, min(rate * ALONG_NOTES, TURNED_ALONG_RATE))
+                else:
+                    rest += max(self._surplus(turn, now, rate * ALONG_NOTES), 0.0)
+        elif self._is_answer(role) or (self._is_drummer and self._constraints.follow):
+            if now.keys_down.any() and not self._is_drummer:
                 rest += ROOM_NATS
             if rate is not None:
                 rest += self._surplus(turn, now, rate)
+
+    def _weigh_chords(self, time: np.ndarray, role: Role, now: Moment) -> None:
+        """As many notes on an onset as the knob asks for: no more, and rather not fewer."""
+        usual = USUAL_ALONG if role in ALONG else self.profile.voices() or 1
+        here, asked = now.tick - now.beat.start, self.controls.voices(usual)
+        if not (made := self.overuse.notes_at(now.tick)):
+            return
+        if made >= asked:
+            time[here] = MASKED if self.controls.polyphony < 0 else time[here] + CHORD_NATS
+        elif self.controls.polyphony > 0:
+            time[here + 1 :] += CHORD_NATS
 
     def _surplus(
         self, turn: Turn, now: Moment, rate: float, nats: float = SURPLUS_NATS, most: float = MOST_SURPLUS_NATS
     ) -> float:
         """Nats for resting: `nats` for each note made beyond `rate` a quarter, negative for fewer, `most` at most."""
+        turned = 1 + TURNED * abs(self.controls.density)
         beats = (now.beat.start - turn.start) / TICKS + 0.5
-        surplus = (now.made - rate * self.controls.times_denser * beats) * nats
-        return min(max(surplus, -most), most)
+        surplus = (now.made - rate * self.controls.times_denser * beats) * nats * turned
+        return min(max(surplus, -most * turned), most * turned)
 
     def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray) -> None:
         """Bring the phrase to an end, `left` ticks before the turn ends: a long note of the tonic triad, and nothing after it."""
@@ -190,7 +252,7 @@ class Masks:
         """The polyphony: as set; else an answer has as many voices as the player plays at once."""
         follows = self._constraints.follow and role not in ALONG
         answered = self.profile.voices() if follows else None
-        return self._constraints.max_notes or max((answered or MOST_NOTES) + self.controls.more_voices, 1)
+        return self._constraints.max_notes or self.controls.voices(answered or MOST_NOTES)
 
 
 def is_legal(choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> bool:

@@ -52,6 +52,14 @@ class Overuse:
         """Drop all notes: time goes on elsewhere."""
         self._pitches.clear()
 
+    def pitches_since(self, tick: int) -> list[int]:
+        """The pitches of Antiphon's notes from `tick` on."""
+        return [pitch for onset, pitches in self._pitches.items() if onset >= tick for pitch in pitches]
+
+    def notes_at(self, tick: int) -> int:
+        """How many notes Antiphon plays at `tick`."""
+        return len(self._pitches.get(tick, ()))
+
     def bias(self, beat: Beat, role: Role) -> np.ndarray:
         """(128,) nats for the pitches in this beat: negative for those that came in the same beat of most of the last bars, else
         0."""

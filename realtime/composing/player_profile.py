@@ -12,10 +12,11 @@ from collections import deque
 
 import numpy as np
 
+from realtime.composing.loudness import Loudness
 from realtime.core.dialogue import PlayerNote
 from realtime.music.keys import Key, best_key
 from realtime.music.metre import TICKS
-from realtime.music.vocabulary import HEADS, MELODY, Role, velocity_index
+from realtime.music.vocabulary import MELODY, Role
 
 NOTES = 48
 """How many of the player's last notes count."""
@@ -46,12 +47,6 @@ HARMONY = (-14, -3)
 """The range of a harmony: semitones from the highest held key."""
 RATE_REST = 2 * TICKS
 """A rest counts as at most this many ticks in the estimate of the player's density."""
-LOUD_SPREAD = 3.0
-"""The least standard deviation, in velocity classes of 4, of the bell curve around the player's mean."""
-UNDER = 2.0
-"""Velocity classes by which an accompaniment or a harmony is softer than the player."""
-FARTHEST_VELOCITY_NATS = -8.0
-"""The most negative bias of a velocity."""
 
 _APART = (np.arange(128)[:, None] - np.arange(128)[None, :]).astype(np.int64)
 _DISSONANT = np.isin(_APART % 12, DISSONANT)
@@ -72,8 +67,9 @@ class PlayerProfile:
         """The player's density, in notes a quarter, without long rests; None before a key is estimated."""
         self._outside = self._frequent = np.zeros(128, np.float32)
         self._range = (0, 127)
-        self._velocity_bias = np.zeros(HEADS["velocity"], np.float32)
-        self._velocity_bias_under = self._velocity_bias
+        self.pitches: list[int] = []
+        """Of the notes that count, oldest first."""
+        self.loudness = Loudness()
 
     def add(self, note: PlayerNote, keys_down: int) -> None:
         """The player pressed a key; `keys_down` is how many are down now, this one included."""
@@ -90,19 +86,12 @@ class PlayerProfile:
             gaps = np.clip(np.diff([each.tick for each in self._notes]), 0, RATE_REST)  # a jump may lead back
             self.rate = len(gaps) * TICKS / max(float(gaps.sum()), 1.0)
         self._range = (int(pitches.min()) - MARGIN, int(pitches.max()) + MARGIN)
-        loud = np.array([velocity_index(each.velocity) for each in self._notes])
-        self._velocity_bias = _near(loud.mean(), max(loud.std(), LOUD_SPREAD))
-        self._velocity_bias_under = _near(loud.mean() - UNDER, max(loud.std(), LOUD_SPREAD))
+        self.pitches = pitches.tolist()
+        self.loudness.add(note)
 
     def voices(self) -> int | None:
         """How many notes the player plays at once, short overlaps left out (the 90th percentile); None before the first note."""
         return sorted(self._voices)[int(0.9 * (len(self._voices) - 1))] if self._voices else None
-
-    def velocity_bias(self, along: bool) -> np.ndarray:
-        """(32,) float32 to add to the logits of the velocities: an answer is about as loud as the player, and what goes `along`
-        with the player is a little softer. (If drawn velocities were scaled instead, other notes would be played than those that
-        the model reads.)"""
-        return self._velocity_bias_under if along else self._velocity_bias
 
     def pitch_bias(self, role: Role, keys_down: np.ndarray, in_key: bool, higher: int = 0) -> np.ndarray:
         """(128,) float32 to add to the logits of the pitches. `keys_down` (128,) bool; `in_key`: no key was set, so the
@@ -136,10 +125,3 @@ def _beyond(lowest: int, highest: int) -> np.ndarray:
     pitch = np.arange(128)
     apart = np.maximum(np.maximum(lowest - pitch, pitch - highest), 0)
     return np.maximum(apart * NATS_PER_SEMITONE, FARTHEST_NATS).astype(np.float32)
-
-
-def _near(mean: float, spread: float) -> np.ndarray:
-    """(32,) the logarithm of a bell curve over the velocity classes."""
-    apart = (np.arange(HEADS["velocity"]) - mean) / spread
-    pitch_bias: np.ndarray = np.maximum(-0.5 * apart**2, FARTHEST_VELOCITY_NATS).astype(np.float32)
-    return pitch_bias

@@ -23,6 +23,8 @@ BRIGHT_NATS, TENSE_NATS = 0.35, 1.5
 """At the end of a knob's range: for each step on the line of fifths; for a pitch class a quarter of the circle away."""
 MIDDLE = 2
 """Steps on the line of fifths from a tonic to the middle of its major scale."""
+MORE_VOICES = 2
+"""Notes at once beyond the usual at the end of the knob's way."""
 CENTRE, HIGHEST = 64, 127
 KNOBS = (*ATTRIBUTES, "style", "guidance")
 """What the controllers turn, in order from the first number on."""
@@ -69,10 +71,11 @@ class Controls:
         """How many semitones higher."""
         return round(self.register * UNITS * float(SCALE[ATTRIBUTES.index("register")]))
 
-    @property
-    def more_voices(self) -> int:
-        """How many more notes at once."""
-        return round(self.polyphony * UNITS * float(SCALE[ATTRIBUTES.index("polyphony")]))
+    def voices(self, usual: float) -> int:
+        """How many notes at once there are to be where there would be `usual`: one at one end of the knob, two more at the
+        other."""
+        most = usual + MORE_VOICES * self.polyphony if self.polyphony > 0 else usual + (usual - 1) * self.polyphony
+        return max(round(most), 1)
 
     @property
     def modal(self) -> bool:

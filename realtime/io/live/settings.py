@@ -37,12 +37,15 @@ def engine_settings(config: Config) -> EngineSettings:
         "harmonise": Harmonise(min(HARMONY_VOICES, config.play.max_notes or HARMONY_VOICES)),
     }
     part = PART_NAMES.index(config.play.player_part)
+    channels = [config.play.channel - 1] * len(PART_NAMES)
+    if config.play.part is None:
+        channels[DRUMS] = DRUM_CHANNEL  # drums are answered with drums
     return EngineSettings(
         modes=modes,
         mode=config.mode.name,
         bpm=config.sync.tempo_bpm,
         bars=((0, config.sync.beats_per_bar * TICKS),),
-        channels=(config.play.channel - 1,) * len(PART_NAMES),
+        channels=tuple(channels),
         player_parts=tuple(DRUMS if channel == DRUM_CHANNEL else part for channel in range(16)),
         follow_clock=config.sync.source == "clock",
         restart_ticks=round(config.sync.restart_beats * TICKS),
