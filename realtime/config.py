@@ -65,8 +65,8 @@ class Ports(Section):
 
 
 class Sync(Section):
-    source: Literal["internal", "clock"] = Field(
-        default="internal", description="own tempo, or MIDI clock on the input port"
+    source: Literal["internal", "clock", "listen"] = Field(
+        default="internal", description="own tempo, MIDI clock on the input port, or the tempo of your playing"
     )
     tempo_bpm: float = Field(default=120.0, ge=SLOWEST_BPM, le=FASTEST_BPM)
     beats_per_bar: int = Field(default=4, ge=2, le=12, description="in quarter notes")

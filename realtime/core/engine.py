@@ -20,6 +20,7 @@ from realtime.core.clocksync import SLOWEST_BPM, TransportChange
 from realtime.core.counts import Counts
 from realtime.core.dialogue import Planned, PlayerNote, Proposed, Reached, Relocate, Reply, Request, Steer, Turn
 from realtime.core.echo import EchoGuard
+from realtime.core.following import TempoFollower
 from realtime.core.knobs import Knobs
 from realtime.core.modes import Mode
 from realtime.core.mpe import Mpe
@@ -41,6 +42,7 @@ class Engine:
         self.tempo = tempo
         self.counts = Counts()
         self.transport = Transport(tempo, settings.follow_clock)
+        self.following = TempoFollower(tempo) if settings.listen else None
         self.output = Output(tempo, settings.late_ns)
         self.ledger, self.scheduler = self.output.ledger, self.output.scheduler
         self.turns = Turns(settings, self.transport, self.output, self.counts)
@@ -119,6 +121,8 @@ class Engine:
                 self._downbeat(stamp_ns)
             if self.rolling:
                 self._played(kind, message, stamp_ns)
+                if self.following is not None:
+                    self._follow(message, stamp_ns)
             elif kind == midi.CONTROL:
                 self._control(message)
 
@@ -175,13 +179,32 @@ class Engine:
         """Now is a downbeat: the first, or song time goes on from the next bar line."""
         if not self.rolling:
             self.transport.downbeat(stamp_ns, 0)
+            if self.following is not None:
+                self.following.begin(0)
             return
         pulse = self.tempo.pulse_at(stamp_ns)
         self.turns.decide_until(pulse)
         tick = -(-pulse // PULSES_PER_TICK)
         start, length = self.grid.bar_at(tick)
-        self.transport.downbeat(stamp_ns, start if start == tick else start + length)
+        line = start if start == tick else start + length
+        self.transport.downbeat(stamp_ns, line)
+        if self.following is not None:
+            self.following.begin(line * PULSES_PER_TICK)
         self._elsewhere(pulse)
+
+    def _follow(self, message: bytes, stamp_ns: int) -> None:
+        """Let song time follow what was just played. Where that moves it, all since the first note is played again."""
+        assert self.following is not None
+        pulse = self.tempo.pulse_at(stamp_ns)
+        bar_pulses = self.grid.bar_at(pulse // PULSES_PER_TICK)[1] * PULSES_PER_TICK
+        again = self.following.heard(message, stamp_ns, bar_pulses)
+        if not again:
+            return
+        self.transport.relocated(self.tempo.pulse_at(again[0][1]) // PULSES_PER_TICK)
+        self._elsewhere(pulse)
+        for played, played_ns in again:
+            self.counts.player_notes -= midi.is_note_on(played)
+            self._played(midi.kind(played), played, played_ns)
 
     def _elsewhere(self, pulse: int) -> None:
         """Song time left `pulse`, and stands or goes on elsewhere."""

@@ -38,6 +38,7 @@ class EngineSettings:
     channels: tuple[int, ...] = (0,) * len(PART_NAMES)
     player_parts: tuple[int, ...] = tuple(DRUMS if channel == midi.DRUM_CHANNEL else MELODY for channel in range(16))
     follow_clock: bool = False
+    listen: bool = False
     restart_ticks: int = 192
     one_cc: int | None = None
     one_key: int | None = None

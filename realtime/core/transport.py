@@ -25,6 +25,10 @@ class Transport:
         self._tick = tick
         self.tempo.locate(stamp_ns, tick * PULSES_PER_TICK)
 
+    def relocated(self, tick: int) -> None:
+        """At an internal tempo: the tempo map was moved, and song time goes on from `tick`."""
+        self._tick = tick
+
     def handle(self, message: bytes, stamp_ns: int) -> TransportChange | None:
         """Take one system message. Returns what it changed; at an internal tempo, none changes anything."""
         if self.follower is None:

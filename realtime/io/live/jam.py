@@ -80,9 +80,11 @@ def _play(config: Config, target_file: Path, say: Speaker, print_out: Speaker) -
         player.left_on(left_on)
         if ready.notice:
             say(ready.notice)
-        follows = (
-            "MIDI clock" if config.sync.source == "clock" else f"{config.sync.tempo_bpm:g} bpm from your first note"
-        )
+        follows = {
+            "clock": "MIDI clock",
+            "listen": "the tempo that you play",
+            "internal": f"{config.sync.tempo_bpm:g} bpm from your first note",
+        }[config.sync.source]
         say(f"{source.name} listens, {target.name} answers ({source.backend_in_use}); {config.mode.name}, {follows}; ")
         say(f"model {ready.model} on {ready.provider}; recording to {target_file}; Ctrl-C ends")
         player.run(config.run.seconds, config.run.bars, keep)

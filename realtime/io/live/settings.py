@@ -48,6 +48,7 @@ def engine_settings(config: Config) -> EngineSettings:
         channels=tuple(channels),
         player_parts=tuple(DRUMS if channel == DRUM_CHANNEL else part for channel in range(16)),
         follow_clock=config.sync.source == "clock",
+        listen=config.sync.source == "listen",
         restart_ticks=round(config.sync.restart_beats * TICKS),
         one_cc=config.sync.one_cc,
         one_key=config.sync.one_key,
