@@ -23,6 +23,7 @@ from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Ending, Script, Timing, bar_lines, draw, play, save
 from realtime.io.live.take import report
 from realtime.music.metre import bar_segments
+from realtime.music.vocabulary import ALONG
 
 GRIDS = ("player", "file")
 OVERHANG_TICKS = 6
@@ -97,11 +98,11 @@ def last_tick(engine: Engine, tick: int) -> int:
     bar from the next bar line on, and until Antiphon is silent."""
     grid, mode = engine.grid, engine.mode
     turn = mode.turn(tick, engine.player, grid)
-    if turn is not None and turn.end is not None:
+    if turn is not None and turn.end is not None and mode.role not in ALONG:
         after = mode.turn(turn.end, engine.player, grid) if turn.start < tick - OVERHANG_TICKS else None
         return turn.end if after is None or after.end is None else after.end
     line = tick if grid.bar_start(tick) == tick else grid.bar_start(tick, 1)
-    return max(grid.bar_start(line, 1), mode.deadline(engine.player, grid) or 0)
+    return max(grid.bar_start(line, 1), (turn.end or 0) if turn is not None else 0)
 
 
 def conductor(
