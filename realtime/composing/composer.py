@@ -202,7 +202,7 @@ class Composer:
             note, snapshot = self._make_note(turn)
             yield Proposed(self._plan.generation, note)
             self._feed(snapshot)
-            if turn.voices and last.made + 1 >= turn.voices:
+            if turn.voices and last.made + 1 >= self._masks.controls.answering(turn.voices):
                 break
         yield Reached(self._plan.generation, until, *self._sampler.take_counts())
 

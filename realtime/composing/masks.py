@@ -123,8 +123,8 @@ class Masks:
         if self._constraints.follow:
             velocity += self.profile.loudness.bias(now.beat, now.tick == now.beat.start, role in ALONG)
         self._weigh_resting(time[BEAT:], role, turn, now)
-        if self.controls.polyphony:
-            self._weigh_chords(time, role, now)
+        if self.controls.polyphony or (turn.voices and self.controls.density > 0):
+            self._weigh_chords(time, role, turn, now)
         if self.controls.density > 0 and role not in ALONG and self.profile.rate is not None:
             room = TICKS / (self.profile.rate * self.controls.times_denser)
             duration[:OPEN][room < DURATION_TICKS] += LONG_NATS * self.controls.density
@@ -218,15 +218,16 @@ class Masks:
             if rate is not None:
                 rest += self._surplus(turn, now, rate)
 
-    def _weigh_chords(self, time: np.ndarray, role: Role, now: Moment) -> None:
-        """As many notes on an onset as the knob asks for: no more, and rather not fewer."""
+    def _weigh_chords(self, time: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
+        """Prefer as many notes on an onset as the knobs ask for: no more, and no fewer."""
         usual = USUAL_ALONG if role in ALONG else self.profile.voices() or 1
-        here, asked = now.tick - now.beat.start, self.controls.voices(usual)
-        if not (made := self.overuse.notes_at(now.tick)):
+        asked = self.controls.answering(turn.voices) if turn.voices else self.controls.voices(usual)
+        here, made = now.tick - now.beat.start, now.made if turn.voices else self.overuse.notes_at(now.tick)
+        if not made:
             return
         if made >= asked:
             time[here] = MASKED if self.controls.polyphony < 0 else time[here] + CHORD_NATS
-        elif self.controls.polyphony > 0:
+        elif self.controls.polyphony >= 0:
             time[here + 1 :] += CHORD_NATS
 
     def _surplus(

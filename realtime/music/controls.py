@@ -77,6 +77,10 @@ class Controls:
         most = usual + MORE_VOICES * self.polyphony if self.polyphony > 0 else usual + (usual - 1) * self.polyphony
         return max(round(most), 1)
 
+    def answering(self, usual: int) -> int:
+        """How many notes answer one, where there would be at most `usual`: by polyphony, and by density."""
+        return max(round(self.voices(usual) * self.times_denser), 1)
+
     @property
     def modal(self) -> bool:
         """Whether brightness or tension ask for other pitch classes."""
