@@ -72,7 +72,11 @@ def jam(
     out: OutPort = None,
     backend: Backend = None,
     tempo: Tempo = None,
-    sync: Annotated[str | None, typer.Option(help="internal, or clock: MIDI clock on the input port")] = None,
+    sync: Annotated[
+        str | None, typer.Option(help="internal, clock (MIDI clock on the input port) or listen (the tempo you play)")
+    ] = None,
+    count_in: Annotated[int | None, typer.Option(metavar="BARS", help="bars of clicks before bar 1")] = None,
+    tap: Annotated[str | None, typer.Option(metavar="KEY", help="a key that taps the tempo, such as C1")] = None,
     mode: ModeOption = None,
     bars_per_turn: BarsPerTurn = None,
     part: Part = None,

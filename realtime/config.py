@@ -73,6 +73,16 @@ class Sync(Section):
     restart_beats: float = Field(
         default=8.0, ge=0, le=256, description="after both rest so long, the next note is a downbeat; 0: never"
     )
+    count_in: int = Field(default=0, ge=0, le=8, description="bars of clicks before bar 1, with the internal tempo")
+    click: Literal["none", "count-in", "always"] = Field(default="count-in", description="when a click is sent")
+    click_channel: int = Field(default=10, ge=1, le=16, description="MIDI channel of the click")
+    click_key: Annotated[int, BeforeValidator(parse_pitch)] = Field(
+        default=37, description="key of the click, as a number or a note"
+    )
+    tap_cc: int | None = Field(default=None, ge=0, le=119, description="this controller taps the tempo")
+    tap_key: Annotated[int | None, BeforeValidator(parse_pitch)] = Field(
+        default=None, description="this key taps the tempo"
+    )
     one_cc: int | None = Field(default=None, ge=0, le=119, description="this controller says: now is a downbeat")
     one_key: Annotated[int | None, BeforeValidator(parse_pitch)] = Field(
         default=None, description="this key says: now is a downbeat"

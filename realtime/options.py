@@ -13,6 +13,8 @@ TWINS = {
     "backend": "ports.backend",
     "tempo": "sync.tempo_bpm",
     "sync": "sync.source",
+    "count_in": "sync.count_in",
+    "tap": "sync.tap_key",
     "mode": "mode.name",
     "bars_per_turn": "mode.bars_per_turn",
     "part": "play.part",

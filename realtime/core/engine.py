@@ -9,18 +9,18 @@ Every decision is taken for a musical moment, never for the moment at which some
 was due before an event is taken before that event, with the boundary that it would have had in time. So a real-time run
 and a simulated one play the same notes as long as no deadline is missed.
 
-Its parts: `transport` (where song time is), `turns` (whose turn it is, what the composer is asked), `knobs`, `output` (what
+Its parts: `transport` (where song time is), `song_time` (what moves it),
+`turns` (whose turn it is, what the composer is asked), `knobs`, `output` (what
 is planned, what sounds, what is to be sent).
 """
 
 from __future__ import annotations
 
 from realtime import midi
-from realtime.core.clocksync import SLOWEST_BPM, TransportChange
+from realtime.core.clocksync import SLOWEST_BPM
 from realtime.core.counts import Counts
 from realtime.core.dialogue import Planned, PlayerNote, Proposed, Reached, Relocate, Reply, Request, Steer, Turn
 from realtime.core.echo import EchoGuard
-from realtime.core.following import TempoFollower
 from realtime.core.knobs import Knobs
 from realtime.core.modes import Mode
 from realtime.core.mpe import Mpe
@@ -29,6 +29,7 @@ from realtime.core.pedals import Pedals, Switch
 from realtime.core.player_state import Key, PlayerState
 from realtime.core.scheduler import PlannedNote, Sent
 from realtime.core.settings import EngineSettings
+from realtime.core.song_time import SongTime, click_of
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.core.transport import Transport
 from realtime.core.turns import Turns
@@ -42,15 +43,15 @@ class Engine:
         self.tempo = tempo
         self.counts = Counts()
         self.transport = Transport(tempo, settings.follow_clock)
-        self.following = TempoFollower(tempo) if settings.listen else None
-        self.output = Output(tempo, settings.late_ns)
+        self.output = Output(tempo, settings.late_ns, click_of(settings))
         self.ledger, self.scheduler = self.output.ledger, self.output.scheduler
         self.turns = Turns(settings, self.transport, self.output, self.counts)
         self.grid = self.turns.grid
         self.knobs = Knobs(settings.controls, settings.controls_cc)
         self.pedals = Pedals()
         self.mpe = Mpe(settings.player_parts, self.pedals)
-        self._trigger, self._one = Switch(), Switch()
+        self.song_time = SongTime(settings, self.transport, self.turns, self.output, self.pedals, self.counts)
+        self._trigger = Switch()
         self._echo = EchoGuard()
 
     @property
@@ -93,7 +94,7 @@ class Engine:
     def handle(self, message: bytes, stamp_ns: int) -> None:
         """One canonical message (`midi.normalise`) that arrived at `stamp_ns`."""
         if midi.kind(message) >= midi.SYSEX:
-            self._system(message, stamp_ns)
+            self.song_time.system(message, stamp_ns)
             return
         is_echo = self._echo.is_echo(message, stamp_ns)
         self._release(stamp_ns)
@@ -116,15 +117,23 @@ class Engine:
             names = list(self.settings.modes)
             if midi.channel(message) == self.settings.program_channel and message[1] < len(names):
                 self.set_mode(names[message[1]], stamp_ns)
-        elif kind in (midi.NOTE_ON, midi.NOTE_OFF, midi.CONTROL):
-            if self._is_downbeat(kind, message, stamp_ns):
-                self._downbeat(stamp_ns)
+        elif kind in (midi.NOTE_ON, midi.NOTE_OFF, midi.CONTROL) and not self.song_time.tapped(kind, message, stamp_ns):
+            self.song_time.before(kind, message, stamp_ns)
             if self.rolling:
                 self._played(kind, message, stamp_ns)
-                if self.following is not None:
-                    self._follow(message, stamp_ns)
+                for again, again_ns in self.song_time.after(message, stamp_ns):
+                    self.counts.player_notes -= midi.is_note_on(again)
+                    self._played(midi.kind(again), again, again_ns)
             elif kind == midi.CONTROL:
                 self._control(message)
+
+    def tap(self, now_ns: int) -> None:
+        """A beat was tapped: from the second tap on it sets the tempo, unless that is a MIDI clock's."""
+        self.song_time.tap(now_ns)
+
+    def count_in(self, now_ns: int) -> None:
+        """Begin to count in now, if bars to count are set and no MIDI clock is followed."""
+        self.song_time.count_in(now_ns)
 
     def take_notices(self) -> list[str]:
         """What the user should know, a line each; every line is returned once."""
@@ -149,69 +158,6 @@ class Engine:
             self.turns.change_mode(name, now_ns)
         else:
             self.turns.mode_name = name
-
-    def _system(self, message: bytes, stamp_ns: int) -> None:
-        """MIDI clock and transport."""
-        pulse = self.transport.pulse_at(stamp_ns)
-        if message[0] == midi.CLOCK and self.rolling:
-            self.turns.decide_until(pulse)  # before the clock changes the tempo map
-        if (change := self.transport.handle(message, stamp_ns)) is not None:
-            self.counts.jumps += 1
-            if change is TransportChange.STOP:
-                self.pedals.lift()
-            self._elsewhere(pulse)
-
-    def _is_downbeat(self, kind: int, message: bytes, stamp_ns: int) -> bool:
-        """Whether song time starts anew with this note-on, note-off or controller: never if it follows a MIDI clock."""
-        if self.transport.follower is not None:
-            return False
-        if kind == midi.CONTROL:
-            return message[1] == self.settings.one_cc and self._one.moved(message[2])
-        if kind == midi.NOTE_OFF:
-            return False
-        return (
-            not self.rolling
-            or message[1] == self.settings.one_key
-            or self.turns.is_downbeat(round(self.tempo.pulse_at(stamp_ns) / PULSES_PER_TICK))
-        )
-
-    def _downbeat(self, stamp_ns: int) -> None:
-        """Now is a downbeat: the first, or song time goes on from the next bar line."""
-        if not self.rolling:
-            self.transport.downbeat(stamp_ns, 0)
-            if self.following is not None:
-                self.following.begin(0)
-            return
-        pulse = self.tempo.pulse_at(stamp_ns)
-        self.turns.decide_until(pulse)
-        tick = -(-pulse // PULSES_PER_TICK)
-        start, length = self.grid.bar_at(tick)
-        line = start if start == tick else start + length
-        self.transport.downbeat(stamp_ns, line)
-        if self.following is not None:
-            self.following.begin(line * PULSES_PER_TICK)
-        self._elsewhere(pulse)
-
-    def _follow(self, message: bytes, stamp_ns: int) -> None:
-        """Let song time follow what was just played. Where that moves it, all since the first note is played again."""
-        assert self.following is not None
-        pulse = self.tempo.pulse_at(stamp_ns)
-        bar_pulses = self.grid.bar_at(pulse // PULSES_PER_TICK)[1] * PULSES_PER_TICK
-        again = self.following.heard(message, stamp_ns, bar_pulses)
-        if not again:
-            return
-        self.transport.relocated(self.tempo.pulse_at(again[0][1]) // PULSES_PER_TICK)
-        self._elsewhere(pulse)
-        for played, played_ns in again:
-            self.counts.player_notes -= midi.is_note_on(played)
-            self._played(midi.kind(played), played, played_ns)
-
-    def _elsewhere(self, pulse: int) -> None:
-        """Song time left `pulse`, and stands or goes on elsewhere."""
-        self.output.release_all(pulse)
-        self.scheduler.clear()
-        self.pedals.silence()
-        self.turns.jump()
 
     def _played(self, kind: int, message: bytes, stamp_ns: int) -> None:
         """A note-on, note-off or controller of the player's while song time moves."""
@@ -320,7 +266,7 @@ class Engine:
         if not self.rolling:
             return None
         decision = None if self.transport.waiting else self.turns.next_decision()
-        pulses = [pulse for pulse in (self.scheduler.next_pulse(), decision) if pulse is not None]
+        pulses = [pulse for pulse in (self.output.next_pulse(), decision) if pulse is not None]
         return self.tempo.ns_at(min(pulses)) if pulses else None
 
     def stop(self) -> list[bytes]:

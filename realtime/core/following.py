@@ -32,6 +32,7 @@ class TempoFollower:
         self._listener = Listener(tempo.bpm_at(0))
         self._phrase: list[Played] = []
         self._line_pulse = 0
+        self._begun = False
 
     @property
     def settled(self) -> bool:
@@ -43,9 +44,16 @@ class TempoFollower:
         self._listener.restart()
         self._phrase.clear()
         self._line_pulse = line_pulse
+        self._begun = True
+
+    def expect(self, period_ns: float) -> None:
+        """The player has tapped: a beat is this long."""
+        self._listener.expect(period_ns)
 
     def heard(self, message: bytes, stamp_ns: int, bar_pulses: int) -> list[Played]:
         """The player played `message`. Returns what is to be played again because song time has changed, or nothing."""
+        if not self._phrase and not self._begun and not midi.is_note_on(message):
+            return []  # a pedal before the first note
         if not self.settled and len(self._phrase) < MOST:
             self._phrase.append((message, stamp_ns))
         if not midi.is_note_on(message):
@@ -54,7 +62,7 @@ class TempoFollower:
         if beat is None:
             return []
         if self._listener.settled or self._fits(beat, stamp_ns) or len(self._phrase) == MOST:
-            self._steer(beat, stamp_ns)
+            steer(self._tempo, beat, stamp_ns)
             return []
         first_ns = self._phrase[0][1]
         self._tempo.locate(first_ns, self._first_pulse(beat, bar_pulses))
@@ -69,21 +77,21 @@ class TempoFollower:
 
     def _fits(self, beat: Beat, stamp_ns: int) -> bool:
         """Whether song time is nearly where the beat says."""
-        apart = self._apart(beat, stamp_ns)
+        apart = off_beat(self._tempo, beat, stamp_ns)
         bpm = self._tempo.bpm_at(self._tempo.pulse_at(stamp_ns))
         return abs(apart) <= PULSES_OFF and abs(beat.bpm / bpm - 1) <= TEMPO_OFF
 
-    def _apart(self, beat: Beat, ns: float) -> float:
-        """By how many pulses song time at `ns` is beyond the nearest place that the beat allows."""
-        pulse = self._tempo.pulse_at(round(ns))
-        wanted = (ns - beat.ns) / beat.period_ns * PPQN
-        return float((pulse - wanted + PPQN / 2) % PPQN - PPQN / 2)
 
-    def _steer(self, beat: Beat, stamp_ns: int) -> None:
-        """Let song time be on the beat in half a beat from now, and go on in its tempo."""
-        ns_per_pulse = beat.period_ns / PPQN
-        arrival_ns = stamp_ns + round(beat.period_ns / 2)
-        pulses = PPQN / 2 - self._apart(beat, stamp_ns)
-        wanted = (arrival_ns - stamp_ns) / max(pulses, 1)
-        self._tempo.steer(stamp_ns, min(max(wanted, ns_per_pulse / CATCH_UP), ns_per_pulse * CATCH_UP))
-        self._tempo.steer(arrival_ns, ns_per_pulse)
+def off_beat(tempo: TempoMap, beat: Beat, ns: int) -> float:
+    """By how many pulses song time at `ns` is beyond the nearest place that `beat` allows; negative: it is behind."""
+    wanted = (ns - beat.ns) / beat.period_ns * PPQN
+    return float((tempo.pulse_at(ns) - wanted + PPQN / 2) % PPQN - PPQN / 2)
+
+
+def steer(tempo: TempoMap, beat: Beat, ns: int) -> None:
+    """From `ns` on let song time approach `beat`, be on it after half a beat, and go on in its tempo."""
+    ns_per_pulse = beat.period_ns / PPQN
+    arrival_ns = ns + round(beat.period_ns / 2)
+    wanted = (arrival_ns - ns) / max(PPQN / 2 - off_beat(tempo, beat, ns), 1)
+    tempo.steer(ns, min(max(wanted, ns_per_pulse / CATCH_UP), ns_per_pulse * CATCH_UP))
+    tempo.steer(arrival_ns, ns_per_pulse)

@@ -92,6 +92,11 @@ class Listener:
         self.beat = None
         self._onsets.clear()
 
+    def expect(self, period_ns: float) -> None:
+        """A beat is to be this long: look for it anew."""
+        self.restart()
+        self._usual_ns = period_ns
+
     def onset(self, ns: int, velocity: int) -> Beat | None:
         """A note of `velocity` was struck. Returns the beat that is heard by now."""
         weight = 0.5 + velocity / 127

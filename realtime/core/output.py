@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from realtime.core.ledger import Ledger
+from realtime.core.metronome import Click
 from realtime.core.scheduler import Scheduler, Sent
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.midi import channel, is_note_on
@@ -17,9 +18,10 @@ class Output:
     A note-on that is due since more than `late_ns` is dropped. `last_pulse`: when the last message was due.
     """
 
-    def __init__(self, tempo: TempoMap, late_ns: int) -> None:
+    def __init__(self, tempo: TempoMap, late_ns: int, click: Click | None = None) -> None:
         self.ledger = Ledger()
         self.scheduler = Scheduler(self.ledger)
+        self.click = click
         self._tempo = tempo
         self._late_ns = late_ns
         self._waiting: list[Sent] = []
@@ -34,12 +36,19 @@ class Output:
     def collect_due(self, now_ns: int) -> None:
         """Turn what is due into messages. From then on the ledger knows when its notes end."""
         pulse = self._tempo.pulse_at(now_ns)
+        for click in self.click.due(pulse) if self.click is not None else ():
+            self.scheduler.plan(click)
         due = self.scheduler.due(pulse, pulse - self._tempo.pulse_at(now_ns - self._late_ns))
         self._waiting += due
         for sent in due:
             self.last_pulse = sent.pulse
             if is_note_on(sent.message):
                 self._struck_pulse[channel(sent.message), sent.message[1]] = sent.pulse
+
+    def next_pulse(self) -> int | None:
+        """When there is something to collect next; None: nothing is planned, and nothing sounds."""
+        pulses = [self.scheduler.next_pulse(), self.click.next_pulse() if self.click is not None else None]
+        return min((pulse for pulse in pulses if pulse is not None), default=None)
 
     def end_key(self, key: tuple[int, int], pulse: int) -> None:
         """End one sounding note, (channel, pitch), at `pulse`, or a little later if it has only just begun."""

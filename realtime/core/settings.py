@@ -21,7 +21,9 @@ class EngineSettings:
     channel.
     `follow_clock`: tempo and position follow MIDI clock; else the player's first note is the downbeat of bar 1, and their first
     note after both have rested for `restart_ticks` (0: never) is a downbeat again. `one_cc`, `one_key`: the controller, and the
-    key, that say so at any time.
+    key, that say so at any time. `listen`: tempo and beat are heard in the player's notes, `bpm` is only what is expected.
+    `count_in_bars`: with an internal tempo, so many bars are counted in. `click`: channel and key of the clicks that count, None:
+    it is silent; `clicks`: they go on after that. `tap_cc`, `tap_key`: the controller, and the key, that tap the tempo.
     `lookahead_ticks`: how far ahead notes are planned. `prepare_ticks`: how long before its turn Antiphon begins to plan it.
     `commit_ns`: the commit window: a note whose onset is no further ahead is final. `late_ns`: a note-on later than this is
     not sent. `rest_ticks`: a rest this long ends the player's phrase.
@@ -40,6 +42,11 @@ class EngineSettings:
     follow_clock: bool = False
     listen: bool = False
     restart_ticks: int = 192
+    count_in_bars: int = 0
+    clicks: bool = False
+    click: tuple[int, int] | None = (midi.DRUM_CHANNEL, 37)
+    tap_cc: int | None = None
+    tap_key: int | None = None
     one_cc: int | None = None
     one_key: int | None = None
     lookahead_ticks: int = 48

@@ -98,6 +98,8 @@ class Turns:
         """Whether a note of the player's at `tick` is a downbeat again: both have rested for long, or the player has only touched
         a key so far."""
         rests, restart_ticks = self.player.rests_from(), self._settings.restart_ticks
+        if self.player.first_tick is None:
+            rests = 0  # counted in
         if rests is None or not restart_ticks:
             return False
         if self.player.has_only_touched() and tick - rests >= self.player.rest_ticks:

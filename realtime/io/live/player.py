@@ -32,6 +32,8 @@ from realtime.io.live.worker import Ready, Worker
 from realtime.io.midi.ports import InputPort, OutputPort, PortLost
 
 WATCH_NS = 500_000_000
+COUNT_IN_NS = 500_000_000
+"""From the start of a session to the first click that counts in."""
 MOST_AT_ONCE = 64
 """Messages taken in before what is due is sent and the clock is looked at again."""
 RELEASE_S, CLOSE_S = 1.0, 1.0
@@ -169,6 +171,7 @@ class Player:
     def _play(self, end_ns: int | None, bars: int | None) -> None:
         watch_ns = now_ns() + WATCH_NS
         end_pulse: int | None = None
+        self.engine.count_in(now_ns() + COUNT_IN_NS)
         while self._stop_why is None:
             if self._pausing:
                 self._pause()
@@ -179,7 +182,9 @@ class Player:
             if self._program is not None:
                 deadlines.append(self._mode_ns)
             if bars is not None and end_pulse is None and self.engine.rolling:
-                here = round(self.engine.tempo.pulse_at(now) / PULSES_PER_TICK)
+                here = max(
+                    round(self.engine.tempo.pulse_at(now) / PULSES_PER_TICK), 0
+                )  # what is counted in, is not played
                 end_pulse = self.engine.grid.bar_start(here, bars) * PULSES_PER_TICK
             if end_pulse is not None and self.engine.rolling:
                 deadlines.append(self.engine.tempo.ns_at(end_pulse))
