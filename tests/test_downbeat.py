@@ -93,3 +93,12 @@ def test_time_in_the_recording_goes_on_from_the_next_bar_line() -> None:
     pulses = [pulse for ns, pulse, _ in sorted(performance.played)]
     assert pulses == sorted(pulses)
     assert next(pulse for ns, pulse, _ in performance.played if ns == back_ns) == 6 * BAR_PULSES
+
+
+def test_calling_antiphon_is_no_downbeat() -> None:
+    script = [*tune([60], note_ns=60 * MS), (3 * BEAT_NS + 20 * MS, midi.note_on(0, 24, 90))]
+    session = StepByStep("continue", trigger_key=24)
+    for ns, message in script:
+        session.play(message, ns)
+    assert not any(isinstance(request, Relocate) for request in session.requests)
+    assert session.engine.turn is not None

@@ -65,8 +65,9 @@ def test_the_two_commands_stand_as_they_should() -> None:
     assert tuple(commands[:2]) == TWO_COMMANDS
 
 
-def test_ci_runs_the_readmes_line() -> None:
-    assert TWO_COMMANDS[1] in (ROOT / ".ci" / "run").read_text().splitlines()
+def test_ci_runs_the_readmes_line_with_the_locked_versions() -> None:
+    line = TWO_COMMANDS[1].replace("pip install ", "pip install -c requirements.lock ", 1)
+    assert line in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
 @pytest.mark.parametrize(
