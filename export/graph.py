@@ -160,7 +160,8 @@ class _Heads(nn.Module):
         noise: Tensor,
         context_bias: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """h: (1, 1, d); lean: (1, 1, 228), a part of the logits; the others as in the contract. Returns choice, log_prob and
+        """h: (1, 1, d); context_bias: (1, 1, 228), a part of the logits; the others as in the contract. Returns choice,
+        log_prob and
         logits."""
         temperature, top_k, top_p = sampling.split(1, -1)  # (1, 5, 1)
         last = torch.where(top_k < 1, self.sizes, torch.minimum(top_k, self.sizes)) - 1

@@ -70,7 +70,10 @@ Tracks = Annotated[
 ]
 Grid = Annotated[
     str,
-    typer.Option(help="player: the first note is the downbeat, as in jam; file: the file's bars, as after a count-in"),
+    typer.Option(
+        help="player: the first note is the downbeat, as in jam (with --sync clock, the file's start); file: the file's bars, as "
+        "after a count-in"
+    ),
 ]
 OwnTempo = Annotated[
     float | None, typer.Option(help="Antiphon's beats per minute with --sync internal; else the file's first tempo")

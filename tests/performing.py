@@ -12,14 +12,14 @@ from realtime import midi
 from realtime.composing.composer import Composer
 from realtime.composing.constraints import SLICES, Constraints, Sampling
 from realtime.composing.contract import MASKED
-from realtime.composing.latents import FUTURE, PREFIX, Graphs, Latents
+from realtime.composing.latents import FUTURE, PREFIX, Graphs
 from realtime.core.dialogue import ModelNote, Plan, PlayerNote, Proposed, Request, Turn
 from realtime.core.engine import Engine, EngineSettings
 from realtime.core.modes import Accompany, Continue, Harmonise, Trade
 from realtime.core.tempo import PPQN, PULSES_PER_TICK, TempoMap
+from realtime.io.live.model import Model, Setup
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT, ROLL
-from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import BEAT, HEADS, Role
 from realtime.simulate import Performance, perform
 
@@ -161,19 +161,8 @@ def composer_of(
 ) -> Composer:
     """A composer without a model. With `graphs` it has a rolling latent context."""
     settings = settings or settings_of("trade")
-    grid = BeatGrid(settings.bars)
-    latents = Latents(graphs, grid, seed, lambda: 0, settings.controls) if graphs is not None else None
-    return Composer(
-        stepper or NoiseStepper(),
-        constraints,
-        sampling,
-        grid,
-        settings.bpm,
-        seed,
-        lambda: 0,
-        latents,
-        settings.controls,
-    )
+    setup = Setup("", "", 1, constraints, sampling, settings.bars, settings.bpm, seed, settings.controls)
+    return Model(stepper or NoiseStepper(), graphs).composer(setup)  # type: ignore[arg-type]
 
 
 def duet(

@@ -70,9 +70,9 @@ def parameters(module: nn.Module) -> int:
 def sizes(name: str, bars: BarAutoencoder) -> dict[str, Size]:
     """The three decoders."""
     small = ABLATION_SIZES[name]
-    told = replace(small, context=True)
-    whole = parameters(Decoder(told)) + parameters(Planner()) + parameters(bars.encoder)
-    return {"told": told, "rival": equalise(Variant("", "", "", RIVALS[name]), whole).size, "reference": small}
+    conditioned = replace(small, context=True)
+    whole = parameters(Decoder(conditioned)) + parameters(Planner()) + parameters(bars.encoder)
+    return {"told": conditioned, "rival": equalise(Variant("", "", "", RIVALS[name]), whole).size, "reference": small}
 
 
 def train(size: Size, pack: Pack, bars: BarAutoencoder, args: argparse.Namespace, seed: int) -> Decoder:

@@ -1,8 +1,8 @@
 """A composer without a network, for when there is none: it answers the same requests by rules, at once.
 
 In accompany and harmonise it plays root and triad of the chord that is heard; else it plays the call again and leads it home. It
-is told of everything that the player does all the time, so that it knows the music when it has to take over. What it plays
-depends on what it was told alone.
+receives every request all the time, so that it knows the music when it takes over. What it plays depends on these requests
+alone.
 """
 
 from __future__ import annotations

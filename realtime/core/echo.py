@@ -50,7 +50,7 @@ class _Wire:
 
 
 class EchoGuard:
-    """Told of what is sent and of what comes in. `is_echo` says what to ignore, `released` what was held back without cause."""
+    """Receives what is sent and what comes in. `is_echo` says what to ignore, `released` what was held back without cause."""
 
     def __init__(self) -> None:
         self._sends: deque[_Send] = deque(maxlen=256)

@@ -101,15 +101,15 @@ class Engine:
         if is_echo:
             self.counts.echoes += 1
         else:
-            self._heard(message, stamp_ns)
+            self._channel_message(message, stamp_ns)
 
     def _release(self, now_ns: int) -> None:
         """Handle what was held back as an echo and is none."""
         for message, stamp_ns in self._echo.released(now_ns):
             self.counts.echoes -= 1
-            self._heard(message, stamp_ns)
+            self._channel_message(message, stamp_ns)
 
-    def _heard(self, message: bytes, stamp_ns: int) -> None:
+    def _channel_message(self, message: bytes, stamp_ns: int) -> None:
         """A channel message of the player's."""
         kind = midi.kind(message)
         self.mpe.heard(message, stamp_ns)

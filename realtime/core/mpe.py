@@ -16,8 +16,9 @@ _RPN_COARSE, _RPN_FINE, _DATA, _TIMBRE, _ZONE = 101, 100, 6, 74, 6
 
 
 class Mpe:
-    """Told of every message, it knows the part of each channel: `player_parts`, by channel, as long as there is no zone; within
-    one, also channel 10 is no drums. Then the pedals of the zone's master channel hold all its keys."""
+    """Receives every message and knows the part of each channel: `player_parts`, by channel, as long as there is no zone.
+    Within a
+    zone channel 10 is no drums either, and the pedals of the zone's master channel hold all its keys."""
 
     def __init__(self, player_parts: tuple[int, ...], pedals: Pedals) -> None:
         self._parts = player_parts

@@ -82,8 +82,8 @@ class Playing:
 
     @property
     def bpm(self) -> Fraction:
-        """The file's first tempo: the one in which its first note sounds, whichever track that is in."""
-        return self.timeline.bpm_at(self.piece.notes[0].onset_pulse * self.timeline.division // PPQN)
+        """The file's first tempo."""
+        return self.timeline.bpm_at(0)
 
 
 def read_playing(path: Path, wanted: Sequence[str] = ()) -> Playing:

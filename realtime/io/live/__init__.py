@@ -1,1 +1,1 @@
-"""The live program: player process, worker process, recorder, and the commands jam and demo."""
+"""The live program: player process, worker process, recorder, and the commands jam, demo and duet."""

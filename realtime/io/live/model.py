@@ -1,6 +1,7 @@
 """What composes: a model's networks, opened once, and the one way to make a composer from them and from the user's settings.
 
-`jam`'s worker, `demo`, `duet`, `compose`, `infill`, `bench` and `models.listen` all compose with what `Model.composer` returns.
+`jam`'s worker, `demo`, `duet`, `compose`, `infill`, `bench`, `models.listen` and the tests all compose with what
+`Model.composer` returns.
 onnxruntime is imported when a model is opened, not before: the player process holds a `Setup` and never loads it.
 """
 

@@ -11,7 +11,7 @@ Key = tuple[int, int]
 
 
 class Owed:
-    """What is owed to those who listen. It is told of every note-off that is sent, and now and then of what the output is
+    """Note-offs that still have to be sent. The caller reports every note-off that was sent, and now and then what the output is
     connected to."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """The recorder: everything played and answered, safe against a kill -9, a .mid at the end.
 
 While playing, a small thread appends records to a journal as they come, and forces them to the disk every SYNC_S. `finish` reads
-the journal back and makes the .mid from it: the way of a rescue (`salvage`) is the way of every day. Where the journal
+the journal back and makes the .mid from it: so every session is saved by the code that rescues one (`salvage`). Where the journal
 can no longer be written (the disk is full, the folder is gone) it goes on in another folder, with all that it holds.
 
 `write`, `tempo` and `jump` may be called from any thread and only append to a list; the rest belongs to the main thread.

@@ -1,4 +1,4 @@
-"""What an output port of ours is connected to, which rtmidi does not tell: asked of the JACK server, read from ALSA's list."""
+"""What an output port of ours is connected to, which rtmidi does not report: asked of the JACK server, read from ALSA's list."""
 
 from __future__ import annotations
 

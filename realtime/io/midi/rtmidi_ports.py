@@ -149,7 +149,7 @@ class _RtMidiPort:
     def is_alive(self) -> bool:
         """Whether the port (and, on Linux, the JACK server) is still there. From the main thread, about twice a second.
 
-        rtmidi tells of neither: a dead JACK server still lists its ports and swallows what is sent. But the socket between
+        rtmidi reports neither: a dead JACK server still lists its ports and swallows what is sent. But the socket between
         it and its client goes with it.
         """
         if self._midi is None:

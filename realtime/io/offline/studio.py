@@ -27,7 +27,7 @@ CONTEXT_NOTES = 1024
 VOICE_SEEDS = 1 << 40
 """How far the seeds of two voices lie apart: else they would draw the same random numbers at the same ticks."""
 LEAD_TICKS = 16 * TICKS
-"""How much of what comes after a gap is told beforehand: as much as in training (`models.corpus.windows`)."""
+"""How much of what comes after a gap is fed before it: as much as in training (`models.corpus.windows`)."""
 GAP_BARS = 4
 """The longest gap of training. Of a longer one the bars before the last so many lead on freely."""
 Plan = dict[int, np.ndarray]
@@ -90,7 +90,7 @@ class Studio:
 
     def looped(self, notes: np.ndarray, start: int, end: int, plan: Plan) -> np.ndarray:
         """What goes on from `notes` in [start, end) and leads back to its own beginning: the last bars are made when the first
-        are there to lead to. A single bar has nothing to be told."""
+        are there to lead to. A single bar needs no way back."""
         tail = max(self.back(end, GAP_BARS), self.grid.bar_start((start + end) // 2))
         made = self.continued(notes, start, end, plan, tail if tail > start else end, closes=False)
         if tail == start:
