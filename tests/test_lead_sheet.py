@@ -42,8 +42,8 @@ def test_a_lead_sheet_has_a_line_a_bar(antiphon: Run, capsys: pytest.CaptureFixt
     assert antiphon("song.mid") == 0
     head, *bars = capsys.readouterr().out.splitlines()
     assert head == "song.mid: probably in C major"
-    assert [[part.strip() for part in bar.split("|")][:2] for bar in bars[1:]] == [["1", "F / C /"], ["2", "G7 / C /"]]
-    assert bars[0].split("|")[0].strip() == "0" and all(0 < int(bar.split("|")[2].strip(" %")) <= 100 for bar in bars)
+    assert [[part.strip() for part in bar.split("|")][:2] for bar in bars[1:]] == [["2", "F / C /"], ["3", "G7 / C /"]]
+    assert bars[0].split("|")[0].strip() == "1" and all(0 < int(bar.split("|")[2].strip(" %")) <= 100 for bar in bars)
 
 
 def test_json_has_the_chords_as_spans(antiphon: Run) -> None:

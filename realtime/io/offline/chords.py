@@ -73,8 +73,7 @@ def spans(found: Estimate, beats: np.ndarray, key: Key) -> list[dict[str, Any]]:
 
 
 def bar_lines(found: Estimate, beats: np.ndarray, key: Key) -> list[str]:
-    """A line a bar: its number, a chord or "/" (as before) a beat, and how sure the bar is, in percent. A bar that is cut off at
-    the start of the file, a pick-up, is number 0."""
+    """A line a bar: its number from 1, a pick-up counted as one, a chord or "/" (as before) a beat, and how sure the bar is."""
     opens = np.flatnonzero(beats["index"] == 0)
     pickup = not len(opens) or opens[0] > 0
     edges = [*([0] if pickup else []), *opens.tolist(), len(beats)]
@@ -88,4 +87,4 @@ def bar_lines(found: Estimate, beats: np.ndarray, key: Key) -> list[str]:
         ]
         rows.append((" ".join(words), float(found.sure[first:last].mean())))
     width = max(len(words) for words, _ in rows)
-    return [f"{number:4d} | {words:{width}s} | {sure:4.0%}" for number, (words, sure) in enumerate(rows, not pickup)]
+    return [f"{number:4d} | {words:{width}s} | {sure:4.0%}" for number, (words, sure) in enumerate(rows, 1)]
