@@ -59,9 +59,9 @@ class ParallelHeads(ChainedHeads):
         super().__init__(d_model, hidden)
         self.known = nn.ModuleDict()
 
-    def logits(self, i: int, entered: Tensor, drawn: list[Tensor]) -> Tensor:
+    def hidden_of(self, i: int, entered: Tensor, drawn: list[Tensor]) -> Tensor:
         """As in `ChainedHeads`; what is drawn already makes no difference."""
-        return super().logits(i, entered, [])
+        return super().hidden_of(i, entered, [])
 
 
 def parallel(size: Size) -> Decoder:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from realtime.music.chords import transpose
 from realtime.music.vocabulary import DRUMS, MELODY
 
 SHIFT_SEMITONES = (-6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6)
@@ -56,6 +57,10 @@ class Augment:
     """Windows in which the player has a velocity curve and an articulation of their own."""
     one_part: float = 0.4
     """Windows in which all of the player's notes come as one part, as from one keyboard."""
+    forget: float = 0.1
+    """Windows whose memory has no candidates, and in the others as many of the experts; so that the decoder also stands alone."""
+    mistake: float = 0.04
+    """Candidates whose pitch is another, so that the decoder does not follow them blindly."""
     lags_ticks: tuple[int, ...] = (0, 1, 2, 3, 6)
     """How late the player's events reach the model; one is drawn a window."""
 
@@ -69,15 +74,26 @@ LIVE = Augment(
 
 
 def perturb(
-    rng: np.random.Generator, notes: np.ndarray, player: np.ndarray, bars: np.ndarray, augment: Augment
+    rng: np.random.Generator,
+    notes: np.ndarray,
+    player: np.ndarray,
+    bars: np.ndarray,
+    augment: Augment,
+    beats: np.ndarray | None = None,
+    chords: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Notes (int64 fields) and whose they are -> the same, changed. `bars`: bar lines within the window, in ticks."""
+    """Notes (int64 fields) and whose they are -> the same, changed. `bars`: bar lines within the window, in ticks. The chords of
+    beats that start at `beats` are transposed with the notes, in place."""
     pitched = notes["part"] != DRUMS
     if augment.transpose:
-        _transpose(notes, pitched, int(rng.integers(-6, 6)))
+        semitones = _transpose(notes, pitched, int(rng.integers(-6, 6)))
+        if chords is not None:
+            chords[:] = transpose(chords, semitones)
     if rng.random() < augment.shift and len(bars) > 2:
-        later = notes["onset"] >= bars[rng.integers(1, len(bars) - 1)]
-        _transpose(notes, pitched & later, int(rng.choice(SHIFT_SEMITONES)))
+        line = bars[rng.integers(1, len(bars) - 1)]
+        semitones = _transpose(notes, pitched & (notes["onset"] >= line), int(rng.choice(SHIFT_SEMITONES)))
+        if chords is not None and beats is not None:
+            chords[beats >= line] = transpose(chords[beats >= line], semitones)
     if rng.random() < augment.loudness and player.any():
         notes["velocity"] = _curve(rng, notes["velocity"])
     if not player.any():
@@ -112,11 +128,14 @@ def tempo_shift(rng: np.random.Generator, augment: Augment) -> int:
     return int(np.floor(rng.random() + 4 * rng.uniform(-TEMPO_OCTAVES, TEMPO_OCTAVES)))
 
 
-def _transpose(notes: np.ndarray, which: np.ndarray, semitones: int) -> None:
-    """In place, and no farther than all of them stay MIDI pitches."""
-    if which.any():
-        pitch = notes["pitch"][which]
-        notes["pitch"][which] = pitch + np.clip(semitones, -pitch.min(), 127 - pitch.max())
+def _transpose(notes: np.ndarray, which: np.ndarray, semitones: int) -> int:
+    """In place, and no farther than all of them stay MIDI pitches. Returns by how many semitones."""
+    if not which.any():
+        return semitones
+    pitch = notes["pitch"][which]
+    semitones = int(np.clip(semitones, -pitch.min(), 127 - pitch.max()))
+    notes["pitch"][which] = pitch + semitones
+    return semitones
 
 
 def _curve(rng: np.random.Generator, velocity: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from realtime.music.notes import NOTE, between
 from realtime.music.vocabulary import (
     BEAT,
     DRUMS,
+    FIELDS,
     MODEL_PART,
     Role,
     duration_indices,
@@ -57,7 +58,7 @@ class Duet(NamedTuple):
         classes = self.of_events(events, -lead, duration_indices(self.notes["duration"]))
         events[theirs, 3] = classes[theirs]
         events[theirs, 1] += MODEL_PART
-        events[:, -1] = self.role
+        events[:, list(FIELDS).index("role")] = self.role
         return {
             **arrays,
             "events": events,
@@ -129,7 +130,7 @@ class Duets(Dataset[dict[str, np.ndarray]]):
                 break
         else:
             raise UserError("no piece with two parts was found to play along with; give another --corpus")
-        notes, player, beats, bars, _, role, lag = stretch(rng, piece, notes, start, wanted, windows.augment)
+        notes, player, beats, bars, _, role, lag, _ = stretch(rng, piece, notes, start, wanted, windows.augment)
         prefix = int(bars[min(int(rng.integers(PREFIX_BARS + 1)), len(bars) - 1)])
         return Duet(notes, player, beats, role, lag, prefix)
 

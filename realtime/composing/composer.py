@@ -14,6 +14,7 @@ from realtime.composing.contract import Stepper
 from realtime.composing.history import History, Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks
+from realtime.composing.memory import Memory
 from realtime.composing.sampler import Sampler
 from realtime.core.dialogue import (
     Advance,
@@ -34,6 +35,7 @@ from realtime.core.dialogue import (
     Turn,
 )
 from realtime.music.cells import cell_at
+from realtime.music.chords import UNKNOWN
 from realtime.music.controls import AS_IT_IS, Controls
 from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import (
@@ -69,23 +71,28 @@ class Composer:
         clock_ns: Callable[[], int],
         latents: Latents | None = None,
         controls: Controls = AS_IT_IS,
+        memory: Memory | None = None,
     ) -> None:
+        """`memory`: for a model that takes candidates, and only for it."""
         self._masks = Masks(constraints)
         self._masks.controls = controls
-        self._history = History(stepper, self._masks.overuse)
+        self._history = History(stepper, self._masks.overuse, memory)
         self._sampler = Sampler(stepper, self._masks, sampling, tempo_bin(bpm), seed, clock_ns, latents)
         self._stepper = stepper
         self._latents = latents
         self._grid = grid
         self._plan = Plan(-1, 0, None, Role.CONTINUE)
         self._start = 0
-        self._drawn = BEAT_EVENT
-        """What comes after the last event of the history, unless that is gone back over."""
+        self._memory = memory
+        self._drawn, self._drawn_chord = BEAT_EVENT, UNKNOWN
+        """What comes after the last event of the history, unless that is gone back over; and the beat's chord, if that is due."""
 
     def warm_up(self) -> None:
         """Take a step and forget it: a model's first run takes longer than the others."""
         self._begin()
         self._history.clear()
+        if self._memory is not None:
+            self._memory.reset()
         self._sampler.take_counts()
         self._stepper.reset()
         if self._latents is not None:
@@ -153,6 +160,8 @@ class Composer:
         """The player's key went down."""
         tick = max(note.tick, self._history.last.tick)
         self._advance_to(tick)
+        if tick > self._history.last.beat.start:
+            self._settle_chord()  # the player's notes on the beat come before its chord, all others after it
         self._history.key_down(note)
         if note.part != DRUMS:
             self._masks.profile.add(note, int(self._history.keys_down.sum()))
@@ -187,6 +196,7 @@ class Composer:
         """Notes up to `until`, each fed to the model as it is made; the draw that lies beyond waits for `Extend`."""
         turn = self._plan.turn
         while turn is not None:
+            self._settle_chord()
             last = self._history.last
             newer = limit()
             stop = until if newer is None else min(until, newer)
@@ -223,10 +233,17 @@ class Composer:
     def _advance_to(self, tick: int) -> None:
         """Feed the BEATs up to the beat around `tick`."""
         while (last := self._history.last).beat.start + last.beat.length <= tick:
+            self._settle_chord()
             start = last.beat.start + last.beat.length
             self._feed(self._history.following(BEAT_EVENT, start, self._grid.beat_at(start)))
 
     def _feed(self, snapshot: Snapshot) -> None:
         """Feed one event to the model and keep what it draws next; everything goes through here."""
-        self._drawn = self._sampler.step(snapshot, self._plan, self._history.keys_down)
+        snapshot = self._history.remembered(snapshot)
+        self._drawn, self._drawn_chord = self._sampler.step(snapshot, self._plan, self._history.keys_down)
         self._history.append(snapshot)
+
+    def _settle_chord(self) -> None:
+        """Feed the CHORD of the beat, as it was drawn, unless it was fed before."""
+        if self._history.last.due:
+            self._feed(self._history.chord(self._drawn_chord))

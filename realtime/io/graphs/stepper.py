@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from realtime.composing.contract import LOGITS, METADATA_KEY, Contract, ContractError
+from realtime.composing.contract import DRAWN, LOGITS, METADATA_KEY, Contract, ContractError
+from realtime.composing.memory import EXPERTS, FEATURES, NOTHING
 from realtime.errors import UserError
 from realtime.io.graphs.runtime import ort
 from realtime.music.vocabulary import FIELDS, HEADS, HELD
 
 PROVIDERS = ("auto", "cpu", "cuda")
-PREFILL = 256
-"""The most events in one prefill call, where the graph takes many. It bounds the memory that a long history needs."""
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
@@ -31,13 +30,12 @@ INPUTS: dict[str, tuple[tuple[int, ...], type]] = {
     "held": ((1, 1, HELD), np.float32),
     "release": ((1, HEADS["pitch"]), np.float32),
     "bias": ((1, LOGITS), np.float32),
-    "sampling": ((1, len(HEADS), 3), np.float32),
-    "noise": ((1, len(HEADS)), np.float32),
+    "sampling": ((1, len(DRAWN), 3), np.float32),
+    "noise": ((1, len(DRAWN)), np.float32),
 }
 """Shapes and types of the inputs that every step graph has; see `inputs_of`."""
 OUTPUTS: dict[str, tuple[tuple[int, ...], type]] = {
-    "choice": ((1, len(HEADS)), np.int64),
-    "log_prob": ((1, len(HEADS)), np.float32),
+    "choice": ((1, len(DRAWN)), np.int64),
     "logits": ((1, LOGITS), np.float32),
 }
 
@@ -68,7 +66,7 @@ class _Buffer:
 class Stepper:
     """A model that is being played. `position` counts its states; `rewind` goes back to one of the last `slots`.
 
-    Position 0 is the empty history. `step` and `prefill` each make one new position. A step always goes from slot i of the ring
+    Position 0 is the empty history. A step always goes from slot i of the ring
     to slot i + 1, in buffers that never move, so each binding is made once and can be captured as a CUDA graph.
     """
 
@@ -83,7 +81,6 @@ class Stepper:
         self._session = session
         self._device = "cuda" if self.provider == "cuda" else "cpu"
         self._shapes = state_shapes(session)
-        self._chunk = PREFILL if isinstance(session.get_inputs()[0].shape[1], str) else 1
         inputs = inputs_of(contract).items()
         self._inputs = {name: _Buffer(shape, dtype, self._device) for name, (shape, dtype) in inputs}
         self._outputs = {name: _Buffer(shape, dtype, self._device) for name, (shape, dtype) in OUTPUTS.items()}
@@ -96,10 +93,8 @@ class Stepper:
         ]
         self._bindings = [self._bind(slot) for slot in range(slots)]
         self._options = [ort.RunOptions() for _ in range(slots)]
-        self._plain = ort.RunOptions()
         self.reset()
         if graphs:
-            self._plain.add_run_config_entry("gpu_graph_id", "-1")
             for slot, options in enumerate(self._options):
                 options.add_run_config_entry("gpu_graph_id", str(slot))
                 # The first run captures, running the model more than once: harmless, as no slot steps into itself.
@@ -172,12 +167,14 @@ class Stepper:
         sampling: np.ndarray,
         noise: np.ndarray,
         context: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Feed one event and draw the next. Returns copies: choice (5,) int64 and log_prob (5,) float32.
+        candidates: np.ndarray | None = None,
+        features: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Feed one event and draw what follows. Returns a copy of the choice, (6,) int64.
 
-        event: the nine ids of `vocabulary.FIELDS`; held: (256,); release: (128,); bias: (228,); sampling: (5, 3);
-        noise: (5,) in [0, 1); context: (contract.context,), or None for zeros, and for a graph without that input. All are
-        copied; see `realtime.composing.contract`.
+        event: the ten ids of `vocabulary.FIELDS`; held: (256,); release: (128,); bias: (337,); sampling: (6, 3);
+        noise: (6,) in [0, 1); context: (contract.context,), candidates (EXPERTS, 5) and features (EXPERTS, FEATURES): None is
+        nothing, and all that a graph without such an input takes. All are copied; see `realtime.composing.contract`.
         """
         inputs = self._inputs
         inputs["event"].write(event)
@@ -188,41 +185,13 @@ class Stepper:
         inputs["noise"].write(noise)
         if context is not None or "context" in inputs:  # a context for a graph without one is an error
             inputs["context"].write(0.0 if context is None else context)
+        if candidates is not None or "candidates" in inputs:
+            inputs["candidates"].write(NOTHING if candidates is None else candidates)
+            inputs["features"].write(0.0 if features is None else features)
         slot = self.position % self.slots
         self._session.run_with_iobinding(self._bindings[slot], self._options[slot])
         self._advance()
-        return self._outputs["choice"].read(), self._outputs["log_prob"].read()
-
-    def prefill(self, events: np.ndarray, held: np.ndarray, context: np.ndarray | None = None) -> None:
-        """Feed many events and draw nothing. events: (T, 9); held: (T, 256); context: (T, contract.context) or None, as in
-        `step`. Makes one new position, or none where T = 0."""
-        streams: dict[str, np.ndarray] = {"event": np.asarray(events, np.int64), "held": np.asarray(held, np.float32)}
-        if context is not None or "context" in self._inputs:
-            wide = (len(events), self.contract.context)
-            streams["context"] = np.zeros(wide, np.float32) if context is None else np.asarray(context, np.float32)
-        state = self._ring[self.position % self.slots]
-        last = self._ring[(self.position + 1) % self.slots]
-        for start in range(0, len(events), self._chunk):
-            chunk = slice(start, start + self._chunk)
-            fed = {name: np.ascontiguousarray(stream[None, chunk]) for name, stream in streams.items()}
-            binding = self._session.io_binding()
-            for name, buffer in self._inputs.items():
-                value = ort.OrtValue.ortvalue_from_numpy(fed[name], self._device, 0) if name in fed else buffer.value
-                binding.bind_ortvalue_input(name, value)
-            for name, buffer in self._outputs.items():
-                binding.bind_ortvalue_output(name, buffer.value)
-            for name in self._shapes:
-                binding.bind_ortvalue_input(f"{name}_in", state[name])
-            ends = start + self._chunk >= len(events)
-            for name in self._shapes:
-                if ends:
-                    binding.bind_ortvalue_output(f"{name}_out", last[name])
-                else:
-                    binding.bind_output(f"{name}_out", self._device)
-            self._session.run_with_iobinding(binding, self._plain)
-            state = dict(zip(self._shapes, binding.get_outputs()[len(OUTPUTS) :], strict=True))
-        if len(events):
-            self._advance()
+        return self._outputs["choice"].read()
 
     def rewind(self, position: int) -> None:
         """Go back to an earlier position. Raises `ValueError` where the ring no longer holds it."""
@@ -238,7 +207,7 @@ class Stepper:
 
     @property
     def last_logits(self) -> np.ndarray:
-        """A copy of the last step's logits (228,), before biases."""
+        """A copy of the last step's logits (337,), before biases."""
         return self._outputs["logits"].read()
 
     def _advance(self) -> None:
@@ -294,8 +263,11 @@ def state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
 
 
 def inputs_of(contract: Contract) -> dict[str, tuple[tuple[int, ...], type]]:
-    """Shape (for one event) and type of each input of a step graph, its states aside, in order."""
-    return INPUTS | ({"context": ((1, 1, contract.context), np.float32)} if contract.context else {})
+    """Shape for one event and type of each input of a step graph beside its states, in order."""
+    inputs = dict(INPUTS)
+    if contract.memory:
+        inputs |= {"candidates": ((1, 1, EXPERTS, 5), np.int64), "features": ((1, 1, EXPERTS, FEATURES), np.float32)}
+    return inputs | ({"context": ((1, 1, contract.context), np.float32)} if contract.context else {})
 
 
 def _contract(path: Path, session: ort.InferenceSession) -> Contract:
@@ -311,7 +283,7 @@ def _contract(path: Path, session: ort.InferenceSession) -> Contract:
         if (
             list(states) != [f"{kind}{layer}" for layer in range(contract.layers) for kind in "sc"]
             or list(declared) != [*inputs, *(f"{name}_in" for name in states)]
-            or any(declared[name][-1] != shape[-1] for name, (shape, _) in inputs.items())
+            or any(declared[name] != shape for name, (shape, _) in inputs.items())
             or list(outputs) != [*OUTPUTS, *(f"{name}_out" for name in states)]
             or any(outputs[f"{name}_out"] != shape for name, shape in states.items())
             or not all(isinstance(length, int) for shape in states.values() for length in shape)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from realtime.composing.composer import Composer
 from realtime.composing.constraints import Constraints, Sampling
 from realtime.composing.latents import Latents
+from realtime.composing.memory import Memory
 from realtime.core.dialogue import Plan, Reply, Request
 from realtime.errors import UserError
 from realtime.io.clock import now_ns
@@ -66,8 +67,9 @@ class Setup:
         grid = BeatGrid(self.bars)
         graphs = LatentGraphs.load(Path(self.model), self.threads, stepper.contract)
         latents = Latents(graphs, grid, self.seed, now_ns, self.controls) if graphs is not None else None
+        memory = Memory() if stepper.contract.memory else None
         composer = Composer(
-            stepper, self.constraints, self.sampling, grid, self.bpm, self.seed, now_ns, latents, self.controls
+            stepper, self.constraints, self.sampling, grid, self.bpm, self.seed, now_ns, latents, self.controls, memory
         )
         return composer, stepper
 

@@ -11,6 +11,7 @@ import numpy as np
 from realtime.composing import long_plan
 from realtime.composing.composer import Composer
 from realtime.composing.long_plan import PlannedLatents
+from realtime.composing.memory import Memory
 from realtime.composing.writing import Writer
 from realtime.config import Config
 from realtime.core.dialogue import Turn
@@ -124,6 +125,7 @@ class Studio:
             now_ns,
             latents,
             setup.controls,
+            Memory() if self._stepper.contract.memory else None,
         )
         return Writer(composer, self.grid)
 
