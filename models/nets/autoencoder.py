@@ -157,6 +157,8 @@ def _exported(folder: Path) -> tuple[dict[str, Tensor], str]:
     that a context net has."""
     import onnx
 
+    from models.nets.checkpoint import widened  # which imports this file, by way of the decoder
+
     model = onnx.load(folder / "bars.encode.onnx")
     arrays = {tensor.name: onnx.numpy_helper.to_array(tensor).copy() for tensor in model.graph.initializer}
     stored = {name: torch.from_numpy(values) for name, values in arrays.items()}
@@ -168,12 +170,9 @@ def _exported(folder: Path) -> tuple[dict[str, Tensor], str]:
             weights[name.removesuffix("_int8")] = (values.float() * blocks).t().contiguous()
         elif name.startswith("encoder.") and not name.endswith("_float16"):
             weights[name] = values.t().contiguous() if name.endswith("time.weight") else values
-    run = load_file(folder / "antiphon-s" / "model.safetensors")
-    inside = "context.decoder."
-    for name, values in run.items():
-        if name.startswith(inside) and not name.endswith(".scale"):
-            scale = run.get(f"{name}.scale")
-            weights[name.replace(inside, "decoder.")] = values if scale is None else values.float() * scale.float()
+    run, inside = widened(load_file(folder / "antiphon-s" / "model.safetensors")), "context."
+    decoder = f"{inside}decoder."
+    weights |= {name.removeprefix(inside): values for name, values in run.items() if name.startswith(decoder)}
     said = {entry.key: entry.value for entry in model.metadata_props}
     return weights, str(json.loads(said[METADATA_KEY])["bars"])
 
