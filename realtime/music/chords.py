@@ -216,10 +216,10 @@ def reduce(quality: str) -> str | None:
             seventh = 10
         suspended = suspended or word == "sus"
         added = word in ("add", "6", "(") or (added and word != ")")
-    return _nearest(third, fifth, seventh, suspended)
+    return nearest_quality(third, fifth, seventh, suspended)
 
 
-def _nearest(third: int, fifth: int, seventh: int, suspended: bool) -> str:
+def nearest_quality(third: int, fifth: int, seventh: int, suspended: bool) -> str:
     """The quality with these semitones above the root; a seventh of 0 is none."""
     if suspended:
         return "sus"

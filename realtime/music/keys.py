@@ -52,13 +52,11 @@ class Key(NamedTuple):
         return frozenset((self.tonic + degree) % 12 for degree in (0, 4 if 4 in SCALES[self.scale] else 3, 7))
 
 
-_KEYS = [Key(tonic, scale) for scale in PROFILES for tonic in range(12)]
+KEYS = tuple(Key(tonic, scale) for scale in PROFILES for tonic in range(12))
+"""The major and the minor keys."""
 
 _FITS = np.stack(
-    [
-        np.roll((PROFILES[key.scale] - PROFILES[key.scale].mean()) / PROFILES[key.scale].std(), key.tonic)
-        for key in _KEYS
-    ]
+    [np.roll((PROFILES[key.scale] - PROFILES[key.scale].mean()) / PROFILES[key.scale].std(), key.tonic) for key in KEYS]
 )
 """Of each key the profile (24, 12) with mean 0 and deviation 1: its product with weights orders the keys by correlation."""
 
@@ -68,7 +66,7 @@ def best_key(weights: np.ndarray) -> Key:
     Schmuckler: Krumhansl 1990, chapter 4). C major where all weigh the same."""
     if weights.std() == 0:
         return Key(0, "major")
-    return _KEYS[int(np.argmax(_FITS @ (weights - weights.mean())))]
+    return KEYS[int(np.argmax(_FITS @ (weights - weights.mean())))]
 
 
 def key_of(notes: np.ndarray) -> Key:

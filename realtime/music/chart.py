@@ -1,0 +1,246 @@
+"""A chart: the chords of a tune bar by bar, as musicians write them. Pure.
+
+    Am7 | D7 / G7 C7 | Gmaj7 | %      a bar a cell; names and "/" (the chord before) share the bar; % is the bar before
+    |: Am7 | D7 |1. G | E7 :|2. G ||  repeats (:|x3 plays three times), with endings (1,3. is the first and the third)
+    [A] Am7 | D7 ; [B] C | F          named sections; a new line, or ";", ends a bar as "|" does
+    order: A A B A                    the order in which the sections are played; else as they are written
+    key: A minor                      the key; else it follows from the chords
+    # a comment                       a line that begins so
+
+As many names as beats: one a beat. Fewer: the first ones get more (3 in 4: 2, 1, 1). More: equal shares of the bar.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from realtime.errors import nearest
+from realtime.music.keys import Key, parse_key
+from realtime.music.metre import TICKS
+from realtime.music.symbols import Symbol, read
+
+MOST_BARS, MOST_TEXT, MOST_TIMES = 4096, 1 << 16, 64
+AS_BEFORE, SAME_BAR = "/", "%"
+_SIGN = re.compile(
+    r"\[(?P<section>[^\[\]|]*)\]|(?P<close>:\|+)(?P<open_too>:)?(?:\s*x\s*(?P<times>\d+))?|(?P<open>\|+:)|\|+\]?"
+)
+_ENDING = re.compile(r"\s*(\d+(?:\s*[,-]\s*\d+)*)\.\s*(?=\S|$)")
+_FIELD = re.compile(r"\s*(order|form|key)\s*:\s*(.*?)\s*", re.IGNORECASE)
+
+Bar = tuple[Symbol, ...]
+"""The chords that share a bar, see `slot_starts`."""
+
+
+class Section(NamedTuple):
+    """A stretch of a chart as it is played, repeats and endings written out. `name`: "" where it has none."""
+
+    name: str
+    bars: tuple[Bar, ...]
+
+
+class Chart(NamedTuple):
+    """The sections in the order in which they are played; after the last comes the first again. `key`: where one is named."""
+
+    sections: tuple[Section, ...]
+    key: Key | None = None
+
+    @property
+    def bars(self) -> tuple[Bar, ...]:
+        """All bars in the order in which they are played."""
+        return tuple(bar for section in self.sections for bar in section.bars)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The bar, from 0, with which each section begins."""
+        starts = [0]
+        for section in self.sections[:-1]:
+            starts.append(starts[-1] + len(section.bars))
+        return tuple(starts)
+
+    def section_at(self, bar: int) -> int:
+        """Which section a bar, from 0, lies in."""
+        return max(number for number, start in enumerate(self.starts) if start <= bar)
+
+
+def one_chord(symbol: Symbol) -> Chart:
+    """A chart of one chord that goes on for ever."""
+    return Chart((Section("", ((symbol,),)),))
+
+
+def slot_starts(count: int, bar_ticks: int) -> list[int]:
+    """The ticks of a bar at which its `count` chords begin."""
+    beats = -(-bar_ticks // TICKS)
+    if count > beats:
+        return [bar_ticks * place // count for place in range(count)]
+    return [TICKS * -(-place * beats // count) for place in range(count)]
+
+
+def parse_chart(text: str, german: bool = False) -> Chart:
+    """Read a chart. Raises ValueError that names the bar, counted as written from 1, and what is wrong with it."""
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"a chart of {len(text)} characters; allowed {MOST_TEXT}")
+    reader = _Reader(german)
+    for line in re.split(r"[\n;]", text):
+        if not line.lstrip().startswith("#"):
+            reader.line(line)
+    return reader.chart()
+
+
+@dataclass(slots=True)
+class _Block:
+    """What is repeated: bars, and endings with the passes they are for."""
+
+    bars: list[Bar] = field(default_factory=list)
+    endings: list[tuple[frozenset[int], list[Bar]]] = field(default_factory=list)
+
+    @property
+    def last(self) -> list[Bar]:
+        """Where the next bar belongs."""
+        return self.endings[-1][1] if self.endings else self.bars
+
+
+class _Reader:
+    """Reads line by line. A section is built up from blocks that are played out as they end."""
+
+    def __init__(self, german: bool) -> None:
+        self._german = german
+        self._sections: dict[str, list[Bar]] = {}
+        self._order: list[str] | None = None
+        self._key: Key | None = None
+        self._name = ""
+        self._block = _Block()
+        self._closed = False
+        self._bar: Bar | None = None
+        self._number = 0
+
+    def line(self, line: str) -> None:
+        """A line of the chart."""
+        if match := _FIELD.fullmatch(line):
+            self._set(match[1].lower(), match[2])
+            return
+        at, after_bar = 0, False
+        for sign in _SIGN.finditer(line):
+            self._cell(line[at : sign.start()], after_bar and sign["section"] is None and sign[0] == "|")
+            self._sign(sign)
+            at, after_bar = sign.end(), sign["section"] is None
+        self._cell(line[at:], False)
+
+    def chart(self) -> Chart:
+        """What was read."""
+        self._play_out()
+        if not any(self._sections.values()):
+            raise ValueError("a chart without chords; allowed bars as in Am7 | D7 | Gmaj7 | %")
+        sections = {name: bars for name, bars in self._sections.items() if bars}
+        played = self._played(list(sections))
+        if sum(len(sections[name]) for name in played) > MOST_BARS:
+            raise ValueError(f"a chart of more than {MOST_BARS} bars, with its repeats; give a shorter one")
+        return Chart(tuple(Section(name, tuple(sections[name])) for name in played), self._key)
+
+    def _played(self, names: list[str]) -> list[str]:
+        """The sections in order."""
+        if self._order and "" in names:
+            raise ValueError("order: cannot name the bars before the first section; give them a name, as in [A]")
+        order = self._order or names
+        if len(order) == 1 and order[0] not in names and all(letter in names for letter in order[0]):
+            order = list(order[0])  # AABA
+        for name in order:
+            if name not in names:
+                known = ", ".join(name for name in names if name) or "none has a name"
+                raise ValueError(f"order: there is no section {name!r:.40}{nearest(name, names)}; there are {known}")
+        return order
+
+    def _set(self, what: str, value: str) -> None:
+        if what == "key":
+            try:
+                self._key = parse_key(value)
+            except ValueError as error:
+                raise ValueError(f"key: {value!r:.40} given; {error}") from None
+        else:
+            self._order = re.split(r"[\s,]+", value)
+
+    def _sign(self, sign: re.Match[str]) -> None:
+        if sign["section"] is not None:
+            self._play_out()
+            self._name = " ".join(sign["section"].split())
+            if self._name in self._sections:
+                raise ValueError(
+                    f"section {self._name!r:.40} is written twice; write it once, and say order: when it is played"
+                )
+        elif sign["close"]:
+            times = int(sign["times"] or 2)
+            if not 1 <= times <= MOST_TIMES:
+                raise ValueError(f"bar {self._number}: x{times} given; allowed 1 to {MOST_TIMES} times")
+            if self._block.endings:
+                self._closed = True  # another ending may follow
+            else:
+                self._play_out(times)
+            if sign["open_too"]:
+                self._play_out()
+        elif sign["open"]:
+            self._play_out()
+
+    def _cell(self, cell: str, may_not_be_empty: bool) -> None:
+        if ending := _ENDING.match(cell):
+            self._begin_ending(ending[1])
+            cell = cell[ending.end() :]
+        words = re.sub(r"\s*,\s*(?=[^()]*\))", ",", cell).split()
+        if not words:
+            if may_not_be_empty:
+                raise ValueError(
+                    f"bar {self._number + 1} is empty; {SAME_BAR} repeats the bar before, N.C. is no chord"
+                )
+            return
+        if self._closed:
+            self._play_out()
+        self._number += 1
+        if words == [SAME_BAR]:
+            if self._bar is None:
+                raise ValueError(f"bar {self._number}: {SAME_BAR} repeats the bar before, and there is none")
+        else:
+            self._bar = tuple(self._slots(words))
+        self._block.last.append(self._bar)
+        if len(self._block.last) > MOST_BARS:
+            raise ValueError(f"a chart of more than {MOST_BARS} bars; give a shorter one")
+
+    def _slots(self, words: Sequence[str]) -> Iterator[Symbol]:
+        before = self._bar[-1] if self._bar is not None else None
+        for word in words:
+            if word != AS_BEFORE:
+                try:
+                    before = read(word, self._german)
+                except ValueError as error:
+                    raise ValueError(f"bar {self._number}: {error}") from None
+            elif before is None:
+                raise ValueError(f"bar {self._number}: {AS_BEFORE} is the chord before, and there is none")
+            yield before
+
+    def _begin_ending(self, numbers: str) -> None:
+        passes: set[int] = set()
+        for part in numbers.split(","):
+            first, _, last = part.partition("-")
+            passes |= set(range(int(first), min(int(last or first), MOST_TIMES) + 1))
+        if not passes or max(passes) > MOST_TIMES or min(passes) < 1:
+            raise ValueError(f"bar {self._number + 1}: ending {numbers}. given; allowed 1 to {MOST_TIMES}")
+        if 1 in passes and self._block.endings:
+            self._play_out()
+        self._closed = False
+        self._block.endings.append((frozenset(passes), []))
+
+    def _play_out(self, times: int = 1) -> None:
+        """The block is over: its bars as they are played, into the section."""
+        block, self._block, self._closed = self._block, _Block(), False
+        bars = self._sections.setdefault(self._name, [])
+        if not block.endings:
+            bars += block.bars * times
+        else:
+            passes = max(max(numbers) for numbers, _ in block.endings)
+            for number in range(1, passes + 1):
+                ending = next((bars for numbers, bars in block.endings if number in numbers), None)
+                if ending is None:
+                    raise ValueError(f"bar {self._number}: there is no ending {number}.; every pass needs one")
+                bars += block.bars + ending
+        if len(bars) > MOST_BARS:
+            raise ValueError(f"a chart of more than {MOST_BARS} bars, with its repeats; give a shorter one")
