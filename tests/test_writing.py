@@ -28,6 +28,12 @@ def writer_of(stepper: NoiseStepper) -> Writer:
     return Writer(composer_of(stepper, FREELY), GRID)
 
 
+def written(writer: Writer, notes: np.ndarray, turn: Turn, until: int, role: Role) -> np.ndarray:
+    """What it writes in a stretch that begins at 0."""
+    writer.begin(0)
+    return writer.write(notes, turn, until, role)
+
+
 def ticks(fed: list[tuple[int, ...]], start: int) -> list[int]:
     """The tick of each event of a stream that begins with the beat at `start`."""
     found, beat = [], start - TICKS
@@ -52,7 +58,7 @@ def test_what_is_written_lies_in_the_turn_and_all_is_heard_in_order(
     stepper = NoiseStepper(100_000)
     notes = line(*rows)
     writer = Writer(composer_of(stepper, FREELY, seed=seed), GRID)
-    made = writer.write(notes, 0, Turn(2 * BAR, 3 * BAR), 3 * BAR, Role.ACCOMPANY)
+    made = written(writer, notes, Turn(2 * BAR, 3 * BAR), 3 * BAR, Role.ACCOMPANY)
     assert ((made["onset"] >= 2 * BAR) & (made["onset"] + made["duration"] <= 3 * BAR)).all()
     at = ticks(stepper.fed, 0)
     assert at == sorted(at)
@@ -67,14 +73,14 @@ def test_what_is_written_lies_in_the_turn_and_all_is_heard_in_order(
 def test_a_key_that_two_hold_is_up_when_both_are() -> None:
     stepper = NoiseStepper()
     notes = line((0, 48, 60), (24, 72, 60), (12, 100, 64))
-    writer_of(stepper).write(notes, 0, Turn(BAR, 2 * BAR), 2 * BAR, Role.CONTINUE)
+    written(writer_of(stepper), notes, Turn(BAR, 2 * BAR), 2 * BAR, Role.CONTINUE)
     held = [tick for tick, keys in zip(ticks(stepper.fed, 0), stepper.held, strict=True) if keys[60]]
     assert min(held) == 0 and 48 <= max(held) < BAR
 
 
 def test_the_end_of_a_turn_may_be_left_to_another() -> None:
     whole, part = (
-        writer_of(NoiseStepper()).write(line((0, 24, 60)), 0, Turn(BAR, 3 * BAR), until, Role.CONTINUE)
+        written(writer_of(NoiseStepper()), line((0, 24, 60)), Turn(BAR, 3 * BAR), until, Role.CONTINUE)
         for until in (3 * BAR, 2 * BAR)
     )
     assert len(part) and np.array_equal(part, between(whole, BAR, 2 * BAR))
@@ -85,13 +91,14 @@ def test_what_a_gap_leads_to_is_fed_first() -> None:
     stepper = NoiseStepper()
     writer = writer_of(stepper)
     notes = line((0, 24, 60), (2 * BAR, 24, 72), (9 * BAR, 24, 50))
-    writer.feed_ahead(notes[notes["onset"] >= 2 * BAR], BAR, 4 * BAR)
+    writer.begin(BAR)
+    writer.feed_ahead(notes[notes["onset"] >= 2 * BAR], 4 * BAR)
     ahead = len(stepper.fed)
     assert {event[8] for event in stepper.fed} == {Role.INFILL}
     assert [(t, e[2]) for t, e in zip(ticks(stepper.fed, BAR), stepper.fed, strict=True) if e[0] != BEAT] == [
         (2 * BAR, 72)
     ]
-    writer.write(notes, 0, Turn(BAR, 2 * BAR), 2 * BAR, Role.CONTINUE)
+    written(writer, notes, Turn(BAR, 2 * BAR), 2 * BAR, Role.CONTINUE)
     after = stepper.fed[ahead:]
     assert {event[8] for event in after} == {Role.CONTINUE}
     assert ticks(after, 0)[0] == 0
@@ -107,7 +114,7 @@ def test_the_context_of_a_cell_has_the_latents_up_to_two_before_it_and_the_plan_
     composer = Composer(NoiseStepper(), FREELY, AS_IT_COMES, GRID, 120.0, 1, lambda: 0, latents)
     graphs.contexts.clear()
     notes = line(*((bar * BAR, 24, 60 + bar) for bar in range(3)))
-    Writer(composer, GRID).write(notes, 0, Turn(3 * BAR, 5 * BAR), 5 * BAR, Role.CONTINUE)
+    written(Writer(composer, GRID), notes, Turn(3 * BAR, 5 * BAR), 5 * BAR, Role.CONTINUE)
     assert len(graphs.rolls) == 4, "cells 0 to 3 are over before the last one ends"
     _, known, rows, times, _ = graphs.contexts[2]  # made when cell 2 opened into 3: for cell 4
     assert known.sum() == 3

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,7 +175,7 @@ def made_of(model: Path, gap: Gap, seed: int) -> dict[str, np.ndarray]:
     studio = Studio(
         load(None, {"model.file": model, "engine.seed": seed}), bars, 30 * 2 ** ((tempo + 0.5) / 4), lambda _: None
     )
-    studio.parts = gap.parts
+    studio.turn_to(replace(studio.general, parts=gap.parts))
     outside = gap.notes[(gap.notes["onset"] < begins) | (gap.notes["onset"] >= ends)]
     before = outside[outside["onset"] < begins]
     both = studio.plan(outside, begins, ends, after=int(gap.beats["start"][-1] + gap.beats["length"][-1]))

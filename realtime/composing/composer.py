@@ -7,10 +7,12 @@ work was cut up, and a revision changes a note only where the music made it chan
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 
 from realtime.composing.constraints import Constraints, Sampling
 from realtime.composing.contract import Stepper
+from realtime.composing.deferred import Deferred
 from realtime.composing.history import History, Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks
@@ -89,6 +91,17 @@ class Composer:
         self._stepper.reset()
         if self._latents is not None:
             self._latents.warm_up()
+
+    def fork(self, constraints: Constraints, seed: int) -> Composer:
+        """A composer that has heard what this one has heard, under constraints and with a seed of its own. The model is its from
+        now on: this one, which has a `Deferred` stepper and no work left, may be forked again, and nothing else."""
+        assert isinstance(self._stepper, Deferred)
+        stepper = self._stepper.fork()
+        self._history.drop_old()
+        made = copy.deepcopy(self, {id(self._stepper): stepper})
+        made._masks.constrain(constraints)
+        made._sampler.seed = seed
+        return made
 
     def handle(self, request: Request, limit: Callable[[], int | None] = lambda: None) -> Iterator[Reply]:
         """Answer one request, note by note.

@@ -92,7 +92,11 @@ class History:
     def append(self, snapshot: Snapshot) -> None:
         """An event was fed. Snapshots whose state has left the ring are dropped."""
         self._snapshots.append(snapshot)
-        while self._snapshots[0].position < self._stepper.oldest:
+        self.drop_old()
+
+    def drop_old(self) -> None:
+        """Drop the snapshots whose state the stepper no longer has."""
+        while self._snapshots and self._snapshots[0].position < self._stepper.oldest:
             self._snapshots.popleft()
 
     def go_back(self, boundary: int, silence: bool, same_turn: bool) -> None:

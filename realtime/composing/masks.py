@@ -93,6 +93,10 @@ class Masks:
         self.overuse = Overuse()
         self.controls = AS_IT_IS
         self._drums: deque[bool] = deque(maxlen=16)
+        self.constrain(constraints)
+
+    def constrain(self, constraints: Constraints) -> None:
+        """From now on these are the user's constraints. What has been heard still counts."""
         self._constraints = constraints
         self._always = {role: constraints.bias(role) for role in Role}
         self._alone = set(constraints.parts) <= {MELODY}
@@ -184,8 +188,10 @@ class Masks:
         if self._goes_with_player(role):
             by_key = self._constraints.tonic is None and not self.controls.modal
             pitch += self.profile.pitch_bias(role, now.keys_down, by_key, self.controls.semitones)
-            weight = max(wide(self.profile.pitches), abs(self.controls.register))
-            if weight and role not in ALONG and self.profile.pitches:
+            weight = 0.0
+            if role not in ALONG and self.profile.pitches:
+                weight = max(wide(self.profile.pitches), abs(self.controls.register))
+            if weight:
                 own = self.overuse.pitches_since(turn.start)
                 pitch += spread_bias(self.profile.pitches, own, weight, self.controls.semitones)
         if self._constraints.follow and self._pitched:

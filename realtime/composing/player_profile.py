@@ -3,12 +3,13 @@ density and loudness.
 
 The model was trained on many kinds of music, and a short tune alone does not say which kind it belongs to, how loud the answer
 should be or which of two related keys is meant. The biases are not masks: they are nats added to the logits, small enough for the
-model to overrule them where it is certain. What depends only on the player's notes is computed once a note, not at each step.
+model to overrule them where it is certain. What depends only on the player's notes is computed once a note at most.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,38 +57,75 @@ _FIFTH_BELOW = (_APART < 0) & (_APART % 12 == 5)
 _CLASSES = np.arange(128) % 12
 
 
+class _Summary(NamedTuple):
+    """What follows from the notes that count: their pitches, oldest first; key and rate as in `PlayerProfile`; the biases of the
+    pitches outside the key and of the frequent ones, (128,) float32; the range of an answer."""
+
+    pitches: list[int]
+    key: Key | None
+    rate: float | None
+    outside: np.ndarray
+    frequent: np.ndarray
+    range: tuple[int, int]
+
+
+_NO_BIAS = np.zeros(128, np.float32)
+_NOTHING = _Summary([], None, None, _NO_BIAS, _NO_BIAS, (0, 127))
+
+
 class PlayerProfile:
     """Built up note by note. Nothing is taken back, because a revision changes only Antiphon's notes."""
 
     def __init__(self) -> None:
         self._notes: deque[PlayerNote] = deque(maxlen=NOTES)
         self._voices: deque[int] = deque(maxlen=NOTES)
-        self.key: Key | None = None
-        self.rate: float | None = None
-        """The player's density, in notes a quarter, without long rests; None before a key is estimated."""
-        self._outside = self._frequent = np.zeros(128, np.float32)
-        self._range = (0, 127)
-        self.pitches: list[int] = []
-        """Of the notes that count, oldest first."""
+        self._made: _Summary | None = _NOTHING
         self.loudness = Loudness()
 
     def add(self, note: PlayerNote, keys_down: int) -> None:
         """The player pressed a key; `keys_down` is how many are down now, this one included."""
         self._notes.append(note)
         self._voices.append(keys_down)
+        self._made = None
+        self.loudness.add(note)
+
+    @property
+    def key(self) -> Key | None:
+        """The key of the last notes; None before there are enough."""
+        return self._summary.key
+
+    @property
+    def rate(self) -> float | None:
+        """The player's density, in notes a quarter, without long rests; None before a key is estimated."""
+        return self._summary.rate
+
+    @property
+    def pitches(self) -> list[int]:
+        """Of the notes that count, oldest first."""
+        return self._summary.pitches
+
+    @property
+    def _summary(self) -> _Summary:
+        if self._made is None:
+            self._made = self._summarise()
+        return self._made
+
+    def _summarise(self) -> _Summary:
         pitches = np.array([each.pitch for each in self._notes])
         frequent = np.bincount(pitches % 12, FREQUENT_FADES ** np.arange(len(pitches))[::-1], minlength=12)
-        self._frequent = (FREQUENT_NATS * frequent / frequent.max())[_CLASSES].astype(np.float32)
+        key, rate, outside = None, None, _NO_BIAS
         if len(pitches) >= KEY_AFTER:
             weights = KEY_FADES ** np.arange(len(pitches))[::-1]
-            self.key = best_key(np.bincount(pitches % 12, weights, minlength=12))
-            inside = self.key.pitch_classes | set((pitches[-FRESH:] % 12).tolist())
-            self._outside = np.where(np.isin(_CLASSES, list(inside)), 0, OUT_OF_KEY_NATS).astype(np.float32)
+            key = best_key(np.bincount(pitches % 12, weights, minlength=12))
+            inside = key.pitch_classes | set((pitches[-FRESH:] % 12).tolist())
+            outside = np.where(np.isin(_CLASSES, list(inside)), 0, OUT_OF_KEY_NATS).astype(np.float32)
             gaps = np.clip(np.diff([each.tick for each in self._notes]), 0, RATE_REST)  # a jump may lead back
-            self.rate = len(gaps) * TICKS / max(float(gaps.sum()), 1.0)
-        self._range = (int(pitches.min()) - MARGIN, int(pitches.max()) + MARGIN)
-        self.pitches = pitches.tolist()
-        self.loudness.add(note)
+            rate = len(gaps) * TICKS / max(float(gaps.sum()), 1.0)
+        return _Summary(
+            pitches.tolist(), key, rate, outside,
+            (FREQUENT_NATS * frequent / frequent.max())[_CLASSES].astype(np.float32),
+            (int(pitches.min()) - MARGIN, int(pitches.max()) + MARGIN),
+        )  # fmt: skip
 
     def voices(self) -> int | None:
         """How many notes the player plays at once, short overlaps left out (the 90th percentile); None before the first note."""
@@ -101,14 +139,14 @@ class PlayerProfile:
         accompaniment prefers the frequent pitch classes of the tune, and stays below it; a harmony lies below the held keys and
         does not double them.
         """
-        bias = self._outside.copy() if in_key else np.zeros(128, np.float32)
+        bias: np.ndarray = self._summary.outside.copy() if in_key else np.zeros(128, np.float32)
         if role not in (Role.ACCOMPANY, Role.HARMONISE):
-            lowest, highest = self._range
+            lowest, highest = self._summary.range
             bias += _beyond(lowest + higher, highest + higher)
             return bias
         held = np.flatnonzero(keys_down)
         if role == Role.ACCOMPANY:
-            bias += self._frequent
+            bias += self._summary.frequent
         if len(held):
             bias[_DISSONANT[:, held].any(1)] += DISSONANT_NATS
             if role == Role.ACCOMPANY and self._notes and self._notes[-1].part == MELODY:

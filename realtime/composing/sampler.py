@@ -12,6 +12,7 @@ import numpy as np
 
 from realtime.composing.constraints import Sampling
 from realtime.composing.contract import Stepper
+from realtime.composing.deferred import Deferred
 from realtime.composing.history import Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks, Moment, is_legal
@@ -24,7 +25,7 @@ PHRASE_BARS = 4
 
 
 class Sampler:
-    """See the module's docstring. `tempo` (a `vocabulary.tempo_bin`) may be set at any time."""
+    """See the module's docstring. `tempo` (a `vocabulary.tempo_bin`) and `seed` may be set at any time."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class Sampler:
         self._stepper = stepper
         self._masks = masks
         self._sampling = sampling
-        self._seed = seed
+        self.seed = seed
         self._clock_ns = clock_ns
         self._latents = latents
         self._step_ns: list[int] = []
@@ -50,17 +51,21 @@ class Sampler:
         """Feed the event of a snapshot, and draw the next one for the plan's turn.
 
         What is fed is what was true at the event; what may be drawn also depends on the keys that the player holds by now,
-        `keys_down` (128,) bool. A draw that is no legal note is counted and becomes a BEAT.
+        `keys_down` (128,) bool. A draw that is no legal note is counted and becomes a BEAT. Without a turn the draw has no
+        meaning, and a `Deferred` stepper makes none.
         """
         _, tick, beat, event, nth, keys, release, made, line = snapshot
-        bias = self._masks.bias(plan.role, plan.turn, Moment(tick, beat, plan.boundary, made, line, release, keys_down))
         held = np.concatenate([keys, release > tick]).astype(np.float32)
-        free_from = np.maximum(release - beat.start, -1).astype(np.float32)
-        sampling = self._sampling.rows(_progress(plan.turn, tick, beat) if plan.turn is not None else 0.0, plan.role)
-        random = np.random.Generator(np.random.Philox(key=self._seed, counter=[nth, tick % (1 << 63), 0, 0]))
-        noise = random.random(len(HEADS), np.float32)
         inputs = fields(event, beat, self.tempo, plan.role)
         context = self._latents.at(tick) if self._latents is not None else None
+        if plan.turn is None and isinstance(self._stepper, Deferred):
+            self._stepper.feed(inputs, held, context)
+            return BEAT_EVENT
+        bias = self._masks.bias(plan.role, plan.turn, Moment(tick, beat, plan.boundary, made, line, release, keys_down))
+        free_from = np.maximum(release - beat.start, -1).astype(np.float32)
+        sampling = self._sampling.rows(_progress(plan.turn, tick, beat) if plan.turn is not None else 0.0, plan.role)
+        random = np.random.Generator(np.random.Philox(key=self.seed, counter=[nth, tick % (1 << 63), 0, 0]))
+        noise = random.random(len(HEADS), np.float32)
         started = self._clock_ns()
         choice, _ = self._stepper.step(inputs, held, free_from, bias, sampling, noise, context)
         self._step_ns.append(self._clock_ns() - started)

@@ -135,6 +135,10 @@ class LatentGraphs:
     def __init__(self, bars: BarGraphs, planner: _Graph, context: _Graph) -> None:
         self._bars, self._planner, self._context = bars, planner, context
 
+    def __deepcopy__(self, memo: object) -> LatentGraphs:
+        """Itself: it holds no state, so the copies of a composer share it."""
+        return self
+
     @classmethod
     def load(cls, model: Path, threads: int = 1, contract: Contract | None = None) -> LatentGraphs | None:
         """The graphs that lie beside a step graph; None where it has no context input. `contract`: the step graph's, if it has

@@ -100,11 +100,15 @@ class Stepper:
             for _ in range(slots)
         ]
         self._bindings = [self._bind(slot) for slot in range(slots)]
-        self._options = [ort.RunOptions() for _ in range(slots)]
-        self._plain = ort.RunOptions()
+        self._options: list[ort.RunOptions | None] = [
+            None
+        ] * slots  # without graphs there is nothing to look up in them
+        self._plain: ort.RunOptions | None = None
         if graphs:
+            self._plain = ort.RunOptions()
             self._plain.add_run_config_entry("gpu_graph_id", "-1")
-            for slot, options in enumerate(self._options):
+            for slot in range(slots):
+                options = self._options[slot] = ort.RunOptions()
                 options.add_run_config_entry("gpu_graph_id", str(slot))
                 # The first run captures, and runs the model more than once.
                 session.run_with_iobinding(self._bindings[slot], options)
@@ -288,8 +292,16 @@ class Stepper:
 
     def reset(self) -> None:
         """Back to the empty history."""
-        for name, shape in self._shapes.items():
-            self._ring[0][name].update_inplace(np.zeros(shape, np.float32))
+        self.restore({name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()})
+
+    def save(self) -> dict[str, np.ndarray]:
+        """A copy of the state, by name."""
+        return {name: np.array(value.numpy()) for name, value in self._ring[self.position % self.slots].items()}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from a state that was saved. It is position 0 from now on."""
+        for name, value in state.items():
+            self._ring[0][name].update_inplace(value)
         self.position = self.oldest = 0
 
     @property

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from realtime.composing import long_plan
 from realtime.composing.constraints import Constraints
+from realtime.composing.deferred import Deferred
 from realtime.composing.writing import Writer
 from realtime.config import Config
 from realtime.core.dialogue import Turn
@@ -23,7 +25,7 @@ from realtime.music.vocabulary import Role
 CONTEXT_BARS = 64
 """So many bars before a stretch are heard again before it is written; a model of this size holds no more."""
 CONTEXT_NOTES = 1024
-"""And no more notes than these: they are fed anew for every voice that is written."""
+"""And no more notes than these."""
 VOICE_SEEDS = 1 << 40
 """How far the seeds of two voices lie apart: else they would draw the same random numbers at the same ticks."""
 LEAD_TICKS = 16 * TICKS
@@ -34,6 +36,16 @@ Plan = dict[int, np.ndarray]
 """Latents (128,) by the tick at which a cell starts."""
 
 
+class Gap(NamedTuple):
+    """Where something is to be written, in ticks: from `start` on, up to `end`; at `tail` the stretch begins that leads to the
+    notes `after` the gap, of which there may be none."""
+
+    start: int
+    tail: int
+    end: int
+    after: np.ndarray
+
+
 class Studio:
     """One piece's metre and tempo, and a model. Notes are `NOTE` in ticks, all of them the player's."""
 
@@ -41,6 +53,7 @@ class Studio:
         """Raises `UserError` for a model that cannot be played."""
         setup = worker_setup(config)
         self.grid = BeatGrid(bars)
+        self._writers: dict[object, Writer] = {}
         self.general = self._constraints = setup.constraints
         """What the configuration allows."""
         self._voices = -1
@@ -76,7 +89,8 @@ class Studio:
         self, notes: np.ndarray, start: int, end: int, plan: Plan, until: int | None = None, closes: bool = True
     ) -> np.ndarray:
         """What goes on from `notes` in the turn [start, end), up to tick `until`. `closes`: it comes to an end with it."""
-        return self._write(self._writer(plan, closes), notes, start, end, end if until is None else until)
+        gap = Gap(start, start, end, notes[:0])
+        return self._write(gap, notes, Turn(start, end), end if until is None else until, plan, closes)
 
     def filled(self, notes: np.ndarray, start: int, end: int, plan: Plan) -> np.ndarray:
         """What leads in [start, end) from the notes before it to those after it, and goes with those within it."""
@@ -84,9 +98,9 @@ class Studio:
         made = notes[:0]
         if tail > start:
             made = self.continued(notes, start, end, plan, tail, closes=False)
-        writer = self._writer(plan, closes=False)
-        writer.feed_ahead(notes[notes["onset"] >= end], tail, end + LEAD_TICKS)
-        return np.concatenate([made, self._write(writer, np.concatenate([notes, made]), tail, end, end)])
+        gap = Gap(start, tail, end, between(notes, end, end + LEAD_TICKS))
+        notes = np.concatenate([notes, made])
+        return np.concatenate([made, self._write(gap, notes, Turn(tail, end), end, plan, closes=False)])
 
     def looped(self, notes: np.ndarray, start: int, end: int, plan: Plan) -> np.ndarray:
         """What goes on from `notes` in [start, end) and leads back to its own beginning: the last bars are made when the first
@@ -104,20 +118,32 @@ class Studio:
         """The start of the bar so many bars before a bar line, no earlier than the first."""
         return bars_back(self.grid, tick, bars)
 
-    def _write(self, writer: Writer, notes: np.ndarray, start: int, end: int, until: int) -> np.ndarray:
-        together = len(between(notes, start, until))
-        role = Role.ACCOMPANY if together else Role.CONTINUE
-        context = self.back(start, CONTEXT_BARS)
-        onsets = np.sort(between(notes, context, start)["onset"])
-        if len(onsets) > CONTEXT_NOTES:
-            context = min(self.grid.bar_start(int(onsets[-CONTEXT_NOTES]), 1), start)
-        return writer.write(notes, context, Turn(start, end), until, role)
-
-    def _writer(self, plan: Plan, closes: bool) -> Writer:
+    def _write(self, gap: Gap, notes: np.ndarray, turn: Turn, until: int, plan: Plan, closes: bool) -> np.ndarray:
+        """What the voice plays in its turn."""
+        role = Role.ACCOMPANY if len(between(notes, turn.start, until)) else Role.CONTINUE
         seed = self._setup.seed + self._voices * VOICE_SEEDS
-        setup = replace(self._setup, constraints=replace(self._constraints, closes=closes), seed=seed)
-        composer = self._model.composer(setup, plan)
-        return Writer(composer, self.grid)
+        writer = self._read(gap, notes, plan, role).fork(replace(self._constraints, closes=closes), seed)
+        return writer.write(notes, turn, until, role)
+
+    def _read(self, gap: Gap, notes: np.ndarray, plan: Plan, role: Role) -> Writer:
+        """A writer that has read what leads to a gap, and what it leads to. It is read once: all voices that have the same before
+        them go on from there."""
+        context = self.back(gap.start, CONTEXT_BARS)
+        before = between(notes, context, gap.start)
+        if len(before) > CONTEXT_NOTES:
+            context = min(self.grid.bar_start(int(np.sort(before["onset"])[-CONTEXT_NOTES]), 1), gap.start)
+            before = between(before, context, gap.start)
+        latents = (latent.tobytes() for latent in plan.values())
+        key = (role, gap.tail, gap.start, gap.end, before.tobytes(), gap.after.tobytes(), *plan, *latents)
+        if key not in self._writers:
+            writer = Writer(self._model.composer(self._setup, plan, Deferred(self._model.stepper)), self.grid)
+            if len(gap.after):
+                writer.begin(gap.tail)
+                writer.feed_ahead(gap.after, gap.end + LEAD_TICKS)
+            writer.begin(context)
+            writer.read(before, gap.start, role)
+            self._writers[key] = writer
+        return self._writers[key]
 
     def edges(self, start: int, end: int) -> np.ndarray:
         """The edges of the cells from the bar line `start` on up to `end`."""
