@@ -18,8 +18,9 @@ from onnx import numpy_helper
 from realtime.composing.contract import METADATA_KEY, Contract, ContractError
 from realtime.errors import UserError
 from realtime.io.graphs.latent_graphs import LatentGraphs
+from realtime.io.graphs.runtime import run
 from realtime.io.graphs.seal import sealed
-from realtime.io.graphs.stepper import Stepper, read_contract, run
+from realtime.io.graphs.stepper import Stepper, read_contract
 from realtime.io.live.settings import SHIPPED_MODEL
 
 SHIPPED = sorted(SHIPPED_MODEL.parent.glob("*.onnx"))

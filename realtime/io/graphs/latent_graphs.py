@@ -19,7 +19,8 @@ import numpy as np
 from realtime.composing.contract import METADATA_KEY, Contract
 from realtime.composing.latents import DRAWN, FUTURE, PREFIX
 from realtime.errors import UserError
-from realtime.io.graphs.stepper import open_session, read_contract, run
+from realtime.io.graphs.runtime import open_session, run
+from realtime.io.graphs.stepper import read_contract
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT, ROLL
 

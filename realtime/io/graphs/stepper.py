@@ -11,16 +11,15 @@ import io
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from realtime.composing.contract import LOGITS, METADATA_KEY, MOST_LETTERS, Contract, ContractError
+from realtime.composing.contract import LOGITS, METADATA_KEY, Contract, ContractError
 from realtime.errors import UserError
-from realtime.io.graphs.runtime import ort
-from realtime.io.graphs.seal import check_seal
+from realtime.io.graphs.runtime import first_line, open_session, ort, run
 from realtime.music.vocabulary import FIELDS, HEADS, HELD
 
 PROVIDERS = ("auto", "cpu", "cuda")
@@ -166,7 +165,7 @@ class Stepper:
                 stepper = cls(session, _contract(path, session), slots, graphs)
                 stepper.try_out()
             except Exception as error:  # onnxruntime raises many types, and each of them leaves the CPU to play on
-                problem = _first_line(error)
+                problem = first_line(error)
                 continue
             return stepper, "" if graphs else f"CUDA graphs are off ({problem}); each note takes longer"
         return None, problem
@@ -335,40 +334,6 @@ def _there(path: Path) -> None:
     """Raises `UserError` where there is no such file, or an empty one."""
     if not path.is_file() or not path.stat().st_size:
         raise UserError(f"{path}: no model there; give an ONNX file that `python -m export` wrote")
-
-
-def open_session(path: Path, providers: list[Any], threads: int) -> ort.InferenceSession:
-    """Raises `UserError` where onnxruntime refuses the file."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # errors are raised, or reported by `notice`; nothing is printed
-    check_seal(path)
-    try:
-        # Without its own fallback: it would print, and go on with other providers.
-        return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # onnxruntime raises a dozen types that have no base class of their own
-        raise UserError(
-            f"{path}: onnxruntime {ort.__version__} cannot open it ({_first_line(error)}); "
-            "give an ONNX file that `python -m export` wrote, whole"
-        ) from None
-
-
-def run(name: str, call: Callable[..., Any], *arguments: Any) -> Any:
-    """Run a session. Raises `UserError` where onnxruntime fails."""
-    try:
-        return call(*arguments)
-    except Exception as error:  # of a dozen types
-        raise UserError(
-            f"model {name}: onnxruntime {ort.__version__} cannot run it ({_first_line(error)}); "
-            "try --provider cpu, or export it again"
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:MOST_LETTERS]
 
 
 def state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
