@@ -20,7 +20,7 @@ from realtime.core.dialogue import Plan
 from realtime.errors import UserError
 from realtime.io.files import midifile
 from realtime.io.files.playing import Timeline, read_playing
-from realtime.io.live.duet import duet, script_of, timing_of
+from realtime.io.live.duet import duet, last_tick, script_of, timing_of
 from realtime.io.live.model import Model
 from realtime.io.live.settings import SHIPPED_MODEL, engine_settings, worker_setup
 from realtime.io.live.simulated import Timing
@@ -125,7 +125,7 @@ def test_both_parts_are_written_and_the_same_seed_gives_the_same_bytes(
     assert piece.tempos == [(0, pytest.approx(90.0, abs=1e-3))] and piece.time_signatures == [(0, 4, 4)]
     assert onsets(tmp_path / "a.mid", "player") == [(beat * 480, pitch) for beat, pitch in enumerate(THEME)]
     report = json.loads((tmp_path / "out.json").read_text())
-    assert (report["mode"], report["bars"], report["seed"]) == ("trade", 8, 4)
+    assert (report["mode"], report["bars"], report["seed"]) == ("trade", 4, 4)
     assert report["player_notes"] == 16 and report["notes"] == len(onsets(tmp_path / "c.mid", "antiphon")) > 0
 
 
@@ -258,7 +258,8 @@ def test_an_exact_timeline_goes_both_ways() -> None:
     [
         (8, {}, 4),  # two bars of the player's, two of Antiphon's
         (9, {}, 4),  # into Antiphon's turn, and nothing in the player's next one: there is none after it
-        (16, {}, 8),  # the last beat of Antiphon's turn is a pick-up to the player's
+        (16, {}, 4),  # to the end of Antiphon's turn, and nothing in the player's next one
+        (17, {}, 8),  # into the player's turn: it is answered
         (3, {"mode__bars_per_turn": 1}, 2),
         (4, {"mode__name": "continue", "mode__max_bars": 2}, 4),  # two beats of rest, then two bars to a bar line
         (4, {"mode__name": "harmonise"}, 2),
@@ -277,6 +278,15 @@ def test_the_session_ends_a_turn_after_the_file_or_at_the_limit(
     play(path, **given)
     assert json.loads((tmp_path / "out.json").read_text())["bars"] == bars
     assert midifile.read(tmp_path / "out.mid").length_pulse <= bars * 1920
+
+
+def test_the_last_notes_of_an_accompaniment_ring_to_the_bar_line() -> None:
+    """Six beats of rest after 15.9 end at beat 22, in the middle of the sixth bar."""
+    config = load(None, {"mode.name": "accompany", "mode.rest_beats": 6.0})
+    engine = Timing(engine_settings(config), 120.0, counted_in=True).engine()
+    engine.player.note_on(360, (0, 60))
+    engine.player.note_off(382, (0, 60))
+    assert last_tick(engine, 382) == 6 * 96
 
 
 # --- who plays ---

@@ -105,21 +105,39 @@ def test_trade_in_three_four() -> None:
     assert Trade(2).turn(288, played((0, 10), (300, 310)), grid) == Turn(432, 576)
 
 
-@pytest.mark.parametrize("last", [360, 380, 384, 479])
+@pytest.mark.parametrize("last", [381, 384, 479])
 def test_trade_goes_on_as_long_as_the_player_plays_in_their_turns(last: int) -> None:
-    """A pick-up on the last beat of Antiphon's turn counts, too."""
     player = played((0, 20), (last, last + 10))
-    assert Trade(2).turn(last, player, GRID) == (Turn(576, 768) if last >= 384 else Turn(192, 384))
     assert Trade(2).turn(480, player, GRID) == Turn(576, 768)
     assert not Trade(2).lapsed(767, player, GRID)
     assert Trade(2).turn(768, player, GRID) is None
     assert Trade(2).lapsed(960, player, GRID)
 
 
-def test_trade_stops_when_the_players_turn_stays_empty() -> None:
-    player, mode = played((0, 20), (200, 210)), Trade(2)  # played in Antiphon's turn, not in their own
+@pytest.mark.parametrize("last", [(200, 210), (360, 384), (378, 390)])
+def test_trade_stops_when_the_players_turn_stays_empty(last: tuple[int, int]) -> None:
+    """What is played before the player's turn, up to its bar line, is not played in it."""
+    player, mode = played((0, 20), last), Trade(2)
     assert [mode.lapsed(tick, player, GRID) for tick in (0, 575, 576, 5000)] == [False, False, True, True]
     assert all(mode.turn(tick, player, GRID) is None for tick in range(384, 3000, 24))
+
+
+def test_a_note_held_over_the_bar_line_is_played_in_the_turn() -> None:
+    player = played((0, 20), (360, 400))
+    assert Trade(2).turn(400, player, GRID) == Turn(576, 768)
+
+
+def test_turns_are_counted_in_bars_where_the_metre_changes() -> None:
+    """Two bars of 4/4, two of 2/4, two of 3/4, then 4/4."""
+    grid = BeatGrid(((0, 96), (192, 48), (288, 72), (432, 96)))
+    player, mode = played((0, 20)), Trade(2)
+    assert mode.turn(0, player, grid) == Turn(192, 288)
+    player.note_on(290, KEY)
+    player.note_off(300, KEY)
+    assert mode.turn(300, player, grid) == Turn(432, 624)
+    assert not mode.lapsed(431, player, grid) and mode.lapsed(624 + 192, player, grid)
+    assert [grid.bar_number(tick) for tick in (-1, 0, 95, 192, 287, 288, 432, 1000)] == [-1, 0, 0, 2, 3, 4, 6, 11]
+    assert [grid.bar_line(number) for number in (-1, 0, 2, 3, 4, 6, 7)] == [-96, 0, 192, 240, 288, 432, 528]
 
 
 def test_a_key_that_is_held_keeps_trade_going_for_sixteen_beats() -> None:

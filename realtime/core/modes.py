@@ -11,7 +11,7 @@ from typing import Protocol
 
 from realtime.core.dialogue import Turn
 from realtime.core.player_state import EARLY_TICKS, PlayerState
-from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import Role
 
 
@@ -65,7 +65,8 @@ class Trade:
     """Player and Antiphon alternate every `bars` bars, counted from the bar of the player's first note. A first note on the
     last beat of a bar of three beats or more is a pick-up and belongs to the next bar.
 
-    A turn of the player's in which they play nothing ends the exchange: Antiphon is silent until a note begins it anew.
+    A turn of the player's in which they play nothing ends the exchange: Antiphon is silent until a note begins it anew. What
+    they play before the bar line, during Antiphon's turn, does not count.
     """
 
     bars: int
@@ -76,24 +77,25 @@ class Trade:
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         if player.first_tick is None:
             return None
-        begin, half = self._begin(player.first_tick, grid)
-        slot = begin + max(tick - begin, 0) // (2 * half) * 2 * half
-        return Turn(slot + half, slot + 2 * half) if player.played_since(slot - TICKS) else None
+        first = self._first_bar(player.first_tick, grid)
+        own = first + max(grid.bar_number(tick) - first, 0) // (2 * self.bars) * 2 * self.bars
+        if own > first and not player.played_from(grid.bar_line(own)):
+            return None
+        return Turn(grid.bar_line(own + self.bars), grid.bar_line(own + 2 * self.bars))
 
     def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
         if player.first_tick is None:
             return False
-        begin, half = self._begin(player.first_tick, grid)
-        over = begin + (tick - half - begin) // (2 * half) * 2 * half  # the player's last turn that is over by now
-        return over >= begin and not player.played_since(over - TICKS)
+        first = self._first_bar(player.first_tick, grid)
+        # The player's last turn that is over by now.
+        over = first + (grid.bar_number(tick) - self.bars - first) // (2 * self.bars) * 2 * self.bars
+        return over > first and not player.played_from(grid.bar_line(over))
 
-    def _begin(self, first_tick: int, grid: BeatGrid) -> tuple[int, int]:
-        """(start of the player's first turn, length of a turn) in ticks, after a first note at `first_tick`."""
-        start, length = grid.bar_at(first_tick + EARLY_TICKS)
+    def _first_bar(self, first_tick: int, grid: BeatGrid) -> int:
+        """The number of the bar in which the player's first turn begins, after a first note at `first_tick`."""
         beat = grid.beat_at(first_tick + EARLY_TICKS)
-        if beat.in_bar >= 2 and beat.start + beat.length == start + length:
-            start, length = grid.bar_at(start + length)
-        return start, self.bars * length
+        start, length = grid.bar_at(beat.start)
+        return grid.bar_number(beat.start) + (beat.in_bar >= 2 and beat.start + beat.length == start + length)
 
 
 @dataclass(frozen=True, slots=True)

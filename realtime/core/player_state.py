@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from realtime.music.metre import TICKS
+from realtime.music.metre import OVERHANG_TICKS, TICKS
 
 Key = tuple[int, int]
 """(channel, pitch)."""
@@ -89,10 +89,12 @@ class PlayerState:
             self.last_on_tick <= self.first_tick + EARLY_TICKS and self.last_off_tick <= self.first_tick + TOUCH_TICKS
         )
 
-    def played_since(self, since: int) -> bool:
-        """Whether a key went down at `since` or later, or one that went down not long before sounded then."""
+    def played_from(self, line: int) -> bool:
+        """Whether a key went down at the bar line `line` or later, or one that went down not long before sounded beyond it."""
         if self.last_on_tick is None:
             return False
-        if self.last_on_tick >= since or (self.last_off_tick is not None and self.last_off_tick > since):
+        if self.last_on_tick >= line - EARLY_TICKS:
             return True
-        return any(struck + STUCK_TICKS > since for key, struck in self._struck.items() if key not in self._stuck)
+        if self.last_off_tick is not None and self.last_off_tick > line + OVERHANG_TICKS:
+            return True
+        return any(struck + STUCK_TICKS >= line for key, struck in self._struck.items() if key not in self._stuck)

@@ -178,13 +178,8 @@ class Turns:
         turn = self.mode.turn(tick, self.player, self.grid)
         if turn is None or turn.end is None or not self._settings.ring_to_bar:
             return turn
-        line = self._bar_line(turn.end)
+        line = self.grid.next_bar(turn.end)
         return turn if line == turn.end else turn._replace(rings=line)
-
-    def _bar_line(self, tick: int) -> int:
-        """The first bar line at or after `tick`."""
-        start, length = self.grid.bar_at(tick)
-        return tick if start == tick else start + length
 
     def _renew_turn(self, turn: Turn | None) -> bool:
         """Take over the turn in progress with another end, if `turn` is the same one with another end. Returns whether it is."""
@@ -205,7 +200,7 @@ class Turns:
         if self.turn is not None:
             self.turn = None
             self._plan(boundary, None)
-            line = self._bar_line(boundary + SHORTEST_PULSES // PULSES_PER_TICK)
+            line = self.grid.next_bar(boundary + SHORTEST_PULSES // PULSES_PER_TICK)
             self._output.end_by(line * PULSES_PER_TICK)
 
     # --- plans ---

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 TICKS = 24
 """Ticks per quarter note, which is what the model calls a beat."""
+
+OVERHANG_TICKS = 6
+"""A note that sounds at most so long beyond a bar line is taken to end there."""
 
 
 class Beat(NamedTuple):
@@ -30,6 +34,8 @@ class BeatGrid:
     def __init__(self, bars: Sequence[tuple[int, int]] = ((0, 4 * TICKS),)) -> None:
         self._starts = [tick for tick, _ in bars]
         self._lengths = [length for _, length in bars]
+        counts = [-(-(end - start) // length) for (start, length), (end, _) in pairwise(bars)]
+        self._numbers = [0, *accumulate(counts)]
 
     def bar_at(self, tick: int) -> tuple[int, int]:
         """(start tick, length in ticks) of the bar around `tick`; a bar that a change of metre cuts off is shorter."""
@@ -44,6 +50,16 @@ class BeatGrid:
         """The metre's bar length around `tick`, also in a bar that is cut off."""
         return self._lengths[max(bisect.bisect_right(self._starts, tick) - 1, 0)]
 
+    def bar_number(self, tick: int) -> int:
+        """The number of the bar around `tick`, counted from 0 for the one that begins at the first start."""
+        segment = max(bisect.bisect_right(self._starts, tick) - 1, 0)
+        return self._numbers[segment] + (tick - self._starts[segment]) // self._lengths[segment]
+
+    def bar_line(self, number: int) -> int:
+        """Start tick of the bar of that number."""
+        segment = max(bisect.bisect_right(self._numbers, number) - 1, 0)
+        return self._starts[segment] + (number - self._numbers[segment]) * self._lengths[segment]
+
     def beat_at(self, tick: int) -> Beat:
         """The beat around `tick`."""
         start, length = self.bar_at(tick)
@@ -53,10 +69,12 @@ class BeatGrid:
 
     def bar_start(self, tick: int, bars_later: int = 0) -> int:
         """Start tick of the bar around `tick`, or of the one `bars_later` bars after it."""
-        start, length = self.bar_at(tick)
-        for _ in range(bars_later):
-            start, length = self.bar_at(start + length)
-        return start
+        return self.bar_line(self.bar_number(tick) + bars_later)
+
+    def next_bar(self, tick: int) -> int:
+        """Start of the first bar at or after `tick`."""
+        start = self.bar_start(tick)
+        return tick if start == tick else self.bar_start(tick, 1)
 
     def next_beat(self, tick: int) -> int:
         """Start of the first beat at or after `tick`."""

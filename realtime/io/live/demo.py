@@ -34,13 +34,13 @@ def scripted_player(config: Config) -> tuple[list[tuple[int, bytes]], int]:
     """The tune as (ns from the start, message) in the configured tempo, and the number of bars the duet takes.
 
     In trade the player leaves Antiphon its bars; in continue a rest after each phrase of two bars long enough to hand over
-    and be answered; in the other modes the tune is played straight through.
+    and be answered; in the other modes the tune is played straight through, and Antiphon has time to end.
     """
     phrase_bars, rest_bars = {"trade": (config.mode.bars_per_turn,) * 2, "continue": (2, 2)}.get(
         config.mode.name, (0, 0)
     )
     messages, stretches = script(ODE_TO_JOY, config.sync.tempo_bpm, phrase_bars, rest_bars)
-    quarters = stretches[-1][1] + (rest_bars or 1) * ODE_TO_JOY.bar_quarters
+    quarters = stretches[-1][1] + max((rest_bars or 1) * ODE_TO_JOY.bar_quarters, config.mode.rest_beats + 1)
     return messages, -(-round(quarters) // config.sync.beats_per_bar)
 
 

@@ -22,12 +22,10 @@ from realtime.io.live.model import Model
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Ending, Script, Timing, bar_lines, draw, play, save
 from realtime.io.live.take import report
-from realtime.music.metre import bar_segments
+from realtime.music.metre import OVERHANG_TICKS, bar_segments
 from realtime.music.vocabulary import ALONG
 
 GRIDS = ("player", "file")
-OVERHANG_TICKS = 6
-"""A last note that rings this little into Antiphon's turn has ended before it."""
 
 
 def duet(
@@ -94,15 +92,15 @@ def ending(config: Config, timing: Timing, script: Script) -> Ending:
 
 def last_tick(engine: Engine, tick: int) -> int:
     """Where a session ends whose file's last note has ended at `tick`: with the first turn of Antiphon's that begins then, or at
-    most `OVERHANG_TICKS` before, or else with the one that is on. In a mode without turns of a known length it goes on for a
-    bar from the next bar line on, and until Antiphon is silent."""
+    most `OVERHANG_TICKS` before, or else with the one that is on. Without such a turn it goes on for a bar from the next bar line
+    on, and up to the bar line after Antiphon's last note."""
     grid, mode = engine.grid, engine.mode
     turn = mode.turn(tick, engine.player, grid)
     if turn is not None and turn.end is not None and mode.role not in ALONG:
         after = mode.turn(turn.end, engine.player, grid) if turn.start < tick - OVERHANG_TICKS else None
         return turn.end if after is None or after.end is None else after.end
-    line = tick if grid.bar_start(tick) == tick else grid.bar_start(tick, 1)
-    return max(grid.bar_start(line, 1), (turn.end or 0) if turn is not None else 0)
+    rings = grid.next_bar(turn.end) if turn is not None and turn.end is not None else 0
+    return max(grid.bar_start(grid.next_bar(tick), 1), rings)
 
 
 def conductor(

@@ -13,7 +13,7 @@ from realtime.config import Config
 from realtime.io.files.midifile import FileNote
 from realtime.io.files.rewrite import NewTrack, rewrite
 from realtime.io.offline.continuation import Continuation
-from realtime.io.offline.source import NEAR_BARS, Source, as_played, bar_number, draw_result
+from realtime.io.offline.source import NEAR_BARS, Source, as_played, bars_before, draw_result
 from realtime.io.offline.studio import Studio
 from realtime.io.offline.voices import NOTHING, constraints_of
 from realtime.music.vocabulary import PART_NAMES
@@ -47,7 +47,7 @@ def compose(
     if tracks:  # in a damaged file there may be no voice that goes on
         tracks[0] = tracks[0]._replace(events=[*ending.times(), *tracks[0].events])
     added = rewrite(music_of.smf, target, (), new, tracks)
-    first = bar_number(grid, start)
+    first = bars_before(grid, start)
     if png is not None:
         voices = {"player": music_of.piece.notes, "antiphon": added}
         shown = (studio.back(start, NEAR_BARS), start, end)

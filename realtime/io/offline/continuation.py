@@ -14,11 +14,11 @@ from realtime.io.files.midifile import FileNote
 from realtime.io.files.rewrite import NewTrack
 from realtime.io.files.smf import METRE, PORT, TEMPO, meta
 from realtime.io.files.timebase import timebase_of
-from realtime.io.offline.source import OVERHANG_TICKS, OWN_BARS, Source
+from realtime.io.offline.source import OWN_BARS, Source
 from realtime.io.offline.studio import bars_back
 from realtime.io.offline.voices import NOTHING, in_order
 from realtime.midi import DRUM_CHANNEL
-from realtime.music.metre import TICKS
+from realtime.music.metre import OVERHANG_TICKS, TICKS
 from realtime.music.notes import between
 from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, OTHER
 

@@ -24,9 +24,6 @@ from realtime.music.keys import key_of
 from realtime.music.metre import TICKS, BeatGrid, bar_segments
 from realtime.music.notes import NOTE, between
 
-OVERHANG_TICKS = 6
-"""A last note that rings this little beyond a bar line does not push the continuation into the next bar."""
-
 NEAR_BARS = 4
 """Bars on either side of a gap that say which parts play in it, and where."""
 
@@ -179,17 +176,14 @@ def draw_result(
     }
     pianoroll.draw_bars(
         path, here, [line * PULSES_PER_TICK for line in lines], title, "attributes of the bars as they are now",
-        bar_number(studio.grid, shown) + 1,
+        bars_before(studio.grid, shown) + 1,
         curves=pianoroll.Curves([int(edge) * PULSES_PER_TICK for edge in edges], curves),
     )  # fmt: skip
 
 
-def bar_number(grid: BeatGrid, tick: int) -> int:
-    """How many bars lie before `tick`, the pick-up counted as one."""
-    count, at = 0, grid.bar_start(0)
-    while at < tick:
-        count, at = count + 1, grid.bar_start(at, 1)
-    return count
+def bars_before(grid: BeatGrid, line: int) -> int:
+    """How many bars of a piece lie before a bar line, the pick-up counted as one."""
+    return grid.bar_number(line) - grid.bar_number(0)
 
 
 class Bars(NamedTuple):
