@@ -22,6 +22,15 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(name, type=Path, help="folder of MIDI files; see models/README.md", **options)
         self.add_argument("--cache", type=Path, default=Path("runs/cache"), help="where the packed corpus lies")
 
+    def add_training(self, steps: int, batch: int, batch_of: str, lr: float, save_every: int) -> None:
+        """The folder of a training run, and how it is trained, with these defaults. `batch_of`: what `--batch` counts."""
+        self.add_argument("--out", type=Path, required=True, help="folder of this run")
+        self.add_argument("--steps", type=positive, default=steps)
+        self.add_argument("--batch", type=positive, default=batch, help=batch_of)
+        self.add_argument("--lr", type=float, default=lr)
+        self.add_argument("--seed", type=int, default=1)
+        self.add_argument("--save-every", type=positive, default=save_every, help="steps")
+
 
 def exit_status(command: Callable[[], None]) -> int:
     """Run a command: 0, or 2 after one line on standard error about what the user got wrong."""

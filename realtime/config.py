@@ -217,9 +217,12 @@ def keys() -> list[str]:
     return [f"{section}.{key}" for section, model in _sections() for key in _names(model)]
 
 
-def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+def load(
+    path: Path | None = None, overrides: Mapping[str, Any] | None = None, options: Mapping[str, str] | None = None
+) -> Config:
     """The configuration from the file (None: built-in defaults) with `overrides` ({"sync.tempo_bpm": 96}) on top.
 
+    `options`: the option of the command line that a user gives for a key ({"sync.tempo_bpm": "--tempo"}); an error names it.
     Raises UserError.
     """
     tree = _read(path) if path is not None else {}
@@ -230,7 +233,8 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        lines = dict.fromkeys(_explain(detail, path, set(given)) for detail in error.errors())
+        names = {key: (options or {}).get(key, key) for key in given}
+        lines = dict.fromkeys(_explain(detail, path, names) for detail in error.errors())
         raise UserError("; ".join(lines)) from None
 
 
@@ -296,10 +300,12 @@ def _names(model: type[Section]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _explain(detail: ErrorDetails, path: Path | None, overridden: set[str]) -> str:
-    """One clause: where, what was given, what is allowed."""
+def _explain(detail: ErrorDetails, path: Path | None, overridden: Mapping[str, str]) -> str:
+    """One clause: where, what was given, what is allowed. overridden: what a user calls the keys that no file gave."""
     parts = [str(part) for part in detail["loc"]]
     dotted = ".".join(parts[:2])
+    if (option := overridden.get(dotted, "")).startswith("--"):
+        return f"{option} {detail['input']!s:.60}: {_allowed(parts[0], parts[1], detail)}"
     source = "command line" if dotted in overridden or path is None else str(path)
     if detail["type"] == "extra_forbidden":
         near = _nearest_key(parts)

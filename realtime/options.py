@@ -86,4 +86,5 @@ def configuration(path: Path | None, given: dict[str, Any]) -> Any:
     """The configuration from a file and the options of a command (those of `TWINS`)."""
     from realtime.config import load
 
-    return load(path, {TWINS[name]: value for name, value in given.items() if name in TWINS and value is not None})
+    options = {key: f"--{name.rstrip('_').replace('_', '-')}" for name, key in TWINS.items()}
+    return load(path, {TWINS[name]: value for name, value in given.items() if name in TWINS}, options)

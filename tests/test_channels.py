@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import mido
 import pytest
+from toycorpus import Messages, save
 
 from realtime.io.files import midifile
 from realtime.io.files.channels import CENTRE, Channels, ports_of, zones_of
 from realtime.io.files.smf import Smf, load
 
-Messages = Sequence[tuple[int, mido.Message | mido.MetaMessage]]
 END = 3840
 
 
 def smf_of(path: Path, *tracks: Messages) -> Smf:
-    """A file of (tick, message) lists."""
-    file = mido.MidiFile(ticks_per_beat=480)
-    for messages in tracks:
-        before, track = 0, mido.MidiTrack()
-        for tick, message in sorted(messages, key=lambda each: each[0]):
-            track.append(message.copy(time=tick - before))
-            before = tick
-        file.tracks.append(track)
-    file.save(path)
+    save(path, *tracks)
     return load(path)
 
 

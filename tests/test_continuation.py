@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mido
 import pytest
+from toycorpus import save
 
 from realtime.config import load as configuration
 from realtime.io.files import midifile
@@ -17,20 +18,7 @@ from realtime.io.offline.infill import infill
 
 BAR = 1920
 SHIPPED = Path(__file__).parents[1] / "models" / "pretrained" / "antiphon-s.onnx"
-Messages = Sequence[tuple[int, mido.Message | mido.MetaMessage]]
 GoOn = Callable[..., tuple[Smf, MidiPiece]]
-
-
-def save(path: Path, *tracks: Messages, division: int = 480, form: int = 1) -> None:
-    """(tick, message) lists as a file."""
-    file = mido.MidiFile(type=form, ticks_per_beat=division)
-    for messages in tracks:
-        before, track = 0, mido.MidiTrack()
-        for tick, message in sorted(messages, key=lambda each: each[0]):
-            track.append(message.copy(time=tick - before))
-            before = tick
-        file.tracks.append(track)
-    file.save(path)
 
 
 def line(

@@ -20,7 +20,7 @@ from realtime.core.dialogue import Plan
 from realtime.errors import UserError
 from realtime.io.files import midifile
 from realtime.io.files.playing import Timeline, read_playing
-from realtime.io.live.duet import duet, last_tick, script_of, timing_of
+from realtime.io.live.duet import duet, script_of, timing_of
 from realtime.io.live.model import Model
 from realtime.io.live.settings import SHIPPED_MODEL, engine_settings, worker_setup
 from realtime.io.live.simulated import Timing
@@ -278,15 +278,6 @@ def test_the_session_ends_a_turn_after_the_file_or_at_the_limit(
     play(path, **given)
     assert json.loads((tmp_path / "out.json").read_text())["bars"] == bars
     assert midifile.read(tmp_path / "out.mid").length_pulse <= bars * 1920
-
-
-def test_the_last_notes_of_an_accompaniment_ring_to_the_bar_line() -> None:
-    """Six beats of rest after 15.9 end at beat 22, in the middle of the sixth bar."""
-    config = load(None, {"mode.name": "accompany", "mode.rest_beats": 6.0})
-    engine = Timing(engine_settings(config), 120.0, counted_in=True).engine()
-    engine.player.note_on(360, (0, 60))
-    engine.player.note_off(382, (0, 60))
-    assert last_tick(engine, 382) == 6 * 96
 
 
 # --- who plays ---

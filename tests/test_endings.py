@@ -17,11 +17,15 @@ from performing import assert_nothing_hangs, tune
 from test_live import BEAT_NS, PATIENCE_S, Rehearsal, config_of, rehearsal
 
 from realtime import midi
+from realtime.config import load
 from realtime.core.engine import Engine
 from realtime.errors import UserError
 from realtime.io.clock import now_ns
 from realtime.io.live import worker as worker_module
+from realtime.io.live.duet import last_tick
 from realtime.io.live.player import Session
+from realtime.io.live.settings import engine_settings
+from realtime.io.live.simulated import Timing
 from realtime.io.live.tracks import LeftOn
 from realtime.io.midi.ports import MemoryPort
 
@@ -143,3 +147,12 @@ def test_a_message_that_could_not_be_handled_is_reported(tiny_model: Path) -> No
     with rehearsal(config_of(tiny_model)) as one:
         one.source.fault = ValueError("strange")
         one.wait_for(lambda: any("could not be handled: ValueError('strange')" in line for line in one.said), "a word")
+
+
+def test_the_last_notes_of_an_accompaniment_ring_to_the_bar_line() -> None:
+    """Six beats of rest after 15.9 end at beat 22, in the middle of the sixth bar."""
+    config = load(None, {"mode.name": "accompany", "mode.rest_beats": 6.0})
+    engine = Timing(engine_settings(config), 120.0, counted_in=True).engine()
+    engine.player.note_on(360, (0, 60))
+    engine.player.note_off(382, (0, 60))
+    assert last_tick(engine, 382) == 6 * 96

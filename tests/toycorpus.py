@@ -19,11 +19,26 @@ CHANNELS = {"MELODY": 0, "PIANO": 1, "Bass": 2, "DRUMS": 9}
 # One track's notes: (onset, duration, pitch, velocity), times in quarter notes.
 Line = Sequence[tuple[float, float, int, int]]
 
+Messages = Sequence[tuple[int, mido.Message | mido.MetaMessage]]
+"""(tick, message), in any order."""
+
 
 class Metre(NamedTuple):
     at: float
     top: int
     bottom: int
+
+
+def save(path: Path, *tracks: Messages, division: int = 480, form: int = 1) -> None:
+    """A MIDI file of these tracks."""
+    file = mido.MidiFile(type=form, ticks_per_beat=division)
+    for messages in tracks:
+        before, track = 0, mido.MidiTrack()
+        for tick, message in sorted(messages, key=lambda each: each[0]):
+            track.append(message.copy(time=tick - before))
+            before = tick
+        file.tracks.append(track)
+    file.save(path)
 
 
 def midi_bytes(

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.command import Parser, make_folder, positive
+from models.command import Parser, make_folder
 from models.corpus.cells import Cells
 from models.corpus.pack import load_pack
 from models.nets.autoencoder import FREE_NATS, BarAutoencoder, load_bars, rate, reconstruction
@@ -161,14 +161,9 @@ def main() -> None:
         prog="python -m models.train_bars", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     p.add_corpus(required=True)
-    p.add_argument("--out", type=Path, required=True, help="folder of this run")
+    p.add_training(8000, 256, "cells a step", 3e-3, 500)
     p.add_argument("--init", type=Path, help="a run whose weights to start from")
     p.add_argument(
         "--decoder-only", action="store_true", help="leave the encoder, and with it the latents, as they are"
     )
-    p.add_argument("--steps", type=positive, default=8000)
-    p.add_argument("--batch", type=positive, default=256, help="cells a step")
-    p.add_argument("--lr", type=float, default=3e-3)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--save-every", type=positive, default=500)
     train(p.parse_args())

@@ -233,7 +233,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")  # autocast's norms: known and harmless
     p = Parser(prog="python -m models.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_corpus(required=True)
-    p.add_argument("--out", type=Path, required=True, help="folder of this run")
+    p.add_training(4000, 16, "windows a step, over all processes", 2e-3, 200)
     p.add_argument(
         "--init", type=Path, help="a run whose weights to start from, as a new training with its own schedule"
     )
@@ -243,16 +243,11 @@ def main() -> None:
         help="a run of models.training.autoencoder: train a decoder that is conditioned on its latents",
     )
     p.add_argument("--size", choices=SIZES, default="S")
-    p.add_argument("--steps", type=positive, default=4000)
-    p.add_argument("--batch", type=positive, default=16, help="windows a step, over all processes")
     p.add_argument("--length", type=positive, default=512, help="events a window")
-    p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--optimiser", choices=("adamw", "muon"), default="adamw")
     p.add_argument("--dropout", type=share, default=0.1)
-    p.add_argument("--seed", type=int, default=1)
     p.add_argument("--workers", type=int, default=0, help="processes that make windows (a GPU wants many)")
     p.add_argument("--valid-windows", type=positive, default=32)
     p.add_argument("--log-every", type=positive, default=20)
-    p.add_argument("--save-every", type=positive, default=200)
     p.add_argument("--compile", action="store_true", help="torch.compile the model")
     train(p.parse_args())

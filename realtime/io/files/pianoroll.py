@@ -23,8 +23,6 @@ from realtime.music.attributes import ATTRIBUTES, SCALE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Turn = tuple[int, int, str]  # (first pulse, pulse after the last, "player" or "antiphon")
-
 BLUE, ORANGE, GREY = "#1b6ca8", "#e8590c", "#8a8a8a"  # blue and orange: told apart by every kind of colour vision
 COLOURS = {
     "player": BLUE, "antiphon": ORANGE, "kept": BLUE, "new": ORANGE, "removed": GREY, "before": BLUE, "after": ORANGE,
@@ -57,30 +55,11 @@ class Curves(NamedTuple):
 
 def draw(
     path: Path,
-    player_notes: Sequence[FileNote],
-    antiphon_notes: Sequence[FileNote],
-    bars: int,
-    beats_per_bar: int,
-    tempo_bpm: float,
-    title: str,
-    turns: Sequence[Turn] | None = None,
-) -> None:
-    """Write a PNG of `bars` bars (more where notes go on), eight to a line; darker is louder. Raises UserError."""
-    voices = {"player": player_notes, "antiphon": antiphon_notes}
-    bar = beats_per_bar * PPQN
-    last = max((note.onset_pulse for notes in voices.values() for note in notes), default=0)
-    starts = [number * bar for number in range(max(1, bars, last // bar + 1) + 1)]
-    draw_bars(path, voices, starts, title, f"{tempo_bpm:.4g} BPM, {beats_per_bar}/4", turns=turns)
-
-
-def draw_bars(
-    path: Path,
     voices: Mapping[str, Sequence[FileNote]],
     starts: Sequence[int],
     title: str,
     facts: str,
     first_number: int = 1,
-    turns: Sequence[Turn] | None = None,
     curves: Curves | None = None,
 ) -> None:
     """Write a PNG of any bars, eight to a line; darker is louder. voices: by name, see `COLOURS`; starts: of the bars and the
@@ -119,8 +98,6 @@ def draw_bars(
             first = index * per_system
             shown = starts[first : first + per_system + 1]
             _paper(axes, shown, first_number + first, longest, low, high)
-            for start, end, who in turns or ():
-                axes.axvspan(start, min(end, starts[-1]), color=COLOURS[who], alpha=0.08, linewidth=0, zorder=1)
             for who, notes in voices.items():
                 _notes(axes, notes, who)
             if curves:

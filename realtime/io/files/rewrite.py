@@ -141,6 +141,8 @@ class _Keys:
 def check_outputs(source: Path, target: Path, png: Path | None, use: str) -> None:
     """Before anything is done: whether the result and its picture could be written. use: what `source` is there for. Raises
     `UserError`."""
+    if target.suffix.lower() not in (".mid", ".midi"):
+        raise UserError(f"{target}: the result is a MIDI file; give a name that ends with .mid")
     if png is not None and png.suffix.lower() != ".png":
         raise UserError(f"--png {png}: a picture is written as .png; give such a name")
     if png is not None and png.resolve() == target.resolve():

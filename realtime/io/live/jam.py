@@ -37,7 +37,7 @@ def jam(config: Config, write_line: Callable[[str], None]) -> None:
     target_file = _target_file(config)
     if config.ports.in_ is not None and config.ports.in_ == config.ports.out:
         raise UserError(
-            f"ports.in and ports.out are both {config.ports.out!r}: Antiphon would answer itself; give two different ports"
+            f"--in and --out are both {config.ports.out!r}: Antiphon would answer itself; give two different ports"
         )
     say, print_out = Speaker(write_line), Speaker(lambda text: print(text, flush=True))
     try:

@@ -106,9 +106,7 @@ def save(
 def draw(path: Path, take: Take, grid: BeatGrid, title: str, facts: str) -> None:
     """A piano roll of both, in bars of `grid` from pulse 0 to the end of the last that begins before the session's end."""
     voices = {name: take.notes(name) for name in ("player", "antiphon")}
-    pianoroll.draw_bars(
-        path, voices, [tick * PULSES_PER_TICK for tick in bar_lines(grid, take.end_pulse)], title, facts
-    )
+    pianoroll.draw(path, voices, [tick * PULSES_PER_TICK for tick in bar_lines(grid, take.end_pulse)], title, facts)
 
 
 def bar_lines(grid: BeatGrid, end_pulse: int) -> list[int]:

@@ -234,7 +234,7 @@ def _draw(
     curves = pianoroll.Curves(
         [int(tick) * PULSES_PER_TICK for tick in edges], {"before": result.before, "after": result.after}
     )
-    pianoroll.draw_bars(
+    pianoroll.draw(
         path, voices, starts, f"{name}, bars {bars.first}-{bars.last}", "attributes of the parts that were edited",
         bars.first, curves=curves,
     )  # fmt: skip

@@ -174,7 +174,7 @@ def draw_result(
         who: [note for note in notes if not note.is_drum and first <= note.onset_pulse < last]
         for who, notes in voices.items()
     }
-    pianoroll.draw_bars(
+    pianoroll.draw(
         path, here, [line * PULSES_PER_TICK for line in lines], title, "attributes of the bars as they are now",
         bars_before(studio.grid, shown) + 1,
         curves=pianoroll.Curves([int(edge) * PULSES_PER_TICK for edge in edges], curves),
