@@ -132,6 +132,18 @@ class Play(Section):
         return self
 
 
+class Chords(Section):
+    chart: str | None = Field(default=None, description="the chords, or a file with them; null: none are given")
+    strength: Literal["strict", "bias"] = "strict"
+    follow: bool = Field(default=False, description="where you leave the chart, Antiphon goes with you")
+    german: bool = Field(default=False, description="H is B, and B is B flat")
+    chord_channel: int | None = Field(default=None, ge=1, le=16, description="chords played there are the harmony")
+    next_cc: int | None = Field(default=None, ge=0, le=119, description="this controller calls the next section")
+    next_key: Annotated[int | None, BeforeValidator(parse_pitch)] = Field(
+        default=None, description="this key calls the next section"
+    )
+
+
 class Controls(Section):
     density: float = Field(default=0.0, ge=-1, le=1, description="fewer or more notes; 0: as it is")
     register_: float = Field(default=0.0, ge=-1, le=1, alias="register", description="lower or higher; 0: as it is")
@@ -204,6 +216,7 @@ class Config(Section):
     sync: Sync = Sync()
     mode: Mode = Mode()
     play: Play = Play()
+    chords: Chords = Chords()
     controls: Controls = Controls()
     presets: Presets = Field(default_factory=lambda: Presets.model_validate({}))
     sampling: Sampling = Sampling()

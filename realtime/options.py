@@ -20,6 +20,7 @@ TWINS = {
     "part": "play.part",
     "channel": "play.channel",
     "key": "play.key",
+    "chords": "chords.chart",
     "range_": "play.range",
     "max_notes": "play.max_notes",
     "temperature": "sampling.temperature",
@@ -42,6 +43,12 @@ BarsPerTurn = Annotated[int | None, typer.Option(help="trade: bars of a turn")]
 Tempo = Annotated[float | None, typer.Option(help="beats per minute, with --sync internal")]
 Part = Annotated[str | None, typer.Option(help="what Antiphon plays: melody, accompaniment, bass, drums, other")]
 Channel = Annotated[int | None, typer.Option(help="MIDI channel of the answer, 1 to 16")]
+Chords = Annotated[
+    str | None,
+    typer.Option(
+        "--chords", metavar="CHART|FILE", help='such as "Am7 | D7 | Gmaj7 | %", or a file: .txt, .mid, .musicxml, .mxl'
+    ),
+]
 Key = Annotated[str | None, typer.Option(help='such as "C", "A minor", "F# dorian"')]
 Range = Annotated[str | None, typer.Option("--range", help='such as "C3-C6" or "48-84"')]
 MaxNotes = Annotated[int | None, typer.Option(help="notes sounding together, 1 to 16")]
@@ -77,6 +84,13 @@ Grid = Annotated[
 ]
 OwnTempo = Annotated[
     float | None, typer.Option(help="Antiphon's beats per minute with --sync internal; else the file's first tempo")
+]
+Styles = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TAG[=AMOUNT]",
+        help="a kind of music: pop, song, quartet, standard, hymn, folk, game or classical; the amount is 1 if not given",
+    ),
 ]
 Level = Annotated[float, typer.Option(min=-3, max=3, help="amount, -3 to 3; 0: as it is")]
 Mix = Annotated[float, typer.Option(min=-3, max=3, help="how much of the preset of that name")]

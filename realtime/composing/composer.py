@@ -37,10 +37,12 @@ from realtime.core.dialogue import (
 )
 from realtime.music.cells import cell_at
 from realtime.music.controls import AS_IT_IS, Controls
+from realtime.music.given import Given, Lead
 from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import (
     BEAT,
     BEAT_EVENT,
+    DRUMS,
     DURATION_TICKS,
     MODEL_PART,
     OPEN,
@@ -71,7 +73,9 @@ class Composer:
         latents: Latents | None = None,
         controls: Controls = AS_IT_IS,
     ) -> None:
-        self._masks = Masks(constraints)
+        self._given = Given(grid)
+        """Says for each tick which chord is given: `chord(tick)` is its class, `chords.UNKNOWN` where none is."""
+        self._masks = Masks(constraints, self._given)
         self._masks.controls = controls
         self._history = History(stepper, self._masks.overuse)
         self._sampler = Sampler(stepper, self._masks, sampling, tempo_bin(bpm), seed, clock_ns, latents)
@@ -129,6 +133,8 @@ class Composer:
                 self._sampler.tempo = tempo_bin(bpm)
             case Bar(tick, target):
                 self._close_cell(tick, target)
+            case Lead():
+                self._given.lead(request)
             case Steer(controls):
                 self._masks.controls = controls
                 if self._latents is not None:
@@ -226,6 +232,9 @@ class Composer:
         ticks = HELD_TICKS if turn.voices else int(DURATION_TICKS[event.duration])
         if turn.silent_from is not None and onset + ticks > turn.silent_from and not turn.voices:
             ticks = turn.silent_from - onset
+        if not turn.voices and event.part != MODEL_PART + DRUMS:
+            ticks = self._given.ends(onset, event.pitch, onset + ticks) - onset
+        if ticks < DURATION_TICKS[event.duration]:
             event = event._replace(duration=duration_index(ticks))
         release = self._history.last.release.copy()
         release[event.pitch] = onset + ticks

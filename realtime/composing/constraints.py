@@ -81,7 +81,8 @@ class Constraints:
     polyphony; None: as many as the player plays at once. `parts`, each 0..4; none: the tune, or the accompaniment in the roles
     `ALONG`. `follow`: add the biases towards the player's own playing (`player_profile.PlayerProfile`) and, with `closes`,
     towards an end of the phrase at the end of the turn (`masks.Masks`). `rate`: the density to aim at, in notes a quarter, where
-    a file gives it. `kit`: the drums that may be played; none: all.
+    a file gives it. `kit`: the drums that may be played; none: all. `chords_strict`: hold the notes to
+    given chords by masks, else by biases (`voicing.Voicing`); where a chord is given, its scale counts, and not the key.
     """
 
     parts: tuple[int, ...] = ()
@@ -97,6 +98,7 @@ class Constraints:
     closes: bool = True
     rate: float | None = None
     kit: tuple[int, ...] = ()
+    chords_strict: bool = True
 
     def bias(self, role: Role) -> np.ndarray:
         """(228,) float32, what stays the same from step to step."""

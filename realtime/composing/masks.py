@@ -17,10 +17,12 @@ from realtime.composing.contract import MASKED
 from realtime.composing.overuse import Overuse
 from realtime.composing.player_profile import PlayerProfile
 from realtime.composing.register import spread_bias, wide
+from realtime.composing.voicing import Now, Voicing
 from realtime.core.dialogue import PlayerNote, Turn
 from realtime.music.controls import AS_IT_IS
+from realtime.music.given import Chord, Given
 from realtime.music.keys import Key
-from realtime.music.metre import TICKS, Beat
+from realtime.music.metre import TICKS, Beat, BeatGrid
 from realtime.music.vocabulary import ACCOMPANIMENT, ALONG, BEAT, DRUMS, DURATION_TICKS, HEADS, MELODY, OPEN, Role
 
 MOST_NOTES = 4
@@ -88,17 +90,21 @@ class Masks:
     """The biases of every step. The caller adds the player's notes to `profile` and Antiphon's to `overuse`, and sets `controls`,
     the positions of the knobs: they move the targets of the biases, so that the biases do not work against them."""
 
-    def __init__(self, constraints: Constraints) -> None:
+    def __init__(self, constraints: Constraints, given: Given | None = None) -> None:
         self.profile = PlayerProfile()
         self.overuse = Overuse()
         self.controls = AS_IT_IS
         self._drums: deque[bool] = deque(maxlen=16)
+        self._given = given or Given(BeatGrid())
         self.constrain(constraints)
 
     def constrain(self, constraints: Constraints) -> None:
         """From now on these are the user's constraints. What has been heard still counts."""
         self._constraints = constraints
         self._always = {role: constraints.bias(role) for role in Role}
+        in_any_key = replace(constraints, tonic=None)
+        self._always_given = {role: in_any_key.bias(role) for role in Role}
+        self._voicing = Voicing(constraints, self._given, self.overuse)
         self._alone = set(constraints.parts) <= {MELODY}
         """Whether Antiphon's answers are one part: the tune."""
         self._is_drummer = set(constraints.parts) == {DRUMS}
@@ -116,14 +122,15 @@ class Masks:
         if self._drummer is not None and role not in ALONG and self.hears_drums:
             self._drummer.controls, self._drummer.overuse = self.controls, self.overuse
             return self._drummer.bias(role, turn, now)
-        bias = self._always[role].copy()
+        chord = self._voicing.at(now.tick)
+        bias = (self._always if chord is None else self._always_given)[role].copy()
         if turn is None:
             return bias
         time, _, pitch, duration, velocity = (bias[SLICES[name]] for name in HEADS)  # views
         self._mask_times(time, role, turn, now)
         if role in ALONG and self._pitched:
             pitch[now.keys_down] = MASKED  # the player sounds these pitches already
-        self._weigh_pitches(pitch, role, turn, now)
+        self._weigh_pitches(pitch, role, turn, now, chord is not None)
         if self._constraints.follow:
             velocity += self.profile.loudness.bias(now.beat, now.tick == now.beat.start, role in ALONG)
         self._weigh_resting(time[BEAT:], role, turn, now)
@@ -139,9 +146,11 @@ class Masks:
             left = None if turn.end is None else turn.end - now.beat.start
             last, times = now.line
             if self._constraints.closes and left is not None and left <= CLOSING_TICKS:
-                self._close(left, time, pitch, duration)
+                self._close(left, time, pitch, duration, chord)
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
+        if chord is not None:
+            self._voicing.add(time, pitch, role, turn, Now(now.tick, now.beat, np.flatnonzero(now.release > now.tick)))
         return bias
 
     def hear(self, note: PlayerNote, keys_down: int) -> None:
@@ -183,11 +192,11 @@ class Masks:
         if now.made == 0 and role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
             time[BEAT] = MASKED
 
-    def _weigh_pitches(self, pitch: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
+    def _weigh_pitches(self, pitch: np.ndarray, role: Role, turn: Turn, now: Moment, chord_given: bool) -> None:
         """Prefer the player's key and register, avoid overused patterns, and follow the knobs for register and colour."""
         if self._goes_with_player(role):
             by_key = self._constraints.tonic is None and not self.controls.modal
-            pitch += self.profile.pitch_bias(role, now.keys_down, by_key, self.controls.semitones)
+            pitch += self.profile.pitch_bias(role, now.keys_down, by_key, self.controls.semitones, chord_given)
             weight = 0.0
             if role not in ALONG and self.profile.pitches:
                 weight = max(wide(self.profile.pitches), abs(self.controls.register))
@@ -245,13 +254,16 @@ class Masks:
         surplus = (now.made - rate * self.controls.times_denser * beats) * nats * turned
         return min(max(surplus, -most * turned), most * turned)
 
-    def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray) -> None:
-        """Bring the phrase to an end, `left` ticks before the turn ends: a long note of the tonic triad, and nothing after it."""
+    def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray, chord: Chord | None) -> None:
+        """Bring the phrase to an end, `left` ticks before the turn ends: a long note of the tonic triad, or of the chord that is
+        given, and nothing after it."""
         if left <= TICKS:
             time[1:BEAT] += LAST_BEAT_NATS
         duration[:OPEN][LASTING * left <= DURATION_TICKS] += LASTING_NATS
         key = self._key or self.profile.key
-        if key is not None:
+        if chord is not None:
+            pitch[np.isin(_CLASSES, list(chord.symbol.tones))] += TRIAD_NATS
+        elif key is not None:
             pitch[np.isin(_CLASSES, list(key.triad))] += TRIAD_NATS
             pitch[key.tonic == _CLASSES] += TONIC_NATS
 

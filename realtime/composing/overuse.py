@@ -56,6 +56,10 @@ class Overuse:
         """The pitches of Antiphon's notes from `tick` on."""
         return [pitch for onset, pitches in self._pitches.items() if onset >= tick for pitch in pitches]
 
+    def between(self, start: int, end: int) -> list[int]:
+        """The pitches of Antiphon's notes with onsets in [start, end)."""
+        return [pitch for tick in range(start, end) if tick in self._pitches for pitch in self._pitches[tick]]
+
     def notes_at(self, tick: int) -> int:
         """How many notes Antiphon plays at `tick`."""
         return len(self._pitches.get(tick, ()))

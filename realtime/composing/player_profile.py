@@ -51,6 +51,7 @@ RATE_REST = 2 * TICKS
 
 _APART = (np.arange(128)[:, None] - np.arange(128)[None, :]).astype(np.int64)
 _DISSONANT = np.isin(_APART % 12, DISSONANT)
+_SEMITONES = np.isin(_APART % 12, (1, 11))
 _DOUBLED = (_APART % 12 == 0) & (abs(_APART) <= 12)
 _FIFTH_BELOW = (_APART < 0) & (_APART % 12 == 5)
 """(pitch, key) bool."""
@@ -131,24 +132,27 @@ class PlayerProfile:
         """How many notes the player plays at once, short overlaps left out (the 90th percentile); None before the first note."""
         return sorted(self._voices)[int(0.9 * (len(self._voices) - 1))] if self._voices else None
 
-    def pitch_bias(self, role: Role, keys_down: np.ndarray, in_key: bool, higher: int = 0) -> np.ndarray:
+    def pitch_bias(
+        self, role: Role, keys_down: np.ndarray, in_key: bool, higher: int = 0, chord_given: bool = False
+    ) -> np.ndarray:
         """(128,) float32 to add to the logits of the pitches. `keys_down` (128,) bool; `in_key`: no key was set, so the
-        estimated one counts; `higher`: semitones by which every register here is moved.
+        estimated one counts; `higher`: semitones by which every register here is moved; `chord_given`: the harmony is known, and
+        need not be guessed from the tune: of its notes only semitones count.
 
         An answer stays near the player's register. What goes along with the player is consonant with the held keys. An
         accompaniment prefers the frequent pitch classes of the tune, and stays below it; a harmony lies below the held keys and
         does not double them.
         """
-        bias: np.ndarray = self._summary.outside.copy() if in_key else np.zeros(128, np.float32)
+        bias: np.ndarray = self._summary.outside.copy() if in_key and not chord_given else np.zeros(128, np.float32)
         if role not in (Role.ACCOMPANY, Role.HARMONISE):
             lowest, highest = self._summary.range
             bias += _beyond(lowest + higher, highest + higher)
             return bias
         held = np.flatnonzero(keys_down)
-        if role == Role.ACCOMPANY:
+        if role == Role.ACCOMPANY and not chord_given:
             bias += self._summary.frequent
         if len(held):
-            bias[_DISSONANT[:, held].any(1)] += DISSONANT_NATS
+            bias[(_SEMITONES if chord_given else _DISSONANT)[:, held].any(1)] += DISSONANT_NATS
             if role == Role.ACCOMPANY and self._notes and self._notes[-1].part == MELODY:
                 bias += _beyond(0, int(held[-1]) + higher)  # the tune stays on top
             if role == Role.HARMONISE:

@@ -27,7 +27,8 @@ from realtime.core.dialogue import (
     Request,
     Turn,
 )
-from realtime.music.chords import MEMBERS, NO_CHORD, chord, root_of
+from realtime.music.chords import MEMBERS, NO_CHORD, chord, pitch_classes, root_of
+from realtime.music.given import Given, Lead
 from realtime.music.keys import KEY_SCALES, Key, best_key
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, MELODY, Role
@@ -61,6 +62,7 @@ class Rules:
         self._down: dict[int, PlayerNote] = {}
         self._classes = np.zeros(12)
         self._chord = NO_CHORD
+        self._given = Given(grid)
         self._plan: Plan | None = None
         self._done = 0
 
@@ -78,6 +80,8 @@ class Rules:
             case KeyUp(tick, pitch):
                 if (note_down := self._down.pop(pitch, None)) is not None:
                     self._ends[note_down] = tick
+            case Lead():
+                self._given.lead(request)
             case Relocate():
                 self._heard.clear()
                 self._ends.clear()
@@ -129,9 +133,8 @@ class Rules:
         tick, loudness = self._grid.next_beat(first), self._loudness(SOFTER)
         while tick < last:
             beat = self._grid.beat_at(tick)
-            self._chord = self._chord_at(tick)
-            root = root_of(self._chord) or 0
-            voices = self._voicing(self._chord)
+            tones, root = self._tones_at(tick)
+            voices = self._voicing(tones)
             length = beat.length - GAP_TICKS
             if beat.in_bar == 0:
                 yield self._note(tick, self._fold(root, ROOT_HEIGHT), loudness, beat.bar_ticks - GAP_TICKS, part, turn)
@@ -142,11 +145,9 @@ class Rules:
                 yield self._note(tick, pitch, loudness, length, part, turn)
             tick = beat.start + beat.length
 
-    def _voicing(self, sounding: int) -> list[int]:
-        """The triad from `TRIAD_HEIGHT` up, without the keys that the player holds."""
-        pitches = sorted(
-            {self._fold(int(pitch_class), TRIAD_HEIGHT) for pitch_class in np.flatnonzero(MEMBERS[sounding])}
-        )
+    def _voicing(self, tones: frozenset[int]) -> list[int]:
+        """The chord from `TRIAD_HEIGHT` up, without the keys that the player holds."""
+        pitches = sorted({self._fold(pitch_class, TRIAD_HEIGHT) for pitch_class in tones})
         return [pitch for pitch in pitches if pitch not in self._down]
 
     def _harmony(self, plan: Plan, turn: Turn, part: int) -> Iterator[ModelNote]:
@@ -154,19 +155,17 @@ class Rules:
         if plan.played is None:
             return
         below, wanted = plan.played.pitch, turn.voices
-        members = MEMBERS[self._chord_at(turn.start)]
+        members, bass = self._tones_at(turn.start)
         in_key = self._scale()
         for pitch in range(plan.played.pitch - 3, self._constraints.lowest - 1, -1):
             if not wanted:
                 break
-            fits = members[pitch % 12] or (pitch % 12 in in_key and below - pitch == 4)
+            fits = pitch % 12 in members or (pitch % 12 in in_key and below - pitch == 4)
             if fits and below - pitch >= 3 and pitch not in self._down and pitch <= self._constraints.highest:
                 yield self._note(turn.start, pitch, self._loudness(SOFTER), HELD_TICKS, part, None)
                 below, wanted = pitch, wanted - 1
         if wanted == turn.voices:  # the range lies above it
-            pitch = self._fold(
-                int(np.flatnonzero(members)[0]) if members.any() else below % 12, self._constraints.lowest
-            )
+            pitch = self._fold(bass, self._constraints.lowest)
             yield self._note(turn.start, pitch, self._loudness(SOFTER), HELD_TICKS, part, None)
 
     def _beats(self, first: int, last: int) -> Iterator[ModelNote]:
@@ -235,6 +234,13 @@ class Rules:
         key = self._key()
         return frozenset((key.tonic + degree) % 12 for degree in KEY_SCALES[key.scale])
 
+    def _tones_at(self, tick: int) -> tuple[frozenset[int], int]:
+        """The pitch classes of the chord that is given, or else heard, and its bass."""
+        if (given := self._given.at(tick)) is not None and given.symbol.bass is not None:
+            return given.symbol.tones, given.symbol.bass
+        self._chord = self._chord_at(tick)
+        return pitch_classes(self._chord), root_of(self._chord) or 0
+
     def _chord_at(self, tick: int) -> int:
         """The major or minor triad that fits best what was played in this bar and in the one before, the nearer the more."""
         start, bar = self._grid.bar_at(tick)
@@ -285,7 +291,7 @@ class Rules:
         while pitch > high and pitch - 12 >= low:
             pitch -= 12
         pitch = min(max(pitch, low), high)
-        if constraints.tonic is not None:
+        if constraints.tonic is not None and self._given.at(tick) is None:
             allowed = [near for near in range(low, high + 1) if near % 12 in self._scale()]
             pitch = min(allowed, key=lambda near: abs(near - pitch), default=pitch)
         ticks = min(max(ticks, constraints.min_duration, 1), constraints.max_duration)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from realtime.music.controls import Controls
+from realtime.music.given import Lead
 from realtime.music.vocabulary import Role
 
 
@@ -136,5 +137,5 @@ class Planned(NamedTuple):
     late: int
 
 
-Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo | Bar | Steer
+Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo | Bar | Steer | Lead
 Reply = Proposed | Reached | Planned

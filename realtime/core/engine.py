@@ -17,6 +17,7 @@ is planned, what sounds, what is to be sent).
 from __future__ import annotations
 
 from realtime import midi
+from realtime.core.chord_keys import SETTLE_NS
 from realtime.core.clocksync import SLOWEST_BPM
 from realtime.core.counts import Counts
 from realtime.core.dialogue import Planned, PlayerNote, Proposed, Reached, Relocate, Reply, Request, Steer, Turn
@@ -26,13 +27,14 @@ from realtime.core.modes import Mode
 from realtime.core.mpe import Mpe
 from realtime.core.output import Output
 from realtime.core.pedals import Pedals, Switch
-from realtime.core.player_state import Key, PlayerState
+from realtime.core.player_state import EARLY_TICKS, Key, PlayerState
 from realtime.core.scheduler import PlannedNote, Sent
 from realtime.core.settings import EngineSettings
 from realtime.core.song_time import SongTime, click_of
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.core.transport import Transport
 from realtime.core.turns import Turns
+from realtime.music.chart import Chart
 
 
 class Engine:
@@ -47,11 +49,12 @@ class Engine:
         self.ledger, self.scheduler = self.output.ledger, self.output.scheduler
         self.turns = Turns(settings, self.transport, self.output, self.counts)
         self.grid = self.turns.grid
+        self.leading = self.turns.leading
         self.knobs = Knobs(settings.controls, settings.controls_cc)
         self.pedals = Pedals()
         self.mpe = Mpe(settings.player_parts, self.pedals)
         self.song_time = SongTime(settings, self.transport, self.turns, self.output, self.pedals, self.counts)
-        self._trigger = Switch()
+        self._trigger, self._next = Switch(), Switch()
         self._echo = EchoGuard()
 
     @property
@@ -96,6 +99,7 @@ class Engine:
         if midi.kind(message) >= midi.SYSEX:
             self.song_time.system(message, stamp_ns)
             return
+        self._settle_chord(stamp_ns)
         is_echo = self._echo.is_echo(message, stamp_ns)
         self._release(stamp_ns)
         if is_echo:
@@ -144,6 +148,8 @@ class Engine:
                 f"key {keys} has been down for 16 beats while others came and went: it no longer counts as playing"
             )
             self.turns.stuck.clear()
+        notices += self.leading.notices
+        self.leading.notices.clear()
         if self.transport.follower is not None and self.transport.follower.too_slow:
             notices.append(
                 f"the MIDI clock is slower than {SLOWEST_BPM} BPM, which cannot be followed: set a higher tempo there"
@@ -177,6 +183,13 @@ class Engine:
         channel, pitch, velocity = midi.channel(message), message[1], message[2]
         if pitch == self.settings.one_key:
             return []
+        if pitch == self.settings.next_key:
+            if kind == midi.NOTE_ON:
+                self._next_section(pulse)
+            return []
+        if channel == self.settings.chord_channel:
+            self._chord_key(kind, (channel, pitch), tick, stamp_ns)
+            return []
         if pitch == self.settings.trigger_key:
             if kind == midi.NOTE_ON:
                 self.player.trigger_tick = tick
@@ -198,8 +211,48 @@ class Engine:
             return []
         if number == self.settings.one_cc:
             return []
+        if number == self.settings.next_cc:
+            if self._next.moved(value) and tick is not None:
+                self._next_section(tick * PULSES_PER_TICK)
+            return []
+        if channel == self.settings.chord_channel:
+            self.leading.keys.control(number, value)
+            return []
         self._turn_knob(message)
         return self.pedals.control(channel, number, value)
+
+    # --- who leads the harmony ---
+
+    def _next_section(self, pulse: int) -> None:
+        if (line := self.leading.next_section(pulse // PULSES_PER_TICK)) is not None:
+            self.turns.harmony_changes(line, pulse)
+
+    def give(self, chart: Chart, now_ns: int) -> None:
+        """Another chart, from the next bar on."""
+        pulse = self.transport.pulse_at(now_ns) if self.rolling else 0
+        self.turns.harmony_changes(self.leading.give(chart, pulse // PULSES_PER_TICK), pulse)
+
+    def _chord_key(self, kind: int, key: Key, tick: int, stamp_ns: int) -> None:
+        """A key of the channel for chords."""
+        if kind == midi.NOTE_ON:
+            self.counts.player_notes += 1
+            self.leading.keys.key_down(key[1], stamp_ns)
+        else:
+            self.leading.keys.key_up(key[1])
+        self.turns.chord_key(key, kind == midi.NOTE_ON, tick)
+
+    def _settle_chord(self, now_ns: int) -> None:
+        """The hand on the channel for chords has come to rest: what it plays is the harmony from the next beat on."""
+        settled_ns = self.leading.keys.settle_ns
+        if settled_ns is None or now_ns < settled_ns or not self.rolling:
+            return
+        pulse = self.transport.pulse_at(settled_ns)
+        struck = round(self.transport.pulse_at(settled_ns - SETTLE_NS) / PULSES_PER_TICK)
+        self.turns.decide_until(pulse)
+        keys = self.leading.keys.take(now_ns)
+        if keys is not None and (beat := self.leading.chord_struck(keys, struck - EARLY_TICKS)) is not None:
+            self.turns.harmony_changes(beat, pulse)
+            self.turns.decide(pulse)
 
     def _turn_knob(self, message: bytes) -> None:
         if self.knobs.turn(message[1], message[2]):
@@ -237,6 +290,7 @@ class Engine:
     def composer_is_new(self, now_ns: int) -> None:
         """The composer was replaced and has heard nothing: tell it the present state. What is planned is still played."""
         self.turns.requests[:] = [Steer(self.knobs.controls)]
+        self.leading.tell_again()
         self.turns.plans.complete(self.turns.plans.generation)
         self.turns.answers.complete(self.turns.plans.generation)
         self.turns.turn = None
@@ -250,6 +304,7 @@ class Engine:
     def poll(self, now_ns: int) -> list[Sent]:
         """Take the decisions that are due, and return what is to be sent now, in order."""
         self._release(now_ns)
+        self._settle_chord(now_ns)
         if self.rolling:
             self.turns.decide_until(self.transport.pulse_at(now_ns))
             self.output.collect_due(now_ns)
@@ -267,7 +322,10 @@ class Engine:
             return None
         decision = None if self.transport.waiting else self.turns.next_decision()
         pulses = [pulse for pulse in (self.output.next_pulse(), decision) if pulse is not None]
-        return self.tempo.ns_at(min(pulses)) if pulses else None
+        moments = [self.tempo.ns_at(min(pulses))] if pulses else []
+        if (settles_ns := self.leading.keys.settle_ns) is not None:
+            moments.append(settles_ns)
+        return min(moments, default=None)
 
     def stop(self) -> list[bytes]:
         """End everything. Returns what is still to be sent, with the note-offs of all that sounds."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from realtime import midi
 from realtime.core.modes import Mode
+from realtime.music.chart import Chart
 from realtime.music.controls import AS_IT_IS, Controls
 from realtime.music.metre import TICKS
 from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
@@ -31,6 +32,8 @@ class EngineSettings:
     `trigger_cc`, `trigger_key`: the controller, and the key, with which the player calls Antiphon.
     `controls`: the knobs at first. `controls_cc`: the controller that turns the first of `controls.KNOBS`, on any channel;
     the controllers after it turn the others, in order. None: the knobs stay as they are.
+    `chart`: the chords that are given. `follow_player`: where the player leaves it, follow. `chord_channel`: on this channel
+    chords are played by hand. `next_cc`, `next_key`: the controller, and the key, that call the chart's next section.
     """
 
     modes: dict[str, Mode]
@@ -60,3 +63,8 @@ class EngineSettings:
     controls: Controls = AS_IT_IS
     controls_cc: int | None = None
     program_channel: int | None = None
+    chart: Chart | None = None
+    follow_player: bool = False
+    chord_channel: int | None = None
+    next_cc: int | None = None
+    next_key: int | None = None

@@ -89,7 +89,7 @@ class SongTime:
             return False
         if kind == midi.CONTROL:
             return message[1] == self._settings.one_cc and self._one.moved(message[2])
-        if kind == midi.NOTE_OFF or message[1] == self._settings.trigger_key:
+        if kind == midi.NOTE_OFF or message[1] in (self._settings.trigger_key, self._settings.next_key):
             return False
         return (
             not self._transport.rolling

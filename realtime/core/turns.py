@@ -11,6 +11,7 @@ from __future__ import annotations
 from realtime.core.answers import Answers
 from realtime.core.counts import Counts
 from realtime.core.dialogue import Advance, Extend, KeyUp, Plan, PlayerNote, Relocate, Request, Retempo, Turn
+from realtime.core.leading import Leading
 from realtime.core.modes import Mode
 from realtime.core.output import SHORTEST_PULSES, Output
 from realtime.core.passing import PassingTime
@@ -20,6 +21,7 @@ from realtime.core.settings import EngineSettings
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.core.transport import Transport
 from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.vocabulary import DRUMS
 
 _HALF_TICK = PULSES_PER_TICK // 2
 
@@ -46,6 +48,7 @@ class Turns:
         self._output = output
         self._counts = counts
         self._passing = PassingTime(self.grid)
+        self.leading = Leading(settings, self.grid, lambda lead: self.requests.append(lead))
         self._planned_until = 0
 
     @property
@@ -62,6 +65,8 @@ class Turns:
         if self.mode.lapsed(note.tick, self.player, self.grid):
             self.player.first_tick = None
         self.player.note_on(note.tick, key)
+        if note.part != DRUMS:
+            self.leading.key_down(note.pitch, note.tick)
         if self.mode.voices:
             self._plan(note.tick + 1, note, Turn(note.tick, note.tick + 1, self.mode.voices), note.tick + 1)
             self.answers.ask(self.plans.generation, key, pulse)
@@ -77,6 +82,7 @@ class Turns:
         if key not in self.player.down:
             return
         self.player.note_off(tick, key)
+        self.leading.key_up(key[1], tick)
         if all(pitch != key[1] for _, pitch in self.player.down):
             self.requests.append(KeyUp(tick, key[1]))
             if self.turn is not None:  # planned while the key was down: the model has to hear that it is not
@@ -85,6 +91,22 @@ class Turns:
                 self._plan(boundary, None, self.turn, self._planned_until)
         for channel, pitch in self.answers.key_up(key, pulse):
             self._output.end_key((channel, pitch), pulse)
+
+    def chord_key(self, key: Key, down: bool, tick: int) -> None:
+        """A key of the channel for chords: the player plays, and what is not answered as a note."""
+        if down:
+            self.player.note_on(tick, key)
+        else:
+            self.player.note_off(tick, key)
+        self._renew_turn(self._turn_at(tick))
+
+    def harmony_changes(self, tick: int, pulse: int) -> None:
+        """From `tick` on other chords are given: what sounds ends there, or at the end of what is final, and what is planned
+        beyond is planned anew."""
+        boundary = max(self._boundary(self._tempo.ns_at(pulse)), tick)
+        if self.turn is not None:
+            self._output.end_by(boundary * PULSES_PER_TICK)
+            self._plan(boundary, None, self.turn, self._planned_until, ends=True)
 
     def change_mode(self, name: str, now_ns: int) -> None:
         """From now on play the mode `name`: the turn in progress ends, what already sounds ends by the next bar line."""
@@ -119,6 +141,7 @@ class Turns:
             tick = self._transport.next_tick()
             self._passing.relocate(tick)
             self.requests.append(Relocate(tick))
+            self.leading.jumped(tick, self._transport.follower is None)
 
     # --- decisions ---
 
@@ -126,8 +149,9 @@ class Turns:
         """The pulse of the next decision if nothing comes in before it; None: there is none."""
         tick = self.decided_pulse // PULSES_PER_TICK
         moments: list[int | None] = [self._passing.next_cell]
-        if self.turn is None:
+        if self.turn is None or self.leading.is_on:
             moments += [self._passing.next_beat]
+        if self.turn is None:
             turn = self._turn_at(tick)
             moments += [turn.start - self._settings.prepare_ticks, turn.start] if turn is not None else []
         else:
@@ -162,8 +186,11 @@ class Turns:
                 self._cancel_turn(boundary)
         if self.turn is None and turn is not None and tick >= turn.start - self._settings.prepare_ticks:
             self._begin_turn(turn, boundary, pulse)
-        if self._passing.beat(tick) and self.turn is None:
-            self.requests.append(Advance(tick))
+        if self._passing.beat(tick):
+            if self.turn is None:
+                self.requests.append(Advance(tick))
+            if (changed := self.leading.beat(tick)) is not None:
+                self.harmony_changes(changed, pulse)
         self._extend_plan(tick)
 
     def _begin_turn(self, turn: Turn, boundary: int, pulse: int) -> None:
@@ -211,14 +238,21 @@ class Turns:
         return max(self.plans.boundary, -(-(self._transport.pulse_at(ns) + commit_pulses) // PULSES_PER_TICK))
 
     def _plan(
-        self, boundary: int, note: PlayerNote | None, turn: Turn | None = None, until: int = 0, silence: bool = False
+        self,
+        boundary: int,
+        note: PlayerNote | None,
+        turn: Turn | None = None,
+        until: int = 0,
+        silence: bool = False,
+        ends: bool = False,
     ) -> None:
-        """Ask for a new plan from `boundary` on. What the old one had there is taken back; with `silence`, all that it had."""
+        """Ask for a new plan from `boundary` on. What the old one had there is taken back; with `silence`, all that it had.
+        `ends`: what sounds at the boundary ends there."""
         taken_back_from = LONG_AGO if silence else boundary
         generation = self.plans.new(boundary, taken_back_from)
         if not (turn is not None and turn.voices):
             self._counts.retracted += len(self._output.scheduler.cancel(taken_back_from * PULSES_PER_TICK))
-        self.requests.append(Plan(generation, boundary, note, self.mode.role, turn, until, silence))
+        self.requests.append(Plan(generation, boundary, note, self.mode.role, turn, until, silence or ends))
 
     def _extend_plan(self, tick: int) -> None:
         """Keep the plan of the turn a lookahead beyond `tick`, in steps of a beat."""

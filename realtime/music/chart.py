@@ -65,9 +65,9 @@ class Chart(NamedTuple):
         return max(number for number, start in enumerate(self.starts) if start <= bar)
 
 
-def one_chord(symbol: Symbol) -> Chart:
+def one_chord(symbol: Symbol, key: Key | None = None) -> Chart:
     """A chart of one chord that goes on for ever."""
-    return Chart((Section("", ((symbol,),)),))
+    return Chart((Section("", ((symbol,),)),), key)
 
 
 def slot_starts(count: int, bar_ticks: int) -> list[int]:

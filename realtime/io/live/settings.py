@@ -9,9 +9,11 @@ from realtime.composing.contract import MASKED
 from realtime.config import Config
 from realtime.core.modes import Accompany, Continue, Harmonise, Mode, Trade
 from realtime.core.settings import EngineSettings
+from realtime.io.files.charts import read_chart
 from realtime.io.live.model import Setup
 from realtime.midi import DRUM_CHANNEL
 from realtime.music.attributes import STYLES
+from realtime.music.chart import Chart
 from realtime.music.controls import Controls
 from realtime.music.keys import SCALES
 from realtime.music.metre import TICKS
@@ -64,6 +66,11 @@ def engine_settings(config: Config) -> EngineSettings:
         ring_to_bar=config.mode.ring_to_bar,
         trigger_cc=config.mode.trigger_cc,
         trigger_key=config.mode.trigger_key,
+        chart=chart(config),
+        follow_player=config.chords.follow,
+        chord_channel=config.chords.chord_channel - 1 if config.chords.chord_channel is not None else None,
+        next_cc=config.chords.next_cc,
+        next_key=config.chords.next_key,
         program_channel=config.mode.program_channel - 1 if config.mode.program_channel is not None else None,
         controls=controls(config),
         controls_cc=config.controls.cc or None,
@@ -75,6 +82,12 @@ def controls(config: Config) -> Controls:
     given = config.controls.model_dump(by_alias=True, exclude={"cc", "style"})
     style = config.controls.style
     return Controls(**given, style=STYLES.index(style) if style is not None else None)
+
+
+def chart(config: Config) -> Chart | None:
+    """The chords that are given. Raises `UserError` where they cannot be read."""
+    given = config.chords.chart
+    return read_chart(given, config.chords.german) if given is not None else None
 
 
 def constraints(config: Config) -> Constraints:
@@ -91,6 +104,7 @@ def constraints(config: Config) -> Constraints:
         min_duration=play.min_duration_ticks,
         max_duration=play.max_duration_ticks,
         follow=play.follow,
+        chords_strict=config.chords.strength == "strict",
     )
 
 
