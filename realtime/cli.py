@@ -7,13 +7,10 @@ it runs, so that every command starts quickly.
 
 from __future__ import annotations
 
-import signal
+from realtime import interrupts  # before all else: Ctrl-C ends the command while the rest is loaded
+
+# isort: split
 import sys
-
-IS_COMMAND = __name__ == "__main__" or "antiphon" in sys.argv[0].replace("\\", "/").rpartition("/")[2]
-if IS_COMMAND:  # Ctrl-C while all this is loaded ends the process, without a traceback
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 from pathlib import Path
 from typing import Annotated
 
@@ -50,9 +47,6 @@ from realtime.options import (
     configuration,
 )
 
-INTERRUPTED = 130
-"""The exit status of what Ctrl-C has ended, as shells have it."""
-
 app = typer.Typer(
     help="A real-time MIDI co-composer: you play into a virtual port, Antiphon answers in tempo on another.",
     add_completion=False,
@@ -72,6 +66,13 @@ def jam(
     config: ConfigFile = None,
     in_: Annotated[str | None, typer.Option("--in", metavar="PORT", help="input port; else a virtual one")] = None,
     out: OutPort = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="the virtual ports are NAME In and NAME Out; for a second session"),
+    ] = None,
+    wait: Annotated[
+        bool | None, typer.Option("--wait/--no-wait", help="whether to wait for a named port that is not there yet")
+    ] = None,
     backend: Backend = None,
     tempo: Tempo = None,
     sync: Annotated[
@@ -373,18 +374,16 @@ def say(line: str) -> None:
 def main() -> None:
     """The `antiphon` command."""
     try:
-        if IS_COMMAND:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         status = app(standalone_mode=False)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(interrupts.STATUS)
     except UserError as error:
         print(f"antiphon: {error}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
         # What the parser refuses has `format_message`, whichever library typer's version takes the class from.
         if type(error).__name__ == "Abort":  # the parser's word for Ctrl-C
-            sys.exit(INTERRUPTED)
+            sys.exit(interrupts.STATUS)
         if not hasattr(error, "format_message"):
             raise
         print(f"antiphon: {error.format_message()}; see antiphon --help", file=sys.stderr)

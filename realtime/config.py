@@ -6,12 +6,13 @@ Channels are 1..16 here, at the edge; the engine counts from 0.
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from realtime.errors import UserError, nearest
@@ -52,6 +53,13 @@ def parse_preset(given: object) -> Preset:
     return {name: Amount(rise=given[name]) if rise else Amount(given[name]) for name in names}
 
 
+def check_name(name: str) -> str:
+    """A name that every MIDI system takes for a port. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,22}[A-Za-z0-9_.-]|[A-Za-z0-9]", name):
+        raise ValueError("allowed a letter or digit, then up to 23 letters, digits, spaces, and _ . -")
+    return name
+
+
 class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True, populate_by_name=False
@@ -61,6 +69,10 @@ class Section(BaseModel):
 class Ports(Section):
     in_: str | None = Field(default=None, alias="in", description="input port; null: a virtual port named Antiphon In")
     out: str | None = Field(default=None, description="output port; null: a virtual port named Antiphon Out")
+    name: Annotated[str, AfterValidator(check_name)] = Field(
+        default="Antiphon", description="the virtual ports are NAME In and NAME Out"
+    )
+    wait: bool = Field(default=True, description="wait for a named port that is not there; false: refuse to start")
     backend: Backend = "auto"
 
 
@@ -114,7 +126,9 @@ class Play(Section):
         default=None, description="null: the tune, or the accompaniment in accompany and harmonise"
     )
     player_part: Part = Field(default="melody", description="what the player plays")
-    channel: int = Field(default=1, ge=1, le=16, description="MIDI channel of the answer")
+    channel: int | None = Field(
+        default=None, ge=1, le=16, description="MIDI channel of the answer; null: 1, and 10 for drums"
+    )
     key: Annotated[Key | None, BeforeValidator(parse_key)] = None
     key_strength: Literal["strict", "bias"] = "strict"
     range: Annotated[tuple[int, int], BeforeValidator(parse_range)] = (21, 108)

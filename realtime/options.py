@@ -10,6 +10,8 @@ import typer
 TWINS = {
     "in_": "ports.in",
     "out": "ports.out",
+    "name": "ports.name",
+    "wait": "ports.wait",
     "backend": "ports.backend",
     "tempo": "sync.tempo_bpm",
     "sync": "sync.source",
@@ -42,7 +44,7 @@ ModeOption = Annotated[str | None, typer.Option(help="continue, trade, accompany
 BarsPerTurn = Annotated[int | None, typer.Option(help="trade: bars of a turn")]
 Tempo = Annotated[float | None, typer.Option(help="beats per minute, with --sync internal")]
 Part = Annotated[str | None, typer.Option(help="what Antiphon plays: melody, accompaniment, bass, drums, other")]
-Channel = Annotated[int | None, typer.Option(help="MIDI channel of the answer, 1 to 16")]
+Channel = Annotated[int | None, typer.Option(help="MIDI channel of the answer, 1 to 16; else 1, and 10 for drums")]
 Chords = Annotated[
     str | None,
     typer.Option(

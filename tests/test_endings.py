@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("torch", reason="the tiny model is made with torch (pip install '.[train]')")
 
 from performing import assert_nothing_hangs, tune
-from test_live import BEAT_NS, PATIENCE_S, Rehearsal, config_of, rehearsal
+from test_live import BEAT_NS, PATIENCE_S, PHRASES, Rehearsal, config_of, rehearsal
 
 from realtime import midi
 from realtime.config import load
@@ -80,9 +80,7 @@ class NeverTakesTheLast(MemoryPort):
 
 
 def test_the_recording_is_kept_before_a_driver_is_asked_to_close(tiny_model: Path) -> None:
-    one = Rehearsal(config_of(tiny_model))
-    one.player._source = one.source = NeverCloses("in", now_ns)
-    one.player._target = one.target = NeverCloses("out", now_ns)
+    one = Rehearsal(config_of(tiny_model), NeverCloses("in", now_ns), NeverCloses("out", now_ns))
     kept: list[Session] = []
     one.player.prepare()
     worker = one.player.worker
@@ -99,8 +97,8 @@ def test_the_recording_is_kept_before_a_driver_is_asked_to_close(tiny_model: Pat
 
 
 def test_a_driver_that_takes_nothing_any_more_keeps_nobody_from_the_recording(tiny_model: Path) -> None:
-    one = Rehearsal(config_of(tiny_model, play__min_duration_ticks=48))
-    one.player._target = one.target = target = NeverTakesTheLast("out", now_ns)
+    target = NeverTakesTheLast("out", now_ns)
+    one = Rehearsal(config_of(tiny_model, play__min_duration_ticks=48), target=target)
     target.engine = one.engine
     kept: list[Session] = []
     one.player.prepare()
@@ -122,7 +120,7 @@ def test_notes_of_a_killed_session_are_released_where_they_sounded(tiny_model: P
     one.player.prepare()
     one.player.left_on([LeftOn("out", ((3, 61),), (3,)), LeftOn("elsewhere", ((4, 62),), (4,))])
     one._thread.start()
-    one.play(tune([60, 62, 64, 65] * 4, BEAT_NS))
+    one.play(PHRASES)
     one.wait_for(lambda: one.struck() > 2, "an answer")
     assert midi.note_off(3, 61) not in [message for _, message in one.target.sent]
     one.target.listeners = frozenset({"synth"})

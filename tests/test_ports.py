@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.errors import UserError
+from realtime.io.midi.names import find_port
 from realtime.io.midi.ports import InputPort, MemoryPort, OutputPort, PortLost
-from realtime.io.midi.rtmidi_ports import NoMidiSystem, RtMidiInput, RtMidiOutput, backends, find_port, list_ports
+from realtime.io.midi.rtmidi_ports import NoMidiSystem, RtMidiInput, RtMidiOutput, backends, list_ports
 
 NOTE = b"\x90\x3c\x40"
 

@@ -130,6 +130,8 @@ class Engine:
                     self._played(midi.kind(again), again, again_ns)
             elif kind == midi.CONTROL:
                 self._control(message)
+            elif kind == midi.NOTE_ON:  # before the sender of the clock has started
+                self.counts.player_notes += 1
 
     def tap(self, now_ns: int) -> None:
         """A beat was tapped: from the second tap on it sets the tempo, unless that is a MIDI clock's."""

@@ -7,6 +7,7 @@ its loop's thread; workers start on threads of their own and come back through `
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,6 +26,8 @@ HANG_NS = 3_000_000_000
 """And after so long it is replaced."""
 FIRST_WAIT_NS, LONGEST_WAIT_NS = 500_000_000, 15_000_000_000
 """How long after its death a worker is started again: at once the first time, then after waits that double."""
+STOPPED_S = 0.1
+"""How long a session may go on starting that is to be stopped."""
 SOUND_NS = 60_000_000_000
 """A worker that has lived so long was sound: what follows is a first time again."""
 
@@ -70,11 +73,32 @@ class Composers:
         self._born_ns = 0
         self._over = False
 
-    def start(self) -> Ready:
-        """The first worker. Raises `UserError` where its model cannot be played."""
-        self.worker = self._new_worker(self._setup)
+    def start(self, stopped: Callable[[], bool] = lambda: False) -> Ready:
+        """The first worker. Raises `UserError` where its model cannot be played, and KeyboardInterrupt once `stopped`."""
+        self.worker = worker = self._new_worker(self._setup)
         self._born_ns = now_ns()
-        return self.worker.start()
+        started: queue.SimpleQueue[Ready | Exception] = queue.SimpleQueue()
+
+        def start() -> None:
+            try:
+                started.put(worker.start())
+            except Exception as error:
+                started.put(error)
+            if self._over:
+                worker.close()
+
+        # A model may take long to load. On a thread of its own, as that cannot be interrupted without leaving something behind.
+        thread = threading.Thread(target=start, name="worker-start", daemon=True)
+        thread.start()
+        while not stopped():
+            with contextlib.suppress(queue.Empty):
+                answer = started.get(timeout=STOPPED_S)
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+        self.close()
+        thread.join(STOPPED_S)
+        raise KeyboardInterrupt
 
     def swap(self, setup: Setup) -> None:
         """Play another model: it is loaded and warmed beside the music, and plays from a bar line on. If it cannot be loaded the

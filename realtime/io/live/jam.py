@@ -26,7 +26,7 @@ from realtime.io.live.tracks import LeftOn
 from realtime.io.midi.rtmidi_ports import RtMidiInput, RtMidiOutput
 
 END_S = 2.5
-"""How long closing may take once the recording is written."""
+"""How long closing may take once the recording is written, and ending once it was asked for twice."""
 
 
 def jam(config: Config, write_line: Callable[[str], None]) -> None:
@@ -34,7 +34,7 @@ def jam(config: Config, write_line: Callable[[str], None]) -> None:
 
     Raises `UserError` before anything sounds, and then leaves nothing behind.
     """
-    target_file = _target_file(config)
+    target_file = _target_file(config.run.record)
     if config.ports.in_ is not None and config.ports.in_ == config.ports.out:
         raise UserError(
             f"--in and --out are both {config.ports.out!r}: Antiphon would answer itself; give two different ports"
@@ -50,29 +50,17 @@ def jam(config: Config, write_line: Callable[[str], None]) -> None:
 
 
 def _play(config: Config, target_file: Path, say: Speaker, print_out: Speaker) -> None:
-    left_on = rescue(target_file.parent, say)
     engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
-    source = RtMidiInput(config.ports.backend, config.ports.in_)
-    target = RtMidiOutput(config.ports.backend, config.ports.out)
+    source = RtMidiInput(config.ports.backend, config.ports.in_, config.ports.name)
+    target = RtMidiOutput(config.ports.backend, config.ports.out, config.ports.name)
     recorder = Recorder(target_file.with_suffix(SUFFIX), config.sync.tempo_bpm, config.sync.beats_per_bar)
     player = Player(engine, worker_setup(config), source, target, recorder, say)
-
-    def keep(session: Session) -> None:
-        if engine.counts.player_notes or engine.counts.notes:
-            saved = recorder.finish(target_file)
-            say(f"{session.ended}; {saved.path} is written")
-            if saved.path != target_file:
-                say(f"{target_file} could not be: its name is taken, its folder is gone, or its disk is full")
-        else:
-            recorder.discard()
-            say(f"{session.ended}; nothing was played, nothing is recorded")
-        print_out(summary(report(engine, session)))
-        _end_within(END_S)
-
     with _signals(player, lambda: player.swap(worker_setup(config))):
-        recorder.open()
+        left_on = rescue(target_file.parent, say)
+        recorder.open(numbered=config.run.record is None)
+        target_file = recorder.journal_path.with_suffix(target_file.suffix)
         try:
-            ready = player.prepare()
+            ready = player.prepare(config.ports.wait)
         except BaseException:
             recorder.discard()
             raise
@@ -85,19 +73,31 @@ def _play(config: Config, target_file: Path, say: Speaker, print_out: Speaker) -
             "listen": "the tempo that you play",
             "internal": f"{config.sync.tempo_bpm:g} bpm from your first note",
         }[config.sync.source]
-        say(f"{source.name} listens, {target.name} answers ({source.backend_in_use}); {config.mode.name}, {follows}; ")
+        say(f"{source.name} listens, {target.name} answers ({target.backend}); {config.mode.name}, {follows}")
         say(f"model {ready.model} on {ready.provider}; recording to {target_file}; Ctrl-C ends")
+
+        def keep(session: Session) -> None:
+            if session.recorded:
+                saved = recorder.finish(target_file)
+                say(f"{session.ended}; {saved.path} is written")
+                if saved.path != target_file:
+                    say(f"{target_file} could not be: its name is taken, its folder is gone, or its disk is full")
+            else:
+                recorder.discard()
+                say(f"{session.ended}; nothing was played, nothing is recorded")
+            print_out(summary(report(engine, session)))
+            _end_within(END_S)
+
         player.run(config.run.seconds, config.run.bars, keep)
 
 
-def _target_file(config: Config) -> Path:
+def _target_file(given: Path | None) -> Path:
     """Where the recording goes. Raises `UserError` where it could not be written later."""
-    given = config.run.record
     target_file = given.expanduser() if given is not None else Path(time.strftime("antiphon-%Y%m%d-%H%M%S.mid"))
     if target_file.suffix.lower() != ".mid":
         raise UserError(f"{target_file}: a recording is a .mid file; give --record a name such as take.mid")
     check_writable(target_file)
-    if target_file.exists():
+    if given is not None and target_file.exists():
         raise UserError(f"{target_file}: is there already, and a recording is never overwritten; give another --record")
     return target_file
 
@@ -105,10 +105,16 @@ def _target_file(config: Config) -> Path:
 @contextmanager
 def _signals(player: Player, swap: Callable[[], None]) -> Iterator[None]:
     """What ends the session, what lets it pause, and what has the model file read again (SIGUSR1). A terminal that is closed
-    hangs up (SIGHUP; SIGBREAK on Windows)."""
+    hangs up (SIGHUP; SIGBREAK on Windows). Whoever asks twice means it, whatever a driver or a disk does meanwhile."""
+    asked = 0
 
     def end(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        asked += 1
         player.stop("Ctrl-C" if number == signal.SIGINT else "asked to end")
+        if asked > 1:
+            _end_within(END_S)
+            signal.signal(number, signal.SIG_DFL)
 
     meant: dict[str, Callable[[int, FrameType | None], None]] = dict.fromkeys(
         ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK"), end

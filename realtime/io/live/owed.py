@@ -19,6 +19,7 @@ class Owed:
         self._channels: set[int] = set()
         self._plugged: frozenset[str] = frozenset()
         self._missing = False
+        self._lost: set[Key] = set()
 
     def left_on(self, left: Iterable[LeftOn]) -> None:
         """What killed sessions left sounding at this port. The last moments of their journals may be lost, so that their channels
@@ -27,6 +28,16 @@ class Owed:
             self._released |= set(one.keys)
             self._channels |= set(one.channels)
             self._missing = True
+
+    def lost(self, sounding: Iterable[Key]) -> None:
+        """The output is gone, and with it what sounded. Until `due` is called again, nothing arrives."""
+        self._lost = self._lost or set(sounding)
+        self._missing = True
+        self._plugged = frozenset()
+
+    def left(self) -> int:
+        """How many notes an output that is lost took with it."""
+        return len(self._lost)
 
     def released(self, message: bytes) -> None:
         """A note-off was sent."""
@@ -46,5 +57,6 @@ class Owed:
         messages += [midi.control(channel, midi.ALL_NOTES_OFF, 0) for channel in sorted(self._channels)]
         self._released.clear()
         self._channels.clear()
+        self._lost.clear()
         self._missing = False
         return messages

@@ -23,6 +23,8 @@ from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.clock import now_ns
 from realtime.io.live.composers import Came, Composers, Died, Said
 from realtime.io.live.flood import MODE_NS, MOST_PLANS, Flood, may_wait
+from realtime.io.live.held import Held
+from realtime.io.live.keeper import InputLost, Keeper, Looked, OutputLost
 from realtime.io.live.model import Setup
 from realtime.io.live.owed import Owed
 from realtime.io.live.punctual import punctual, within
@@ -63,10 +65,11 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class Session:
-    """Measurements of a session, for the summary. shed: messages left out in a flood; left_hanging: note-offs that could not
-    be sent; ended: why the session ended."""
+    """Measurements of a session, for the summary. recorded: messages written to the sink; shed: messages left out in a flood;
+    left_hanging: note-offs that could not be sent; ended: why the session ended."""
 
     schedule_error_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
+    recorded: int = 0
     restarts: int = 0
     shed: int = 0
     left_hanging: int = 0
@@ -92,6 +95,8 @@ class Player:
         self.session = Session()
         self._source, self._target, self._sink, self._say = source, target, sink, say
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._keeper = Keeper(source, target, self._on_message, self._inbox.put)
+        self._held = Held()
         self._composers = Composers(setup, engine, self._inbox.put, say)
         self._flood = Flood()
         self._program: tuple[bytes, int] | None = None
@@ -99,27 +104,25 @@ class Player:
         self._rejected = 0  # draws since the last note
         self._last_bpm = 0.0
         self._owed = Owed()
-        self._unsent: list[bytes] = []  # note-offs that could not be sent on a failing port
         self._said: set[str] = set()
         self._before: deque[bytes] = deque(maxlen=1000)  # pedals and the like from before the first note
         self._stop_why: str | None = None
         self._pausing = False
-        self._lost: PortLost | None = None
 
     @property
     def worker(self) -> Worker | None:
         """The worker process in charge, if one is up."""
         return self._composers.worker
 
-    def prepare(self) -> Ready:
-        """Start the worker and open the ports. Raises `UserError`; nothing is left open then."""
-        ready = self._composers.start()
+    def prepare(self, wait: bool = False) -> Ready:
+        """Start the worker and open the ports; with `wait`, one that is not there is opened when it comes. Raises `UserError`,
+        and KeyboardInterrupt where `stop` is called meanwhile; nothing is left open then."""
+        ready = self._composers.start(lambda: self._stop_why is not None)
         try:
-            self._target.open()
-            self._source.open(self._on_message)
+            for line in self._keeper.open(wait):
+                self._say(line)
         except Exception:
             self._composers.close()
-            self._target.close()
             raise
         return ready
 
@@ -151,17 +154,12 @@ class Player:
             # Notes played before the first Start need a time in the recording too.
             self.engine.tempo.locate(now_ns(), 0)
         try:
+            self._keeper.start()
             with punctual():
                 try:
                     self._play(end_ns, bars)
-                except PortLost as lost:
-                    self._lost = lost
                 finally:
                     within(RELEASE_S, self._release)
-            if self._lost is not None:
-                left = self.session.left_hanging
-                what = f"{left} notes went with it" if left else "every note released"
-                self.session.ended = f"{self._lost}: stopped, {what}"
             if keep is not None:
                 keep(self.session)
         finally:
@@ -225,8 +223,25 @@ class Player:
                 if (reply := self._composers.take(item, now)) is not None:
                     self._count_rejected(reply)
                     self.engine.receive(reply, now)
+            case InputLost(line):
+                if line:
+                    self._say(line)
+                for message in self._held.releases():
+                    self._came_in(message, now_ns())
+            case OutputLost(line):
+                self._say(line)
+                self._owed.lost(self.engine.ledger.sounding())
+            case Looked():
+                self._looked(item)
             case _:  # _WAKE: to look again
                 pass
+
+    def _looked(self, ports: Looked) -> None:
+        for line in ports.lines:
+            self._say(line)
+        if ports.output:
+            for message in self._owed.due(ports.listeners, self.engine.ledger.sounding().__contains__):
+                self._send(message)
 
     def _count_rejected(self, reply: Reply) -> None:
         """A model may draw what is no legal note now and then. One that draws nothing else is damaged."""
@@ -241,6 +256,7 @@ class Player:
         """A message of the player's, or of whoever sends the clock."""
         engine = self.engine
         jumps = engine.counts.jumps
+        self._held.heard(message)
         if midi.kind(message) == midi.PROGRAM:
             self._program = message, stamp_ns
             self._change_mode(now_ns())
@@ -259,7 +275,7 @@ class Player:
             if engine.rolling or follower is not None:
                 pulse = engine.tempo.pulse_at(stamp_ns)
                 while self._before:
-                    self._sink.write("player", pulse, self._before.popleft())
+                    self._write("player", pulse, self._before.popleft())
         self._send_due()
 
     def _change_mode(self, now: int) -> None:
@@ -273,29 +289,31 @@ class Player:
 
     def _send_due(self) -> None:
         now = now_ns()
-        sends = self.engine.poll(now)
-        for i, sent in enumerate(sends):
-            try:
-                self._target.send(sent.message)
-            except PortLost:
-                self._unsent = [later.message for later in sends[i:] if midi.is_note_off(later.message)]
-                raise
-            if midi.is_note_off(sent.message):
-                self._owed.released(sent.message)
-            elif midi.is_note_on(sent.message) and not self.engine.mode.voices:
+        for sent in self.engine.poll(now):
+            self._send(sent.message)
+            if midi.is_note_on(sent.message) and not self.engine.mode.voices:
                 self.session.schedule_error_ns.append(now_ns() - self.engine.tempo.ns_at(sent.pulse))
-            self._sink.write("antiphon", sent.pulse, sent.message)
+            self._write("antiphon", sent.pulse, sent.message)
         for request in self.engine.take_requests():
             for reply in self._composers.ask(request, now):
                 self.engine.receive(reply, now)
 
-    def _watch(self, now: int) -> None:
-        """Twice a second: are the ports there, does the worker answer, is the output connected to the input?"""
-        for port in (self._source, self._target):
-            if not port.is_alive():
-                raise PortLost(f"the port {port.name} is gone")
-        for message in self._owed.due(self._target.connections(), self.engine.ledger.sounding().__contains__):
+    def _write(self, direction: str, pulse: int, message: bytes) -> None:
+        self._sink.write(direction, pulse, message)
+        self.session.recorded += 1
+
+    def _send(self, message: bytes) -> None:
+        """What a port that is gone does not take is as if nobody listened."""
+        try:
             self._target.send(message)
+        except PortLost:
+            here = {(midi.channel(message), message[1])} if midi.is_note_off(message) else set()
+            self._owed.lost(self.engine.ledger.sounding() | here)
+        if midi.is_note_off(message):
+            self._owed.released(message)
+
+    def _watch(self, now: int) -> None:
+        """Twice a second: what is the user to know?"""
         if self._source.fault is not None:
             self._say_once(f"a message that came in could not be handled: {self._source.fault!r}")
         if self.engine.feeds_back:
@@ -325,8 +343,8 @@ class Player:
         """Ctrl-Z: nothing sounds while the process stands still. Then on from here, with an empty context."""
         pulse = self.engine.tempo.pulse_at(now_ns())
         for message in self.engine.ledger.release_all():
-            self._target.send(message)
-            self._sink.write("antiphon", pulse, message)
+            self._send(message)
+            self._write("antiphon", pulse, message)
         time.sleep(DELIVER_S)
         os.kill(os.getpid(), signal.SIGSTOP)
         self._pausing = False
@@ -337,19 +355,23 @@ class Player:
     def _release(self) -> None:
         """Release what sounds. A port that is gone takes its notes with it."""
         pulse = self.engine.tempo.pulse_at(now_ns())
-        messages = [*self._unsent, *self.engine.stop()]
+        messages = self.engine.stop()
+        while self._before:  # song time never moved
+            self._write("player", 0, self._before.popleft())
         for message in messages:  # first, as nobody knows whether the driver comes back
-            self._sink.write("antiphon", pulse, message)
+            self._write("antiphon", pulse, message)
+        self.session.left_hanging = self._owed.left() or sum(map(midi.is_note_off, messages))
+        if not self._keeper.output_is_there():
+            return
         self.session.left_hanging = sum(map(midi.is_note_off, messages))
-        gone = not self._target.is_alive()
         for message in messages:
             with contextlib.suppress(PortLost):
                 self._target.send(message)
-                self.session.left_hanging -= not gone and midi.is_note_off(message)
+                self.session.left_hanging -= midi.is_note_off(message)
 
     def _close(self) -> None:
         # A driver that fails to close, or never comes back, keeps nobody from ending.
-        within(CLOSE_S, self._source.close, self._target.close)
+        within(CLOSE_S, self._keeper.stop, self._source.close, self._target.close)
         self._composers.close()
         with contextlib.suppress(queue.Empty):
             while True:

@@ -69,10 +69,14 @@ class Recorder:
         self._over = False
         self._thread = threading.Thread(target=self._write_often, name="recorder", daemon=True)
 
-    def open(self) -> None:
-        """Raises `UserError`, and leaves nothing behind then."""
+    def open(self, numbered: bool = False) -> None:
+        """With `numbered`, a name that another recording has gets a number: `journal_path` is the one that is taken then. Raises
+        `UserError`, and leaves nothing behind then."""
         try:
-            self._create(self.journal_path)
+            if numbered:
+                self._create_numbered()
+            else:
+                self._create(self.journal_path)
         except FileExistsError:
             raise UserError(
                 f"{self.journal_path}: another session is recording there; choose another place with --record"
@@ -215,6 +219,13 @@ class Recorder:
         file = FileIO(path, "xb+")
         self._file, self.journal_path, self._locked = file, path, lock(file)
 
+    def _create_numbered(self) -> None:
+        for path in names(self.journal_path):
+            with contextlib.suppress(FileExistsError):
+                if not os.path.lexists(path.with_suffix(".mid")):
+                    return self._create(path)
+        return None
+
     def _contents(self) -> bytes:
         """All that was recorded. From the open file: its name may be gone."""
         if self._file is None:
@@ -255,9 +266,15 @@ def refuges(path: Path) -> Iterator[Path]:
 
 
 def free_name(path: Path) -> Path:
-    """The path, or one with a number before its suffix if something is there."""
-    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
-    return path if not os.path.lexists(path) else next(other for other in numbered if not os.path.lexists(other))
+    """The first of `names` at which there is nothing."""
+    return next(name for name in names(path) if not os.path.lexists(name))
+
+
+def names(path: Path) -> Iterator[Path]:
+    """The path, then with a number before its suffix."""
+    yield path
+    for number in count(2):
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def to_mid(data: bytes, mid_path: Path) -> Saved:

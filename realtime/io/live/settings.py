@@ -39,8 +39,8 @@ def engine_settings(config: Config) -> EngineSettings:
         "harmonise": Harmonise(min(HARMONY_VOICES, config.play.max_notes or HARMONY_VOICES)),
     }
     part = PART_NAMES.index(config.play.player_part)
-    channels = [config.play.channel - 1] * len(PART_NAMES)
-    if config.play.part is None:
+    channels = [(config.play.channel or 1) - 1] * len(PART_NAMES)
+    if config.play.part is None or config.play.channel is None:
         channels[DRUMS] = DRUM_CHANNEL  # drums are answered with drums
     return EngineSettings(
         modes=modes,

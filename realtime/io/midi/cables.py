@@ -1,4 +1,4 @@
-"""What an output port of ours is connected to, which rtmidi does not report: asked of the JACK server, read from ALSA's list."""
+"""What a port of ours is connected to, which rtmidi does not report: asked of the JACK server, read from ALSA's list."""
 
 from __future__ import annotations
 
@@ -13,20 +13,40 @@ _NO_START_SERVER = 1
 
 
 def alsa_connections(port_name: str, listed: str) -> frozenset[str]:
-    """From the text of ALSA_CLIENTS: the addresses ("20:0") that ports of this name send to."""
+    """From the text of ALSA_CLIENTS: the addresses ("20:0") that ports of this name send to, or hear."""
     found: set[str] = set()
     ours = False
     for line in listed.splitlines():
         if port := re.match(r'\s+Port\s+\d+ : "(.*)"', line):
             ours = port[1] == port_name
-        elif ours and (connected := re.match(r"\s+Connecting To: (.*)", line)):
+        elif ours and (connected := re.match(r"\s+Connect(?:ing To|ed From): (.*)", line)):
             found |= set(re.findall(r"\d+:\d+", connected[1]))
     return frozenset(found)
 
 
+class Remembered:
+    """What a port was connected to by others, and which of it has vanished since: that is to be connected again when it is back.
+    What was there all the time was disconnected on purpose."""
+
+    def __init__(self) -> None:
+        self._connected: frozenset[str] = frozenset()
+        self._vanished: frozenset[str] = frozenset()
+
+    def lost(self) -> None:
+        """Our own port is gone, and every connection with it."""
+        self._vanished |= self._connected
+
+    def to_connect(self, connected: frozenset[str], there: frozenset[str]) -> frozenset[str]:
+        """What to connect now. `connected`: what the port is connected to, of all the ports that are `there`."""
+        self._vanished |= self._connected - there
+        self._vanished -= connected
+        self._connected = connected
+        return self._vanished & there
+
+
 class JackCables:
-    """A client of the JACK server without ports, which only asks. By the same libjack that rtmidi has loaded: it goes to the same
-    server. Raises OSError where that cannot be found, or there is no server"""
+    """A client of the JACK server without ports, which asks and connects. By the same libjack that rtmidi has loaded: it goes to
+    the same server. Raises OSError where that cannot be found, or there is no server"""
 
     def __init__(self, client_name: str) -> None:
         loaded = re.search(r"/\S*libjack[^\s/]*$", _MAPS.read_text(), re.MULTILINE)
@@ -38,6 +58,7 @@ class JackCables:
             ("jack_client_open", ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]),
             ("jack_get_ports", names, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong]),
             ("jack_port_by_name", ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]),
+            ("jack_connect", ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]),
             ("jack_port_get_all_connections", names, [ctypes.c_void_p, ctypes.c_void_p]),
             ("jack_free", None, [ctypes.c_void_p]),
             ("jack_client_close", ctypes.c_int, [ctypes.c_void_p]),
@@ -56,6 +77,10 @@ class JackCables:
         """The names of the ports that are connected to the port of this full name."""
         port = self._jack.jack_port_by_name(self._client, port_name.encode())
         return self._names(self._jack.jack_port_get_all_connections(self._client, port) if port else None)
+
+    def connect(self, source: str, target: str) -> None:
+        """Connect two ports by their full names; nothing happens where they are connected, or one of them is gone."""
+        self._jack.jack_connect(self._client, source.encode(), target.encode())
 
     def _names(self, listed: Any) -> frozenset[str]:
         """Of a list that ends with NULL, and is ours to free; NULL is the empty one."""

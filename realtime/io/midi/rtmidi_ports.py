@@ -3,15 +3,17 @@
 Without a name a virtual port is made, which a DAW sees as "Antiphon In" or "Antiphon Out"; with a name (always on
 Windows, which has no virtual ports) the port there is is opened: exact name first, else unique substring.
 
-Threads: the callback runs on the driver's thread; every method belongs to the main thread, except `send`, which may be
-called from one other. Errors: UserError at `open` (no such port, no MIDI system), PortLost at `send`.
+A port that was closed may be opened again. With JACK that works even after the server was restarted, if every port of this
+process was closed before: as long as one client is open, libjack stays with the server that is gone.
+
+Threads: the callback runs on the driver's thread; every method belongs to one thread at a time, except `send`, which may be
+called from one other. Errors: UserError at `open` (NoSuchPort, NoMidiSystem), PortLost at `send`.
 """
 
 import contextlib
 import os
-import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +25,9 @@ except ImportError as error:  # its wheel needs ALSA's library, which a bare ser
     raise UserError(f"python-rtmidi cannot be loaded ({error}); on Debian: apt-get install libasound2") from None
 
 from realtime import midi
-from realtime.io.midi.cables import ALSA_CLIENTS, JackCables, alsa_connections
-from realtime.io.midi.ports import OnMessage, PortLost
+from realtime.io.midi.cables import ALSA_CLIENTS, JackCables, Remembered, alsa_connections
+from realtime.io.midi.names import find_again, find_port, of_others
+from realtime.io.midi.ports import NoSuchPort, OnMessage, PortLost
 
 APIS: dict[str, int] = {
     "alsa": rtmidi.API_LINUX_ALSA,
@@ -61,31 +64,6 @@ def list_ports(backend: str = "auto") -> dict[Literal["in", "out"], list[str]]:
     return ports
 
 
-def find_port(wanted: str, there: Sequence[str], backend: str) -> int:
-    """The index of the wanted port: the exact name, then the name without what the system adds to it, then a unique part
-    of it. Raises UserError listing the ports there are.
-
-    ALSA adds numbers ("Keys:Keys MIDI 1 20:0") that change with every plug; WinMM a running number; and "client:port"
-    may be asked for by its port alone.
-    """
-    plain = [_plain(name, backend) for name in there]
-    ports = [name.split(":", 1)[-1] for name in plain]
-    for names in (list(there), plain, ports):
-        if names.count(wanted) == 1:
-            return names.index(wanted)
-    matches = [index for index, name in enumerate(there) if wanted and wanted.casefold() in name.casefold()]
-    if len(matches) == 1:
-        return matches[0]
-    listed = ", ".join(repr(name) for name in there) or "none"
-    problem = f"{len(matches)} ports match" if matches else "no such port"
-    raise UserError(f"MIDI port {wanted!r}: {problem}; there are: {listed}")
-
-
-def _plain(name: str, backend: str) -> str:
-    suffix = {"alsa": r"\s\d+:\d+$", "winmm": r"\s\d+$"}.get(backend)
-    return re.sub(suffix, "", name) if suffix else name
-
-
 class _RtMidiPort:
     """What input and output share: opening by name or as a virtual port, the watch, and closing."""
 
@@ -98,47 +76,66 @@ class _RtMidiPort:
         self._client_name = client_name
         self._midi: Any = None
         self._connected: str | None = None
+        self._found: str | None = None
+        self._virtual = False
         self._sockets: set[str] = set()
         self._own_name = f"{client_name} {self.role}"
         self._cables: JackCables | None = None
+        self._remembered = Remembered()
         self._full_name = ""
 
     def _open(self, make: Callable[..., Any]) -> None:
-        sockets_before = _jack_sockets(self._client_name)
+        """Where the port that is asked for is not there, the client is kept for the next try."""
+        if self._midi is not None and not self._has_server():
+            self.close()
+            raise NoSuchPort(
+                f"{self.name}: the JACK server is gone"
+            )  # a new one only after every other port is closed, too
         with _quiet():
-            self._midi = _client(make, self.backend, self._client_name, self.role)
             try:
-                with contextlib.suppress(OSError):
-                    self._cables = JackCables(f"{self._client_name} Cables") if self.backend_in_use == "jack" else None
+                if self._midi is None:
+                    self._start(make)
                 before = self._cables.ports() if self._cables is not None else frozenset()
                 self._connect()
                 if self._cables is not None:  # JACK numbers the clients of a second session: the new one is ours
                     ours = [name for name in self._cables.ports() - before if name.endswith(f":{self._own_name}")]
                     self._full_name = ours[0] if ours else f"{self._own_name}:{self._own_name}"
+            except NoSuchPort:
+                raise
             except BaseException:
                 self.close()
                 raise
+
+    def _start(self, make: Callable[..., Any]) -> None:
+        sockets_before = _jack_sockets(self._client_name)
+        self._midi = _client(make, self.backend, self._client_name, self.role)
+        self.backend = self.backend_in_use  # and no other, when it is opened again
+        with contextlib.suppress(OSError):
+            self._cables = JackCables(f"{self._client_name} Cables") if self.backend == "jack" else None
         self._sockets = _jack_sockets(self._client_name) - sockets_before
 
     def _connect(self) -> None:
-        if self._wanted is None and self.backend_in_use != "winmm":
+        if self._wanted is None and self.backend != "winmm":
             self._midi.open_virtual_port(self._own_name)
+            self._virtual = True
             return
-        there = self._midi.get_ports()
+        listed = self._midi.get_ports()
+        there = of_others(listed, self._client_name, self.backend)
         if self._wanted is None:
-            listed = ", ".join(repr(name) for name in there) or "none"
+            names = ", ".join(repr(name) for name in there) or "none"
             raise UserError(
-                f"Windows has no virtual MIDI ports; name one with --{self.role.lower()}; there are: {listed} "
+                f"Windows has no virtual MIDI ports; name one with --{self.role.lower()}; there are: {names} "
                 "(loopMIDI or Windows MIDI Services make one)"
             )
-        index = find_port(self._wanted, there, self.backend_in_use)
+        if self._found is None:
+            name = there[find_port(self._wanted, there, self.backend)]
+        else:
+            name = there[find_again(self._found, self._wanted, there, self.backend)]
         try:
-            self._midi.open_port(index, self._own_name)
+            self._midi.open_port(listed.index(name), self._own_name)
         except rtmidi.RtMidiError as error:
-            raise UserError(
-                f"MIDI port {there[index]!r}: cannot be opened ({error}); is another program using it?"
-            ) from None
-        self._connected = self.name = there[index]
+            raise UserError(f"MIDI port {name!r}: cannot be opened ({error}); is another program using it?") from None
+        self._connected = self._found = self.name = name
 
     @property
     def backend_in_use(self) -> str:
@@ -146,22 +143,53 @@ class _RtMidiPort:
         api = self._midi.get_current_api()
         return next(name for name, number in APIS.items() if number == api)
 
-    def is_alive(self) -> bool:
-        """Whether the port (and, on Linux, the JACK server) is still there. From the main thread, about twice a second.
+    def _has_server(self) -> bool:
+        """rtmidi does not report that a JACK server died: it still lists its ports and swallows what is sent. But on Linux the
+        socket between the server and its client goes with it."""
+        return not self._sockets or bool(self._sockets & _jack_sockets(self._client_name))
 
-        rtmidi reports neither: a dead JACK server still lists its ports and swallows what is sent. But the socket between
-        it and its client goes with it.
-        """
-        if self._midi is None:
+    def is_alive(self) -> bool:
+        """Whether this is open, and what it was opened on (port, JACK server, connection) is still there."""
+        if self._midi is None or not self._has_server():
             return False
-        if self._sockets and not self._sockets & _jack_sockets(self._client_name):
+        if self._connected is None:
+            return self._virtual
+        if self._connected not in self._midi.get_ports():
             return False
-        return self._connected is None or self._connected in self._midi.get_ports()
+        # It may have gone and come back since the last look: then it is there, but not connected any more.
+        connected = self.connections()
+        address = self._connected.rsplit(" ", 1)[-1] if self.backend == "alsa" else self._connected
+        return connected is None or address in connected
+
+    def connections(self) -> frozenset[str] | None:
+        """Known with JACK and ALSA."""
+        try:
+            match self.backend:
+                case "alsa":
+                    return alsa_connections(self._own_name, ALSA_CLIENTS.read_text(errors="replace"))
+                case "jack":
+                    if self._cables is None:
+                        return None
+                    others = self._cables.connections(self._full_name)
+                    return frozenset(name for name in others if not name.startswith(f"{self._client_name} Watch"))
+        except OSError:
+            pass
+        return None
+
+    def reconnect(self) -> None:
+        """With JACK, where the server has no memory of connections, and for a port that others connect."""
+        connected = self.connections()
+        if connected is None or self._cables is None or not self._virtual:
+            return
+        for name in self._remembered.to_connect(connected, self._cables.ports()):
+            self._cables.connect(*((name, self._full_name) if self.role == "In" else (self._full_name, name)))
 
     def close(self) -> None:
         client, self._midi = self._midi, None
+        self._connected, self._virtual = None, False
         if client is None:
             return
+        self._remembered.lost()
         with _quiet():
             self._detach(client)
             client.close_port()
@@ -208,7 +236,7 @@ class RtMidiInput(_RtMidiPort):
 
     def is_alive(self) -> bool:
         alive = super().is_alive()
-        if alive and not self._delivered and self.backend_in_use == "jack":
+        if alive and not self._delivered and self.backend == "jack":
             with contextlib.suppress(rtmidi.RtMidiError, UserError, OSError):
                 self._wake()
         self._delivered = False
@@ -254,18 +282,6 @@ class RtMidiOutput(_RtMidiPort):
             client.send_message(message)
         except rtmidi.RtMidiError as error:
             raise PortLost(f"{self.name}: {error}") from error
-
-    def connections(self) -> frozenset[str] | None:
-        """Known with JACK and ALSA. Not to be asked once the port is no longer alive."""
-        try:
-            match self.backend_in_use:
-                case "alsa":
-                    return alsa_connections(self._own_name, ALSA_CLIENTS.read_text(errors="replace"))
-                case "jack":
-                    return self._cables.connections(self._full_name) if self._cables is not None else None
-        except OSError:
-            pass
-        return None
 
 
 def _client(make: Callable[..., Any], backend: str, name: str, role: str = "") -> Any:
