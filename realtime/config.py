@@ -181,6 +181,9 @@ class Engine(Section):
     lookahead_beats: float = Field(default=2.0, ge=0.5, le=8)
     commit_ms: float = Field(default=40.0, ge=5, le=500)
     late_ms: float = Field(default=60.0, ge=5, le=1000, description="later than this, a note is dropped and counted")
+    listen_ms: float = Field(
+        default=20.0, ge=0, le=30, description="accompany: wait so long for the player's note before playing with it"
+    )
     seed: int = Field(default=1, ge=0, le=2**31 - 1)
     threads: int = Field(default=1, ge=1, le=64)
 

@@ -55,6 +55,8 @@ class Engine:
         self.mpe = Mpe(settings.player_parts, self.pedals)
         self.song_time = SongTime(settings, self.transport, self.turns, self.output, self.pedals, self.counts)
         self._trigger, self._next = Switch(), Switch()
+        self._together: list[PlannedNote] = []
+        """Notes of one onset that the player has struck already: they are sent together, as soon as all of them are known."""
         self._echo = EchoGuard()
 
     @property
@@ -269,6 +271,7 @@ class Engine:
                 if self.turns.plans.wanted(reply.generation, reply.note.tick):
                     self._schedule(reply, now_ns)
             case Reached():
+                self._send_together()
                 self.counts.rejected += reply.rejected
                 self.counts.step_ns.extend(reply.step_ns)
                 self.turns.plans.complete(reply.generation)
@@ -281,13 +284,26 @@ class Engine:
     def _schedule(self, proposed: Proposed, now_ns: int) -> None:
         generation, (tick, pitch, velocity, duration, part) = proposed
         onset_pulse, duration_pulse = tick * PULSES_PER_TICK, duration * PULSES_PER_TICK
-        note = PlannedNote(onset_pulse, self.settings.channels[part], pitch, velocity, duration_pulse, generation)
+        hold_pulse = min(self.turns.hold_pulse(tick), duration_pulse // 2)
+        note = PlannedNote(
+            onset_pulse, self.settings.channels[part], pitch, velocity, duration_pulse, generation, hold_pulse
+        )
+        if self._together and self._together[0].onset_pulse != onset_pulse:
+            self._send_together()
         if (answer := self.turns.answers.fitted(generation, note)) is not None:
             self.scheduler.plan(answer)
             self.output.collect_due(now_ns)  # it is due already, and its key may go up before the next poll
+        elif self.turns.listens and self.tempo.ns_at(onset_pulse) <= now_ns:
+            self._together.append(note)
         else:
             self.counts.missed_deadlines += self.tempo.ns_at(onset_pulse) < now_ns
             self.scheduler.plan(note)
+
+    def _send_together(self) -> None:
+        for note in self._together:
+            if self.turns.plans.wanted(note.tag, note.onset_pulse // PULSES_PER_TICK):
+                self.scheduler.plan(note)
+        self._together.clear()
 
     def composer_is_new(self, now_ns: int) -> None:
         """The composer was replaced and has heard nothing: tell it the present state. What is planned is still played."""

@@ -19,7 +19,8 @@ class Mode(Protocol):
     """One way of playing together.
 
     `yields`: a note that the player strikes during a turn ends the turn at once; otherwise the rest of it is planned anew.
-    `voices` > 0: each note of the player's is answered on its own onset by at most so many notes.
+    `voices` > 0: each note of the player's is answered on its own onset by at most so many notes. `listens`: what is to sound
+    together with a note of the player's is chosen after it.
     """
 
     @property
@@ -28,6 +29,8 @@ class Mode(Protocol):
     def yields(self) -> bool: ...
     @property
     def voices(self) -> int: ...
+    @property
+    def listens(self) -> bool: ...
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         """The turn that `tick` lies in, else the next turn if it is known by now, else None."""
@@ -44,6 +47,7 @@ class Continue:
     role = Role.CONTINUE
     yields = True
     voices = 0
+    listens = False
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         if player.trigger_tick is not None:
@@ -73,6 +77,7 @@ class Trade:
     role = Role.TRADE
     yields = False
     voices = 0
+    listens = False
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         if player.first_tick is None:
@@ -106,6 +111,7 @@ class Accompany:
     role = Role.ACCOMPANY
     yields = False
     voices = 0
+    listens = True
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         if player.phrase_tick is None:
@@ -127,6 +133,7 @@ class Harmonise:
     voices: int
     role = Role.HARMONISE
     yields = False
+    listens = False
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         return None
@@ -143,6 +150,7 @@ class Fixed:
     role = Role.CONTINUE
     yields = False
     voices = 0
+    listens = False
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         return self.only if self.only.end is None or tick < self.only.end else None

@@ -26,6 +26,8 @@ class Output:
         self._late_ns = late_ns
         self._waiting: list[Sent] = []
         self.last_pulse: int | None = None
+        self.onset_pulse: int | None = None
+        """The onset of the last note that was sent."""
         self._struck_pulse: dict[tuple[int, int], int] = {}
 
     @property
@@ -43,6 +45,7 @@ class Output:
         for sent in due:
             self.last_pulse = sent.pulse
             if is_note_on(sent.message):
+                self.onset_pulse = sent.pulse
                 self._struck_pulse[channel(sent.message), sent.message[1]] = sent.pulse
 
     def next_pulse(self) -> int | None:

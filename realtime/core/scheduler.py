@@ -15,7 +15,8 @@ from realtime.midi import note_on
 
 @dataclass(frozen=True, slots=True)
 class PlannedNote:
-    """A note that may still be cancelled. `tag` is for the caller; the scheduler never reads it.
+    """A note that may still be cancelled. It is sent `hold_pulse` after its onset, and ends as if it had been sent in time.
+    `tag` is for the caller; the scheduler never reads it.
 
     Raises ValueError where channel 0..15, pitch 0..127, velocity 1..127 or duration >= 1 pulse does not hold.
     """
@@ -26,6 +27,12 @@ class PlannedNote:
     velocity: int
     duration_pulse: int
     tag: int = 0
+    hold_pulse: int = 0
+
+    @property
+    def send_pulse(self) -> int:
+        """When it is due."""
+        return self.onset_pulse + self.hold_pulse
 
     def __post_init__(self) -> None:
         if not (0 <= self.channel <= 15 and 0 <= self.pitch <= 127 and 1 <= self.velocity <= 127):
@@ -91,8 +98,8 @@ class Scheduler:
         release_pulse = self._ledger.next_pulse()
         if not self._planned:
             return release_pulse
-        onset_pulse = self._planned[0].onset_pulse
-        return onset_pulse if release_pulse is None else min(onset_pulse, release_pulse)
+        send_pulse = self._planned[0].send_pulse
+        return send_pulse if release_pulse is None else min(send_pulse, release_pulse)
 
     def due(self, now_pulse: int, late_pulse: int) -> list[Sent]:
         """Everything with pulse <= `now_pulse`, in the order (pulse, note-off before note-on, serial).
@@ -111,14 +118,17 @@ class Scheduler:
                 continue
             # All note-offs of this pulse come first, also those of keys that are struck again.
             for note in chord:
-                for message in self._ledger.strike(note.channel, note.pitch, pulse + note.duration_pulse):
-                    self._send(sent, pulse, message)
+                for message in self._ledger.strike(note.channel, note.pitch, note.onset_pulse + note.duration_pulse):
+                    self._send(sent, note.onset_pulse, message)
             for note in chord:
-                self._send(sent, pulse, note_on(note.channel, note.pitch, note.velocity))
+                self._send(sent, note.onset_pulse, note_on(note.channel, note.pitch, note.velocity))
         return sent
 
-    def _take(self, onset_pulse: int) -> list[PlannedNote]:
-        end = bisect_right(self._planned, onset_pulse, key=_onset_pulse)
+    def _take(self, pulse: int) -> list[PlannedNote]:
+        """The notes of the first onset, if they are to be sent by `pulse`: those that are held back leave together."""
+        if not self._planned or self._planned[0].send_pulse > pulse:
+            return []
+        end = bisect_right(self._planned, self._planned[0].onset_pulse, key=_onset_pulse)
         chord = self._planned[:end]
         del self._planned[:end]
         return chord

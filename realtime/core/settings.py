@@ -27,7 +27,8 @@ class EngineSettings:
     it is silent; `clicks`: they go on after that. `tap_cc`, `tap_key`: the controller, and the key, that tap the tempo.
     `lookahead_ticks`: how far ahead notes are planned. `prepare_ticks`: how long before its turn Antiphon begins to plan it.
     `commit_ns`: the commit window: a note whose onset is no further ahead is final. `late_ns`: a note-on later than this is
-    not sent. `rest_ticks`: a rest this long ends the player's phrase.
+    not sent. `hold_ns`: in a mode that listens, a note is held back so long where the player is likely to strike.
+    `rest_ticks`: a rest this long ends the player's phrase.
     `ring_to_bar`: where a turn does not end with a bar, its last notes may sound on to the next bar line.
     `trigger_cc`, `trigger_key`: the controller, and the key, with which the player calls Antiphon.
     `controls`: the knobs at first. `controls_cc`: the controller that turns the first of `controls.KNOBS`, on any channel;
@@ -56,6 +57,7 @@ class EngineSettings:
     prepare_ticks: int = 24
     commit_ns: int = 40_000_000
     late_ns: int = 60_000_000
+    hold_ns: int = 0
     rest_ticks: int = 48
     ring_to_bar: bool = True
     trigger_cc: int | None = None

@@ -18,6 +18,7 @@ from realtime.core.passing import PassingTime
 from realtime.core.plans import LONG_AGO, Plans
 from realtime.core.player_state import Key, PlayerState
 from realtime.core.settings import EngineSettings
+from realtime.core.strikes import Strikes
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.core.transport import Transport
 from realtime.music.metre import TICKS, BeatGrid
@@ -49,12 +50,18 @@ class Turns:
         self._counts = counts
         self._passing = PassingTime(self.grid)
         self.leading = Leading(settings, self.grid, lambda lead: self.requests.append(lead))
+        self._strikes = Strikes(self.grid)
         self._planned_until = 0
 
     @property
     def mode(self) -> Mode:
         """The mode being played."""
         return self._settings.modes[self.mode_name]
+
+    @property
+    def listens(self) -> bool:
+        """Whether notes at the onset of a note of the player's are chosen after it."""
+        return self.mode.listens and self._settings.hold_ns > 0
 
     # --- what the player does ---
 
@@ -67,6 +74,7 @@ class Turns:
         self.player.note_on(note.tick, key)
         if note.part != DRUMS:
             self.leading.key_down(note.pitch, note.tick)
+        self._strikes.add(note.tick)
         if self.mode.voices:
             self._plan(note.tick + 1, note, Turn(note.tick, note.tick + 1, self.mode.voices), note.tick + 1)
             self.answers.ask(self.plans.generation, key, pulse)
@@ -75,7 +83,8 @@ class Turns:
             self._yield_turn(pulse, note)
         else:
             self._renew_turn(self._turn_at(note.tick))
-            self._plan(max(self._boundary(stamp_ns), note.tick + 1), note, self.turn, self._planned_until)
+            boundary = self._unsent(note.tick) if self.listens else max(self._boundary(stamp_ns), note.tick + 1)
+            self._plan(boundary, note, self.turn, self._planned_until)
 
     def key_up(self, key: Key, pulse: int, tick: int) -> None:
         """`key` sounds no longer: its answers end. Ignored where it did not sound."""
@@ -136,6 +145,7 @@ class Turns:
         self.answers.clear()
         self.plans.jump()
         self.player = PlayerState(self._settings.rest_ticks)
+        self._strikes = Strikes(self.grid)
         self.decided_pulse = LONG_AGO
         if self._transport.rolling:
             tick = self._transport.next_tick()
@@ -236,6 +246,19 @@ class Turns:
         """The first tick beyond the commit window at host time `ns`. It never goes back: what is final stays final."""
         commit_pulses = self._tempo.pulse_at(ns + self._settings.commit_ns) - self._tempo.pulse_at(ns)
         return max(self.plans.boundary, -(-(self._transport.pulse_at(ns) + commit_pulses) // PULSES_PER_TICK))
+
+    def _unsent(self, tick: int) -> int:
+        """The first tick from `tick` on with no note of Antiphon's sent: what is planned there can still be drawn anew."""
+        sent_pulse = self._output.onset_pulse
+        return tick if sent_pulse is None else max(tick, sent_pulse // PULSES_PER_TICK + 1)
+
+    def hold_pulse(self, tick: int) -> int:
+        """How long a note at `tick` is held back, because the player is likely to strike there and has not yet."""
+        struck = self.player.last_on_tick
+        if not self.listens or struck is None or struck >= tick or not self._strikes.likely(tick):
+            return 0
+        onset_pulse = tick * PULSES_PER_TICK
+        return self._tempo.pulse_at(self._tempo.ns_at(onset_pulse) + self._settings.hold_ns) - onset_pulse
 
     def _plan(
         self,

@@ -62,6 +62,7 @@ def engine_settings(config: Config) -> EngineSettings:
         lookahead_ticks=round(config.engine.lookahead_beats * TICKS),
         commit_ns=round(config.engine.commit_ms * 1e6),
         late_ns=round(config.engine.late_ms * 1e6),
+        hold_ns=round(config.engine.listen_ms * 1e6),
         rest_ticks=round(config.mode.rest_beats * TICKS),
         ring_to_bar=config.mode.ring_to_bar,
         trigger_cc=config.mode.trigger_cc,
