@@ -43,7 +43,7 @@ class Session:
     """An engine, and a composer that answers late, dies, and is stood in for by rules."""
 
     def __init__(self, mode: str, follows: bool, seed: int) -> None:
-        self.settings = settings_of(mode, follow_clock=follows, controls_cc=20, trigger_cc=90)
+        self.settings = settings_of(mode, follow_clock=follows, controls_cc=20, trigger_cc=90, hold_ns=20_000_000)
         self.engine = Engine(self.settings, TempoMap(self.settings.bpm))
         self.synth, self.seed, self.now = Synthesiser(), seed, 0
         self.replies: list[Reply] = []
