@@ -7,7 +7,7 @@ it runs, so that every command starts quickly.
 
 from __future__ import annotations
 
-from realtime import interrupts  # before all else: Ctrl-C ends the command while the rest is loaded
+from realtime import process  # before all else: Ctrl-C ends the command while the rest is loaded
 
 # isort: split
 import sys
@@ -376,14 +376,14 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except KeyboardInterrupt:
-        sys.exit(interrupts.STATUS)
+        sys.exit(process.INTERRUPTED)
     except UserError as error:
         print(f"antiphon: {error}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
         # What the parser refuses has `format_message`, whichever library typer's version takes the class from.
         if type(error).__name__ == "Abort":  # the parser's word for Ctrl-C
-            sys.exit(interrupts.STATUS)
+            sys.exit(process.INTERRUPTED)
         if not hasattr(error, "format_message"):
             raise
         print(f"antiphon: {error.format_message()}; see antiphon --help", file=sys.stderr)

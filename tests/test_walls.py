@@ -16,7 +16,7 @@ MAX_LINES = 400
 # Who may import whom, by room. A room is a folder, or a file beside the folders; each may import itself, and what its row names.
 FLOORS: dict[str, str] = {
     "realtime.errors": "",
-    "realtime.interrupts": "",
+    "realtime.process": "",
     "realtime.midi": "",
     "realtime.music": "errors midi",
     "realtime.core": "music midi",
@@ -33,7 +33,7 @@ FLOORS: dict[str, str] = {
     "realtime.io.bench": "io.live io.midi io.files io.graphs io.clock simulate composing core music midi config errors",
     "realtime.io.doctor": "io.live io.midi io.graphs io.clock composing music midi errors",
     "realtime.options": "config",
-    "realtime.cli": "interrupts options io.live io.offline io.bench io.doctor io.files config errors",
+    "realtime.cli": "process options io.live io.offline io.bench io.doctor io.files config errors",
     "models.command": "realtime.errors",
     "models.bootstrap": "",
     "models.nets": "realtime",

@@ -62,9 +62,12 @@ class JackCables:
             ("jack_port_get_all_connections", names, [ctypes.c_void_p, ctypes.c_void_p]),
             ("jack_free", None, [ctypes.c_void_p]),
             ("jack_client_close", ctypes.c_int, [ctypes.c_void_p]),
+            ("jack_set_error_function", None, [ctypes.c_void_p]),
         ):
             function = getattr(self._jack, name)
             function.restype, function.argtypes = result, arguments
+        # What libjack prints when its server dies is not for the user. Any function of C that takes a string and changes nothing.
+        self._jack.jack_set_error_function(ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p))
         self._client = self._jack.jack_client_open(client_name.encode(), _NO_START_SERVER, None)
         if not self._client:
             raise OSError("no JACK server")
