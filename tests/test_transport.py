@@ -262,3 +262,81 @@ def test_clock_and_transport_are_ignored_at_an_internal_tempo() -> None:
     performance = perform(engine, composer_of(), script, 16 * BEAT_NS)
     assert any(ns > 9 * BEAT_NS for ns, _, _ in onsets(performance.sent))
     assert engine.counts.jumps == 0
+
+
+def unstarted(bpm: float, clocks_in_all: int, jitter_ms: float = 0.0) -> tuple[Script, list[int]]:
+    """MIDI clock of a sender that started before anybody listened."""
+    script, times = clocks([bpm] * clocks_in_all, start_ns=BEAT_NS, jitter_ms=jitter_ms)
+    return script[1:], times
+
+
+@pytest.mark.parametrize("early_ms", [-8, 0, 7])
+def test_a_clock_without_start_is_followed_after_a_bar_from_the_player_s_first_note(early_ms: int) -> None:
+    """Whichever clock is nearest to that note is the downbeat."""
+    clock, times = unstarted(120, 24 * 48, jitter_ms=2)
+    downbeat = 130  # no multiple of a beat: nobody knows where the sender's bars are
+    script = [*clock, (times[40], midi.note_on(0, 60, 80)), (times[50], midi.note_off(0, 60))]  # too early
+    for beat in range(8):
+        at = times[downbeat + 24 * beat] - early_ms * MS
+        script += [(at, midi.note_on(0, 60 + beat % 5, 80)), (at + 400 * MS, midi.note_off(0, 60 + beat % 5))]
+    settings = settings_of("trade", follow_clock=True)
+    engine = Engine(settings, TempoMap(90))
+    performance = perform(engine, composer_of(constraints=SHORT, settings=settings), script, times[-1])
+    assert any("without a Start" in notice for notice in engine.take_notices())
+    errors_ms = [(ns - times[downbeat + pulse // PULSES_PER_TICK]) / MS for ns, pulse, _ in onsets(performance.sent)]
+    assert len(errors_ms) > 4 and max(map(abs, errors_ms)) < 7
+    assert {pulse // BAR_PULSES // 2 for _, pulse, _ in onsets(performance.sent)} == {1}
+    assert engine.counts.player_notes == 9, "the note before it was followed counts as played, too"
+    assert_nothing_hangs(performance.sent)
+
+
+def test_a_clock_without_start_is_followed_from_its_next_song_position() -> None:
+    session = StepByStep("trade", follow_clock=True)
+    clock, times = unstarted(120, 300)
+    for stamp_ns, message in clock[:200]:
+        session.play(message, stamp_ns)
+    assert not session.engine.rolling
+    session.play(song_position(16), times[199] + MS)
+    for stamp_ns, message in clock[200:]:
+        session.play(message, stamp_ns)
+    assert session.engine.rolling
+    assert session.engine.tempo.pulse_at(times[299]) == pytest.approx((16 * 24 + 99) * PULSES_PER_TICK, abs=2)
+
+
+def test_what_the_sender_says_later_counts_more_than_the_player_s_first_note() -> None:
+    session = StepByStep("trade", follow_clock=True)
+    clock, times = unstarted(120, 400)
+    for stamp_ns, message in clock[:120]:
+        session.play(message, stamp_ns)
+    session.play(midi.note_on(0, 60, 80), times[120])
+    assert session.engine.rolling
+    session.play(song_position(8), times[130])  # it stood all the time, and continues from here
+    for stamp_ns, message in clock[131:150]:
+        session.play(message, stamp_ns)
+    session.play(CONTINUE, times[150] - MS)
+    for stamp_ns, message in clock[150:175]:
+        session.play(message, stamp_ns)
+    assert session.engine.tempo.pulse_at(times[174]) == pytest.approx((8 * 24 + 24) * PULSES_PER_TICK, abs=2)
+    session.play(STOP, times[175])
+    assert not session.engine.rolling
+
+
+@pytest.mark.parametrize("told", [STOP, CONTINUE])
+def test_a_sender_that_has_spoken_is_not_guessed_at(told: bytes) -> None:
+    session = StepByStep("trade", follow_clock=True)
+    clock, times = unstarted(120, 300)
+    session.play(told, times[0] - MS)
+    session.play(STOP, times[0])
+    for stamp_ns, message in clock:
+        session.play(message, stamp_ns)
+    session.play(midi.note_on(0, 60, 80), times[-1])
+    assert not session.engine.rolling and not session.engine.take_notices()
+
+
+def test_clocks_that_stop_for_a_second_are_counted_anew() -> None:
+    session = StepByStep("trade", follow_clock=True)
+    clock, times = unstarted(120, 300)
+    for stamp_ns, message in [*clock[:90], *clock[150:200]]:
+        session.play(message, stamp_ns)
+    session.play(midi.note_on(0, 60, 80), times[200])
+    assert not session.engine.rolling

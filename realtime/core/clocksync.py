@@ -59,12 +59,20 @@ class ClockFollower:
     `position_pulse`: the pulse of the next clock (while stopped: of the first clock after a Continue). For the present
     position, ask the map.
     While stopped the map goes on at the last tempo, but its position means nothing.
+
+    A sender may have started before anybody listened. Where `bar_clocks` clocks have come and no Start, Continue or Stop, the
+    position is `unplaced`: it begins with `begin`, or with the next song position; what the sender says later counts more.
     """
 
-    def __init__(self, tempo_map: TempoMap) -> None:
+    def __init__(self, tempo_map: TempoMap, bar_clocks: int = 96) -> None:
         self.running = False
+        self.placed_by_others = False
+        """Whether the position began without a Start or Continue."""
         self.position_pulse = 0
         self._map = tempo_map
+        self._bar_clocks = bar_clocks
+        self._untold: int | None = 0  # clocks since the first; None once the sender has started, stopped or been placed
+        self._said_pulse: int | None = None  # the song position that was said since
         self._anchor_next = False  # after Start or Continue: the next clock is at position_pulse, and sets it running
         self._stamps_ns: deque[int] = deque(maxlen=_OUTLIER_CLOCKS)
         self._period_ns = _bounded(_NS_PER_TICK_AT_1_BPM / tempo_map.bpm_at(0))
@@ -90,6 +98,20 @@ class ClockFollower:
         """Whether the last clocks came more slowly than can be followed."""
         return self._slow_clocks >= _SLOW_CLOCKS
 
+    @property
+    def unplaced(self) -> bool:
+        """Whether clocks have come for a bar, and nothing said where the song is."""
+        return self._untold is not None and self._untold >= self._bar_clocks
+
+    def begin(self, ns: int, pulse: int) -> None:
+        """Where the position is unplaced: the clock nearest to host time `ns` is at `pulse`, and the position moves."""
+        last_ns = round(self._due_ns - self._period_ns)
+        is_last = ns - last_ns < self._period_ns / 2
+        self._map.locate(last_ns if is_last else round(self._due_ns), pulse)
+        self.position_pulse = pulse + (PULSES_PER_TICK if is_last else 0)
+        self.running = self.placed_by_others = True
+        self._untold = None
+
     def lost(self, now_ns: int) -> bool:
         """Whether no clock came during the last second. Until the next one the map keeps its tempo."""
         return not self._stamps_ns or now_ns - self._stamps_ns[-1] > LOST_NS
@@ -104,21 +126,30 @@ class ClockFollower:
         status = message[0]
         if status == CLOCK:
             self._clock(stamp_ns)
-        elif status == START:
-            self._anchor(0, stamp_ns)
-            self.running = False
-            return TransportChange.START
-        elif status == CONTINUE and not self.running:
-            self._anchor(self.position_pulse, stamp_ns)
-            return TransportChange.CONTINUE
-        elif status == STOP:
-            self.running = self._anchor_next = False
-            return TransportChange.STOP
         elif status == SONG_POSITION:
             return self._jump((message[1] | message[2] << 7) * _PULSES_PER_SONG_POSITION, stamp_ns)
+        elif status in (START, CONTINUE, STOP):
+            said_pulse, self._said_pulse = self._said_pulse, None
+            self._untold, self.placed_by_others = None, False
+            if status == START:
+                self._anchor(0, stamp_ns)
+                self.running = False
+                return TransportChange.START
+            if status == STOP:
+                self.running = self._anchor_next = False
+                return TransportChange.STOP
+            if not self.running or said_pulse is not None:
+                self._anchor(self.position_pulse if said_pulse is None else said_pulse, stamp_ns)
+                return TransportChange.CONTINUE
         return None
 
     def _jump(self, pulse: int, stamp_ns: int) -> TransportChange | None:
+        if self.unplaced or self.placed_by_others:  # the sender may stand there, and continue later
+            self._said_pulse = pulse
+        if self.unplaced:
+            self._anchor(pulse, stamp_ns)
+            self._untold, self.placed_by_others = None, True
+            return TransportChange.CONTINUE
         if pulse == self.position_pulse:
             return None
         if self.running or self._anchor_next:
@@ -134,6 +165,8 @@ class ClockFollower:
 
     def _clock(self, stamp_ns: int) -> None:
         lost = self.lost(stamp_ns)
+        if self._untold is not None:
+            self._untold = 1 if lost else self._untold + 1
         slow = self._last_ns is not None and stamp_ns - self._last_ns > 1.1 * _LONGEST_PERIOD_NS
         self._slow_clocks = self._slow_clocks + 1 if slow else 0
         self._last_ns = stamp_ns

@@ -44,7 +44,7 @@ class Engine:
         self.settings = settings
         self.tempo = tempo
         self.counts = Counts()
-        self.transport = Transport(tempo, settings.follow_clock)
+        self.transport = Transport(tempo, settings.follow_clock, settings.bars[0][1])
         self.output = Output(tempo, settings.late_ns, click_of(settings))
         self.ledger, self.scheduler = self.output.ledger, self.output.scheduler
         self.turns = Turns(settings, self.transport, self.output, self.counts)
@@ -154,7 +154,13 @@ class Engine:
             self.turns.stuck.clear()
         notices += self.leading.notices
         self.leading.notices.clear()
-        if self.transport.follower is not None and self.transport.follower.too_slow:
+        follower = self.transport.follower
+        if follower is not None and (follower.unplaced or follower.placed_by_others):
+            notices.append(
+                "the MIDI clock came without a Start: it is followed, from your first note on, which is a downbeat, "
+                "or from its next song position"
+            )
+        if follower is not None and follower.too_slow:
             notices.append(
                 f"the MIDI clock is slower than {SLOWEST_BPM} BPM, which cannot be followed: set a higher tempo there"
             )

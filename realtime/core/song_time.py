@@ -84,8 +84,9 @@ class SongTime:
             self._elsewhere(pulse)
 
     def _is_downbeat(self, kind: int, message: bytes, stamp_ns: int) -> bool:
-        """Whether song time starts anew with this note-on, note-off or controller: never if it follows a MIDI clock."""
-        if self._transport.follower is not None:
+        """Whether song time starts anew with this note-on, note-off or controller: with a MIDI clock, only one that nobody has
+        started."""
+        if self._transport.follower is not None and not self._transport.follower.unplaced:
             return False
         if kind == midi.CONTROL:
             return message[1] == self._settings.one_cc and self._one.moved(message[2])
@@ -104,6 +105,8 @@ class SongTime:
         if not self._transport.rolling:
             self._restart(stamp_ns, 0)
             self._begin(0)
+            if self._transport.follower is not None:
+                self._counts.jumps += 1
             return
         pulse = self._tempo.pulse_at(stamp_ns)
         self._turns.decide_until(pulse)

@@ -1,7 +1,8 @@
 """The transport: whether song time moves, where it is and at what tempo.
 
 At an internal tempo the player's first note starts it, and is a downbeat; so is the first note after a long rest.
-With MIDI clock the sender starts, stops and moves it.
+With MIDI clock the sender starts, stops and moves it. One that was started before anybody listened is joined at the player's
+first note, or at the next song position.
 """
 
 from __future__ import annotations
@@ -13,17 +14,21 @@ from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 class Transport:
     """`rolling`: song time moves, or will with the next MIDI clock. `follower` is None at an internal tempo."""
 
-    def __init__(self, tempo: TempoMap, follow_clock: bool) -> None:
+    def __init__(self, tempo: TempoMap, follow_clock: bool, bar_ticks: int = 96) -> None:
         self.tempo = tempo
-        self.follower = ClockFollower(tempo) if follow_clock else None
+        self.follower = ClockFollower(tempo, bar_ticks) if follow_clock else None
         self.rolling = False
         self._tick = 0
 
     def downbeat(self, stamp_ns: int, tick: int) -> None:
-        """At an internal tempo: song time starts, or goes on, from `tick`, a bar line, at host time `stamp_ns`."""
+        """Song time starts, or goes on, from `tick`, a bar line, at host time `stamp_ns`: at an internal tempo, or with a MIDI
+        clock that nobody has started."""
         self.rolling = True
         self._tick = tick
-        self.tempo.locate(stamp_ns, tick * PULSES_PER_TICK)
+        if self.follower is not None:
+            self.follower.begin(stamp_ns, tick * PULSES_PER_TICK)
+        else:
+            self.tempo.locate(stamp_ns, tick * PULSES_PER_TICK)
 
     def relocated(self, tick: int) -> None:
         """At an internal tempo: the tempo map was moved, and song time goes on from `tick`."""
