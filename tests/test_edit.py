@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toycorpus import SONG, SONG_METRES, SONG_TEMPOS, Metre, midi_bytes, tune
 
 from realtime.config import load
-from realtime.editing import lexicon
+from realtime.editing import edit, lexicon
 from realtime.editing.edit import shift_to_c
 from realtime.editing.lexicon import understood
 from realtime.errors import UserError
@@ -32,7 +32,11 @@ PRESETS = load().presets.named()
 class Echo:
     """Decodes what it encoded; the first 88 numbers of a latent are log odds added to all onsets of a key."""
 
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
     def encode(self, rolls: np.ndarray) -> np.ndarray:
+        self.asked.append(len(rolls))
         self.rolls = rolls
         return np.zeros((len(rolls), LATENT), np.float32)
 
@@ -98,11 +102,11 @@ WISHES = st.dictionaries(
 
 
 @given(seed=st.integers(0, 999), first=st.integers(1, 8), length=st.integers(0, 4), wishes=WISHES,
-       part=st.sampled_from([(), ("melody",), ("bass", "accompaniment")]))  # fmt: skip
+       part=st.sampled_from([(), ("melody",), ("bass", "accompaniment")]), window=st.sampled_from([1, 2, 64]))  # fmt: skip
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_nothing_outside_is_touched(
     tmp_path_factory: pytest.TempPathFactory, seed: int, first: int, length: int, wishes: dict[str, float],
-    part: tuple[str, ...],
+    part: tuple[str, ...], window: int,
 ) -> None:  # fmt: skip
     source = tmp_path_factory.mktemp("edit") / "in.mid"
     # Notes off the grid, on either side of bar lines.
@@ -112,7 +116,9 @@ def test_nothing_outside_is_touched(
     }
     source.write_bytes(midi_bytes(lines, division=960))
     try:
-        run(source, f"{first}-{first + length}", part, **wishes)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(edit, "WINDOW", window)
+            run(source, f"{first}-{first + length}", part, **wishes)
     except UserError as error:
         assert "no notes of these parts" in str(error)
         return
@@ -135,6 +141,30 @@ def test_nothing_outside_is_touched(
         assert not [
             o for o in again if o.onset_pulse < note.onset_pulse < o.onset_pulse + o.duration_pulse and o in new
         ]
+
+
+def test_a_long_piece_is_edited_throughout_a_window_at_a_time(tmp_path: Path) -> None:
+    codec = Echo()
+    source = tmp_path / "in.mid"
+    source.write_bytes(midi_bytes(tune(3, 200)))
+    tools = Tools(codec, TOOLS.directions)
+    line = edit_file(source, tmp_path / "out.mid", {"brightness": Amount(-1)}, (), None, None, tools)
+    assert sum(codec.asked) >= 200 and max(codec.asked) <= edit.WINDOW + edit.RINGING
+    before, after = (midifile.read(tmp_path / name).notes for name in ("in.mid", "out.mid"))
+    changed = {note.onset_pulse // 1920 for note in Counter(before) - Counter(after)}
+    assert all(changed & {*range(first, first + 20)} for first in range(0, 200, 20))
+    assert reached(line, "brightness") < -0.3
+
+
+def test_bars_of_silence_cost_nothing(tmp_path: Path) -> None:
+    """Two notes, 24,750 bars apart."""
+    codec = Echo()
+    source = tmp_path / "in.mid"
+    source.write_bytes(midi_bytes({"melody": [(0.0, 4.0, 60, 80), (99_000.0, 4.0, 60, 80)]}))
+    line = edit_file(
+        source, tmp_path / "out.mid", {"density": Amount(1)}, (), None, None, Tools(codec, TOOLS.directions)
+    )
+    assert "notes added" in line and sum(codec.asked) <= 2 * (edit.WINDOW + edit.RINGING)
 
 
 def test_new_notes_are_in_the_key_and_end_in_the_range(song: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from realtime.editing.changes import Change, Evidence, New, Proposals, Scene, Sc
 from realtime.music.attributes import ATTRIBUTES, CIRCLE, FIFTHS, SCALE, figures
 from realtime.music.cells import KEYS, LOWEST, MODEL, STEP_TICKS, STEPS, Split, rolls, split
 from realtime.music.metre import TICKS
+from realtime.music.notes import NOTE
 
 PROBE = 2.0
 """How far along a direction the second decoding is, in units; which notes come or go first hardly depends on it."""
@@ -39,6 +41,10 @@ cell) do not cost it, so that bars are changed alike."""
 EVEN = np.array([1.0, 0.1, 1.0, 1.0, 1.0])
 """How much each cell's own error counts, by attribute, beside the error of the mean of all cells. Of register it counts little:
 voices move by whole octaves, so a small change of register can only be reached as a mean."""
+WINDOW = 64
+"""Cells that are edited together at most."""
+RINGING = 4
+"""Cells before a window that are looked at for what sounds on into it."""
 SUMS = 6
 """Sums from which a cell's attributes are computed, before the 48 flags of steps in which something sounds."""
 
@@ -72,15 +78,73 @@ def shift_to_c(tonic: int) -> int:
 
 def edit(scene: Scene, amounts: Mapping[str, np.ndarray], directions: Mapping[str, np.ndarray], codec: Codec) -> Result:
     """The changes that bring the cells nearest to the asked `amounts`: for an attribute (C,) units of change, for a style (C,)
-    multiples of its direction. directions: (128,) by name. Amounts of 0 change nothing."""
-    return _Edit(scene, amounts, directions, codec).run()
+    multiples of its direction. directions: (128,) by name. Amounts of 0 change nothing.
+
+    Many cells are edited in windows of `WINDOW` at most, so that memory does not grow with them, and time no faster than they do.
+    """
+    cells = len(scene.edges) - 1
+    cuts = np.linspace(0, cells, -(-cells // WINDOW) + 1).astype(int).tolist()
+    piece, made, kinds = _Piece(scene), list[Result](), set[tuple[object, ...]]()
+    for first, last in pairwise(cuts):
+        ahead = max(first - RINGING, 0)
+        window, index = piece.window(ahead, first, last)
+        here = {name: amount[ahead:last] for name, amount in amounts.items()}
+        result = _Edit(window, here, directions, codec, kinds).run()
+        made.append(piece.applied(result, index, first - ahead))
+    return Result(
+        [note for result in made for note in result.removed],
+        {note: pitch for result in made for note, pitch in result.moved.items()},
+        [new for result in made for new in result.added],
+        np.concatenate([result.before for result in made]),
+        np.concatenate([result.after for result in made]),
+    )
+
+
+class _Piece:
+    """The notes of a scene as they are by now, from which windows of cells are cut."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._notes, self._voice, self._chosen = scene.notes.copy(), scene.voice, scene.chosen
+        self._index = np.arange(len(scene.notes))
+        """Of each note its index in the scene; -1 for a new one."""
+
+    def window(self, ahead: int, first: int, last: int) -> tuple[Scene, np.ndarray]:
+        """The cells from `ahead` to `last` as a scene in which only what begins from the cell `first` on may be changed; and of
+        its notes their indices in the whole scene."""
+        edges = self._scene.edges[ahead : last + 1]
+        begins, ends = self._notes["onset"].astype(np.int64), self._notes["onset"] + self._notes["duration"]
+        here = np.flatnonzero((begins < edges[-1]) & (ends > edges[0]))
+        index = self._index[here]
+        free = (index >= 0) & self._scene.free[index] & (begins[here] >= self._scene.edges[first])
+        return Scene(self._notes[here], self._voice[here], self._chosen[here], free, edges, self._scene.key), index
+
+    def applied(self, result: Result, index: np.ndarray, skipped: int) -> Result:
+        """Make the changes of a window; the same with the indices of the whole scene, without the `skipped` first cells."""
+        removed = index[result.removed].tolist()
+        moved = {int(index[note]): pitch for note, pitch in result.moved.items()}
+        added = [new._replace(like=int(index[new.like])) for new in result.added]
+        for note, pitch in moved.items():
+            self._notes["pitch"][self._index == note] = pitch
+        like = [note.like for note in added]
+        parts = self._scene.notes["part"][like].tolist()
+        rows = [(note.onset, note.duration, note.pitch, 0, part) for note, part in zip(added, parts, strict=True)]
+        new = np.array(rows, NOTE)
+        stays = ~np.isin(self._index, removed)
+        self._notes = np.concatenate([self._notes[stays], new])
+        self._voice = np.concatenate([self._voice[stays], self._scene.voice[like]])
+        self._chosen = np.concatenate([self._chosen[stays], self._scene.chosen[like]])
+        self._index = np.concatenate([self._index[stays], np.full(len(added), -1)])
+        return Result(removed, moved, added, result.before[skipped:], result.after[skipped:])
 
 
 class _Edit:
     def __init__(
-        self, scene: Scene, amounts: Mapping[str, np.ndarray], directions: Mapping[str, np.ndarray], codec: Codec
-    ) -> None:
-        self.scene, self.cells = scene, len(scene.edges) - 1
+        self, scene: Scene, amounts: Mapping[str, np.ndarray], directions: Mapping[str, np.ndarray], codec: Codec,
+        kinds: set[tuple[object, ...]],
+    ) -> None:  # fmt: skip
+        """`kinds`: of pitch classes moved in earlier windows; this one's are added."""
+        self.scene, self.cells, self.kinds = scene, len(scene.edges) - 1, kinds
         self.amounts = {name: amount for name, amount in amounts.items() if np.any(amount)}
         self.styled = not self.amounts.keys() <= set(ATTRIBUTES)
         self.rows = split(scene.notes, scene.edges)
@@ -100,7 +164,7 @@ class _Edit:
             self.rows.cell[own & (self.rows.first >= 0) & scene.free[self.rows.note]], minlength=self.cells
         )
         self.active = begun > 0
-        self.evidence = self.decode(directions, codec)
+        self.changes = self.propose(self.decode(directions, codec)) if self.amounts and self.active.any() else []
 
     def features(self, rows: Split, pitch: np.ndarray) -> np.ndarray:
         """What each row of `rows` adds to its cell's sums: (R, 6 + 48); the last 48 are the steps in which it sounds."""
@@ -129,7 +193,7 @@ class _Edit:
         odds = np.log(odds / (1 - odds))
         return Evidence(odds[1], odds[1] - odds[0], planes[1, :, MODEL + 1], shift)
 
-    def propose(self) -> list[Change]:
+    def propose(self, evidence: Evidence) -> list[Change]:
         """Every change that is allowed, in all cells."""
         asked = self.amounts.keys()
         octaves = int(np.ceil(np.abs(self.amounts["register"]).max() / 2)) if "register" in asked else 0
@@ -142,7 +206,7 @@ class _Edit:
         return [
             change
             for cell in np.flatnonzero(self.active).tolist()
-            for change in Proposals(self.scene, self.rows, self.evidence, cell, scope).all()
+            for change in Proposals(self.scene, self.rows, evidence, cell, scope).all()
         ]
 
     def delta(self, change: Change) -> np.ndarray:
@@ -162,7 +226,7 @@ class _Edit:
     def run(self) -> Result:
         """See `edit`."""
         before = self.figures(self.state, self.quarters)
-        changes = self.propose() if self.amounts else []
+        changes = self.changes
         removed: list[int] = []
         moved: dict[int, int] = {}
         added: list[New] = []
@@ -175,11 +239,11 @@ class _Edit:
         delta = np.stack([self.delta(change) for change in changes])
         trust = np.clip([change.trust / CERTAIN for change in changes], -1, 1)
         cost = TOUCH - STYLE_TRUST * trust if self.styled else np.maximum(TOUCH - TRUST * trust, LEAST)
-        cost += [NOVEL * bool(change.kind) for change in changes]
+        cost += [NOVEL * (bool(change.kind) and change.kind not in self.kinds) for change in changes]
         alive = np.ones(len(changes), bool)
         values = self.figures(self.state[cell] + delta, self.quarters[cell])
         touched: set[int] = set()
-        discounted: set[int] = set()
+        discounted = {i for i, change in enumerate(changes) if change.kind in self.kinds}
         count = int(self.active.sum())
         while True:
             now = np.where(self.active[:, None], (self.figures(self.state, self.quarters) - target) / SCALE, 0)
@@ -202,6 +266,8 @@ class _Edit:
             self.apply(change, delta[best])
             again = np.flatnonzero(np.isin(cell, self.cells_of(change)))
             values[again] = self.figures(self.state[cell[again]] + delta[again], self.quarters[cell[again]])
+            if change.kind and change.kind[0] == "class":
+                self.kinds.add(change.kind)
             for i, other in enumerate(changes if change.kind else ()):
                 near = change.kind[0] == "class" or abs(other.cell - change.cell) == 1
                 if near and other.kind == change.kind and i not in discounted:
