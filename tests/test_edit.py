@@ -346,5 +346,6 @@ def test_presets_that_are_none(tmp_path: Path, preset: str) -> None:
 
 
 def test_a_picture_does_not_overwrite_the_result(tmp_path: Path) -> None:
+    (tmp_path / "x.png").symlink_to(tmp_path / "x.mid")
     with pytest.raises(UserError, match="is the name of the result"):
-        edit_file(tmp_path / "in.mid", tmp_path / "x.png", {}, [], None, tmp_path / "x.png", None)  # type: ignore[arg-type]
+        edit_file(tmp_path / "in.mid", tmp_path / "x.mid", {}, [], None, tmp_path / "x.png", None)  # type: ignore[arg-type]
