@@ -34,9 +34,23 @@ def lines(text: str, word: str) -> list[str]:
     return [line for line in text.splitlines() if word in line]
 
 
-def test_a_machine_that_can_play(tiny_model: Path, tmp_path: Path, no_jack: None) -> None:
+def test_it_says_what_jam_does_on_this_machine(tiny_model: Path, tmp_path: Path, no_jack: None) -> None:
+    """And names every item, whatever it comes to."""
     text, healthy = doctor.report(tiny_model, tmp_path)
-    assert healthy, text
+    command = [
+        sys.executable,
+        "-m",
+        "realtime.cli",
+        "jam",
+        "--seconds",
+        "0.1",
+        "--provider",
+        "cpu",
+        "--model",
+        str(tiny_model),
+    ]
+    jam = subprocess.run([*command, "--record", str(tmp_path / "take.mid")], capture_output=True, text=True)
+    assert (jam.returncode == 0, jam.returncode == 2) == (healthy, not healthy), (text, jam.stderr)
     for item in ("Python", "onnxruntime", "MIDI", "providers", "model step", "clock", "timer", "priority", "folder"):
         assert lines(text, item), f"nothing on {item}"
 
@@ -66,8 +80,25 @@ def test_a_folder_that_cannot_be_written(tiny_model: Path, tmp_path: Path, no_ja
 
 
 def test_no_midi_is_no_reason_not_to_play_the_demo(tiny_model: Path, tmp_path: Path, no_jack: None) -> None:
+    if Path("/dev/snd/seq").exists():
+        pytest.skip("there is ALSA")
     text, healthy = doctor.report(tiny_model, tmp_path)
-    assert healthy and all("to fix it" in line for line in lines(text, "MIDI") if not line.startswith("ok"))
+    assert not healthy and text.endswith("antiphon demo and the commands for files need no MIDI")
+    assert all("to fix it" in line for line in lines(text, "MIDI by") if not line.startswith("ok"))
+
+
+def test_without_rtmidi_it_says_how_to_get_it(tiny_model: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['rtmidi'] = None; from realtime.cli import main; sys.argv[1:] = ['doctor']; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == ""
+    (line,) = lines(done.stdout, "python-rtmidi")
+    assert line.startswith("missing MIDI: python-rtmidi is not installed; to fix it: pip install python-rtmidi")
+
+
+@needs_jack
+def test_a_machine_that_can_play(tiny_model: Path, tmp_path: Path, server: str) -> None:
+    text, healthy = doctor.report(tiny_model, tmp_path)
+    assert healthy and text.endswith("Antiphon can play here"), text
 
 
 def test_nothing_but_the_report_is_said(no_jack: None) -> None:

@@ -32,8 +32,10 @@ from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import BEAT_EVENT, HEADS, HELD, Role, fields, tempo_bin
 
-OLDEST_PYTHON = (3, 11)
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 12)
+"""Beyond the newest, python-rtmidi has to be built from its source."""
 INSTALL = "pip install ."
+DOCTOR = "Antiphon Doctor"
 ORT = ("onnxruntime", "onnxruntime-gpu")
 STEPS, WARM_UP = 50, 10
 SLEEPS, SLEEP_S = 50, 0.004
@@ -66,12 +68,12 @@ class Line(NamedTuple):
 
 
 def report(model: Path = SHIPPED_MODEL, folder: Path | None = None) -> tuple[str, bool]:
-    """The report, one line an item, and whether at least the demo can run. `folder`: for recordings; None: the current one."""
+    """The report, one line an item, and whether `jam` can play. `folder`: for recordings; None: the current one."""
     where = folder if folder is not None else Path.cwd()
     checks: list[tuple[bool, Callable[[], Iterator[Line]]]] = [
         (True, _python),
         (True, _libraries),
-        (False, _backends),
+        (True, _midi),
         (False, lambda: _providers(model)),
         (True, lambda: _model(model)),
         (False, _clock),
@@ -80,8 +82,14 @@ def report(model: Path = SHIPPED_MODEL, folder: Path | None = None) -> tuple[str
         (True, lambda: _folder(where)),
     ]
     found = [(needed, line) for needed, check in checks for line in _surviving(check)]
-    healthy = not any(needed and line.mark == "missing" for needed, line in found)
-    verdict = "Antiphon can play here" if healthy else "Antiphon cannot play until that is fixed"
+    missing = [line for needed, line in found if needed and line.mark == "missing"]
+    healthy = not missing
+    if healthy:
+        verdict = "Antiphon can play here"
+    elif all(line.text.startswith("MIDI") for line in missing):
+        verdict = "antiphon jam cannot play until that is fixed; antiphon demo and the commands for files need no MIDI"
+    else:
+        verdict = "Antiphon cannot play until that is fixed"
     return "\n".join([*(str(line) for _, line in found), verdict]), healthy
 
 
@@ -94,7 +102,9 @@ def _surviving(check: Callable[[], Iterator[Line]]) -> Iterator[Line]:
 
 def _python() -> Iterator[Line]:
     running = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info >= OLDEST_PYTHON:
+    if sys.version_info[:2] > NEWEST_PYTHON:
+        yield Line("note", f"Python {running}: python-rtmidi has no wheel for it", "install Python 3.12, for jam")
+    elif sys.version_info >= OLDEST_PYTHON:
         yield Line("ok", f"Python {running}")
     else:
         wanted = ".".join(map(str, OLDEST_PYTHON))
@@ -123,11 +133,13 @@ def _libraries() -> Iterator[Line]:
     yield Line("ok", f"{next(iter(there), 'onnxruntime')} {ort.__version__}")
 
 
-def _backends() -> Iterator[Line]:
+def _midi() -> Iterator[Line]:
+    """Each back end, and whether the ports that `jam` would open can be opened."""
     try:
-        from realtime.io.midi.rtmidi_ports import backends, list_ports
-    except ImportError as error:
-        yield Line("note", f"MIDI: python-rtmidi cannot be loaded ({_one_line(error)})", "pip install python-rtmidi")
+        from realtime.io.midi.rtmidi_ports import RtMidiInput, RtMidiOutput, backends, list_ports
+    except UserError as error:
+        reason, _, fix = str(error).rpartition("; ")
+        yield Line("missing", f"MIDI: {reason}", fix)
         return
     works = False
     failed = []
@@ -149,6 +161,16 @@ def _backends() -> Iterator[Line]:
             "MIDI: this python-rtmidi was built without any MIDI system",
             "pip install --force-reinstall python-rtmidi",
         )
+    if works and "winmm" not in backends():  # Windows has no virtual ports: what is listed is what there is
+        pair = RtMidiOutput("auto", None, DOCTOR), RtMidiInput("auto", None, DOCTOR)
+        try:
+            pair[0].open()
+            pair[1].open(lambda *_: None)
+        except UserError as error:
+            yield Line("missing", f"MIDI: ports cannot be opened ({_one_line(error)})", "restart the MIDI system")
+        finally:
+            for port in pair:
+                port.close()
 
 
 def _providers(model: Path) -> Iterator[Line]:

@@ -21,6 +21,10 @@ from realtime.errors import UserError
 
 try:
     import rtmidi
+except ModuleNotFoundError:
+    raise UserError(
+        "python-rtmidi is not installed; pip install python-rtmidi (ready to install for Python 3.11 and 3.12)"
+    ) from None
 except ImportError as error:  # its wheel needs ALSA's library, which a bare server lacks
     raise UserError(f"python-rtmidi cannot be loaded ({error}); on Debian: apt-get install libasound2") from None
 
