@@ -16,6 +16,7 @@ from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
 from realtime.errors import UserError
 from realtime.io.files.whole import check_writable
+from realtime.io.live.guardian import Guarded
 from realtime.io.live.journal import SUFFIX, find_unfinished
 from realtime.io.live.player import Player, Session
 from realtime.io.live.recorder import REFUGE_PREFIX, Recorder, free_name, refuges, salvage
@@ -54,7 +55,8 @@ def _play(config: Config, target_file: Path, say: Speaker, print_out: Speaker) -
     source = RtMidiInput(config.ports.backend, config.ports.in_, config.ports.name)
     target = RtMidiOutput(config.ports.backend, config.ports.out, config.ports.name)
     recorder = Recorder(target_file.with_suffix(SUFFIX), config.sync.tempo_bpm, config.sync.beats_per_bar)
-    player = Player(engine, worker_setup(config), source, target, recorder, say)
+    guarded = Guarded(target, config.ports.out is not None)
+    player = Player(engine, worker_setup(config), source, guarded, recorder, say)
     with _signals(player, lambda: player.swap(worker_setup(config))):
         left_on = rescue(target_file.parent, say)
         recorder.open(numbered=config.run.record is None)

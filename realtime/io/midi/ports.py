@@ -24,7 +24,9 @@ class NoSuchPort(UserError):
 class _Port(Protocol):
     """What both kinds of port have. All but `send` belongs to one thread at a time."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As the system calls it, where it is one of the system's."""
 
     def is_alive(self) -> bool:
         """False where this is not open, or what it was connected to has vanished. Called about twice a second."""
@@ -53,6 +55,10 @@ class InputPort(_Port, Protocol):
 class OutputPort(_Port, Protocol):
     """Where Antiphon's notes go."""
 
+    @property
+    def backend(self) -> str:
+        """The MIDI system that it belongs to, once it is open."""
+
     def open(self) -> None:
         """Make the port ready for `send`. Raises UserError, NoSuchPort among them."""
 
@@ -69,6 +75,7 @@ class MemoryPort:
     `listeners` is what it is connected to. Every method may be called from any thread.
     """
 
+    backend = "memory"
     fault: Exception | None = None
     listeners: frozenset[str] | None = None
 
