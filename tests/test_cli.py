@@ -285,7 +285,7 @@ def test_a_place_that_cannot_be_written(
 
 def test_a_port_that_is_not_there(refused: Callable[..., str], tiny_model: Path) -> None:
     """With a MIDI system the ports there are are listed; without one it is said which were tried."""
-    error = refused("jam", "--in", "No Such Port", "--model", tiny_model)
+    error = refused("jam", "--in", "No Such Port", "--no-wait", "--model", tiny_model)
     assert "'No Such Port': no such port; there are: " in error or "no MIDI system: tried " in error
 
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import bisect
 import importlib.util
 import json
-import os
 import shutil
 import signal
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -23,78 +19,22 @@ if importlib.util.find_spec("jack") is None or shutil.which("jackd") is None:
     pytest.skip("needs a JACK server (jackd2) and JACK-Client", allow_module_level=True)
 pytest.importorskip("torch", reason="the tiny model is made with torch (pip install '.[train]')")
 
+from jack_room import PATIENCE_S, RATE, Room, open_room
 from performing import assert_nothing_hangs
 
 from realtime import midi
 from realtime.core.tempo import PPQN, PULSES_PER_TICK
 from realtime.io.files import midifile
 
-ROOT = Path(__file__).resolve().parent.parent
-RATE, PERIOD = 48_000, 256
-PATIENCE_S = 60.0
 # rtmidi's JACK back end stamps what comes in with "now" and sends at the start of the next period: one period each way.
 MEDIAN_MS = 15.0
 Frames = list[tuple[int, bytes]]
 
 
-class Room:
-    """A JACK server of our own, and how to start something beside it."""
-
-    def __init__(self, private: bool) -> None:
-        self._name = f"antiphon-test-{os.getpid()}"
-        self._env = {
-            **os.environ,
-            "JACK_DEFAULT_SERVER": self._name,
-            "JACK_NO_START_SERVER": "1",
-            "JACK_NO_AUDIO_RESERVATION": "1",
-            "PYTHONPATH": str(ROOT),
-        }
-        # In a mount namespace with its own /dev/shm it shares no registry with other servers, and leaves nothing behind.
-        own_shm = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=256m tmpfs /dev/shm && exec "$@"', "_"]
-        server = ["jackd", "-r", "-n", self._name, "-S", "-d", "dummy", "-r", str(RATE), "-p", str(PERIOD)]
-        self.server = subprocess.Popen(
-            [*(own_shm if private else []), *server],
-            env=self._env,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self._enter = ["nsenter", "-t", str(self.server.pid), "-m", "sh", "-c", f'cd {ROOT} && exec "$@"', "_"]
-        self._enter = self._enter if private else []
-
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a Python command in the room."""
-        return subprocess.Popen(
-            [*self._enter, sys.executable, *command],
-            env=self._env,
-            cwd=ROOT,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def is_open(self) -> bool:
-        probe = self.start("tests/jack_player.py")
-        probe.communicate(timeout=PATIENCE_S)
-        return probe.returncode == 0
-
-
 @pytest.fixture(scope="module")
 def room() -> Iterator[Room]:
-    may = subprocess.run(
-        ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"], capture_output=True, check=False
-    )
-    one = Room(private=may.returncode == 0)
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not one.is_open():
-            if one.server.poll() is not None or time.monotonic() > deadline:
-                pytest.skip("jackd does not start here")
-            time.sleep(0.1)
+    with open_room() as one:
         yield one
-    finally:
-        one.server.terminate()
-        one.server.wait(PATIENCE_S)
 
 
 class Duet:

@@ -1,0 +1,41 @@
+"""A keyboard with a sound of its own at a JACK server, as a process of its own.
+
+    python jack_keys.py NAME
+
+Reads lines: the hexadecimal digits of a message that is played; "heard", which is answered with a JSON list of what came in.
+Leaves the server at the end of its input.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import sys
+
+import jack
+
+
+def main() -> None:
+    client = jack.Client(sys.argv[1], use_exact_name=True, no_start_server=True)
+    out, back = client.midi_outports.register("out"), client.midi_inports.register("in")
+    to_play: collections.deque[bytes] = collections.deque()
+    heard: list[str] = []
+
+    @client.set_process_callback
+    def process(_: int) -> None:
+        out.clear_buffer()
+        while to_play:
+            out.write_midi_event(0, to_play.popleft())
+        heard.extend(bytes(data).hex() for _, data in back.incoming_midi_events())
+
+    with client:
+        print("ready", flush=True)
+        for line in sys.stdin:
+            if line.strip() == "heard":
+                print(json.dumps(heard), flush=True)
+            else:
+                to_play.append(bytes.fromhex(line))
+
+
+if __name__ == "__main__":
+    main()

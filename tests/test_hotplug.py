@@ -1,0 +1,75 @@
+"""Ports that come and go at a real JACK server, and a server that is restarted, while `antiphon jam` plays."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if importlib.util.find_spec("jack") is None or shutil.which("jackd") is None:
+    pytest.skip("needs a JACK server (jackd2) and JACK-Client", allow_module_level=True)
+pytest.importorskip("torch", reason="the tiny model is made with torch (pip install '.[train]')")
+
+from jack_room import PATIENCE_S, Keys, Room, Said, open_room
+
+from realtime import midi
+from realtime.io.files import midifile
+
+
+@pytest.fixture(scope="module")
+def room() -> Iterator[Room]:
+    with open_room() as one:
+        yield one
+
+
+def test_a_keyboard_and_a_server_may_come_and_go(room: Room, tiny_model: Path, tmp_path: Path) -> None:
+    record = tmp_path / "take.mid"
+    model = ("--model", str(tiny_model), "--provider", "cpu", "--mode", "harmonise", "--temperature", "0.05")
+    ports = ("--backend", "jack", "--in", "Keys", "--out", "Keys:in")
+    jam = room.start("-m", "realtime.cli", "jam", *ports, "--record", str(record), *model)
+    said = Said(jam)
+    try:
+        said.wait_for(lambda: said.times("Ctrl-C ends") == 1, "its start")
+        assert said.times("waiting for it") == 2
+        for times in range(1, 4):
+            keys = Keys(room)
+            said.wait_for(lambda times=times: said.times("is there") == 2 * times, "the return of the ports")
+            keys.play(midi.note_on(0, 60, 80))
+            said.wait_for(lambda keys=keys: any(map(midi.is_note_on, keys.heard())), "an answer")
+            assert said.times("is gone") == 2 * (times - 1)
+            if times == 2:
+                room.kill_server()
+            keys.unplug()  # with its key down
+            said.wait_for(lambda times=times: said.times("is gone") == 2 * times, "word of it")
+            if times == 2:
+                room.start_server()
+        jam.send_signal(signal.SIGTERM)
+        assert jam.wait(PATIENCE_S) == 0
+    finally:
+        jam.kill()
+        jam.wait()
+    piece = midifile.read(record)
+    played = [note for note in piece.notes if piece.track_names[note.track] == "player"]
+    assert [note.pitch for note in played] == [60] * 3, "nothing comes twice"
+    ends = [note.onset_pulse + note.duration_pulse for note in played]
+    assert all(end < note.onset_pulse for end, note in zip(ends, played[1:], strict=False)), "released when it was gone"
+
+
+def test_without_waiting_a_port_that_is_not_there_is_refused(room: Room, tiny_model: Path, tmp_path: Path) -> None:
+    command = ("-m", "realtime.cli", "jam", "--backend", "jack", "--in", "Nobody", "--no-wait")
+    jam = room.start(*command, "--model", str(tiny_model), "--provider", "cpu", "--record", str(tmp_path / "take.mid"))
+    _, error = jam.communicate(timeout=PATIENCE_S)
+    assert jam.returncode == 2
+    assert error.splitlines()[-1].startswith("antiphon: MIDI port 'Nobody': no such port; there are: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_of_a_name_never_finds_one_s_own_port(room: Room, tiny_model: Path, tmp_path: Path) -> None:
+    command = ("-m", "realtime.cli", "jam", "--backend", "jack", "--in", "Antiphon", "--no-wait")
+    jam = room.start(*command, "--model", str(tiny_model), "--provider", "cpu", "--record", str(tmp_path / "take.mid"))
+    _, error = jam.communicate(timeout=PATIENCE_S)
+    assert jam.returncode == 2 and "no such port; there are: none" in error
