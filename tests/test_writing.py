@@ -14,10 +14,12 @@ from realtime.composing.long_plan import PlannedLatents
 from realtime.composing.writing import Writer
 from realtime.core.dialogue import Turn
 from realtime.music.cells import LATENT
+from realtime.music.chart import parse_chart
 from realtime.music.controls import AS_IT_IS
+from realtime.music.given import Lead
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.notes import between, note_array
-from realtime.music.vocabulary import BEAT, MODEL_PART, Role
+from realtime.music.vocabulary import ACCOMPANIMENT, BEAT, MODEL_PART, Role
 
 BAR = 4 * TICKS
 GRID = BeatGrid()
@@ -121,3 +123,13 @@ def test_the_context_of_a_cell_has_the_latents_up_to_two_before_it_and_the_plan_
     np.testing.assert_allclose(times[0], [PLAN_TRUST, PLAN_TRUST, 0, 0])
     noise = (rows[0, 0] - PLAN_TRUST * plan[4 * BAR]) / (1 - PLAN_TRUST)
     assert 0.7 < noise.std() < 1.3 and not rows[0, 2:].any()
+
+
+def test_given_chords_hold_what_is_written() -> None:
+    writer = Writer(composer_of(NoiseStepper(100_000), Constraints(parts=(ACCOMPANIMENT,))), GRID)
+    writer.lead(Lead(2 * BAR, parse_chart("Fm | G7"), 2))
+    made = written(writer, line((0, 90, 60)), Turn(2 * BAR, 6 * BAR), 6 * BAR, Role.CONTINUE)
+    for bar, (bass, tones) in enumerate([(5, {0, 5, 8}), (7, {7, 11, 2, 5})] * 2, 2):
+        now = between(made, bar * BAR, (bar + 1) * BAR)
+        assert now["onset"][0] == bar * BAR and now["pitch"].min() % 12 == bass
+        assert len(set((now["pitch"] % 12).tolist()) & tones) >= 2

@@ -19,6 +19,7 @@ from realtime.errors import UserError
 from realtime.io.live.model import Model
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, play
+from realtime.music.chart import Chart
 from realtime.music.metre import TICKS
 from realtime.music.notes import NOTE, between, note_array
 from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
@@ -119,14 +120,24 @@ class Listener:
         self.setup = worker_setup(self.config)
         self.model = Model.load(self.setup)
 
-    def play(self, prompt: Prompt, mode: Mode, player: np.ndarray, parts: tuple[int, ...], ticks: int) -> np.ndarray:
-        """What Antiphon plays with `parts` while the player plays these notes: `NOTE` up to `ticks`."""
+    def play(
+        self,
+        prompt: Prompt,
+        mode: Mode,
+        player: np.ndarray,
+        parts: tuple[int, ...],
+        ticks: int,
+        chart: Chart | None = None,
+    ) -> np.ndarray:
+        """What Antiphon plays with `parts` while the player plays these notes: `NOTE` up to `ticks`. chart: the chords that are
+        given."""
         settings: EngineSettings = replace(
             engine_settings(self.config),
             modes={"listen": mode},
             mode="listen",
             bpm=prompt.bpm,
             bars=((0, prompt.bar),),
+            chart=chart,
             player_parts=tuple(min(channel, len(PART_NAMES) - 1) for channel in range(16)),
             channels=tuple(OURS + part for part in range(len(PART_NAMES))),
         )

@@ -40,6 +40,7 @@ from realtime.music.controls import AS_IT_IS, Controls
 from realtime.music.given import Given, Lead
 from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import (
+    ALONG,
     BEAT,
     BEAT_EVENT,
     DRUMS,
@@ -233,7 +234,8 @@ class Composer:
         if turn.silent_from is not None and onset + ticks > turn.silent_from and not turn.voices:
             ticks = turn.silent_from - onset
         if not turn.voices and event.part != MODEL_PART + DRUMS:
-            ticks = self._given.ends(onset, event.pitch, onset + ticks) - onset
+            in_scale = None if self._plan.role in ALONG else event.pitch
+            ticks = self._given.ends(onset, onset + ticks, in_scale) - onset
         if ticks < DURATION_TICKS[event.duration]:
             event = event._replace(duration=duration_index(ticks))
         release = self._history.last.release.copy()

@@ -150,7 +150,9 @@ class Masks:
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
         if chord is not None:
-            self._voicing.add(time, pitch, role, turn, Now(now.tick, now.beat, np.flatnonzero(now.release > now.tick)))
+            self._voicing.add(
+                time, pitch, role, turn, Now(now.tick, now.beat, now.floor, np.flatnonzero(now.release > now.tick))
+            )
         return bias
 
     def hear(self, note: PlayerNote, keys_down: int) -> None:

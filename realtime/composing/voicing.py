@@ -29,6 +29,12 @@ MISSING_NATS = 1.5
 """For a tone of the chord that does not sound yet, in an accompaniment."""
 BASS_TOP, BASS_ROOM = 57, 12
 """The highest bass note (A3), where the range has at least so many semitones below it."""
+FULL = 3
+"""Notes of a chord that is shorter than a beat, before the next one comes."""
+LAST = 4
+"""Ticks before another chord in which no note begins."""
+GRID = 6
+"""Ticks: where a chord is struck that could not be where it begins."""
 
 _CLASSES = np.arange(128) % 12
 
@@ -38,6 +44,7 @@ class Now(NamedTuple):
 
     tick: int
     beat: Beat
+    floor: int
     sounding: np.ndarray
 
 
@@ -48,6 +55,7 @@ class Voicing:
         self._given, self._overuse = given, overuse
         self._nats = MASKED if constraints.chords_strict else LEANING_NATS
         self._parts = constraints.parts
+        self._full = 1 if set(constraints.parts) == {BASS} else FULL
         self._top = BASS_TOP if constraints.lowest + BASS_ROOM <= BASS_TOP else 127
 
     def at(self, tick: int) -> Chord | None:
@@ -56,29 +64,33 @@ class Voicing:
 
     def add(self, time: np.ndarray, pitch: np.ndarray, role: Role, turn: Turn, now: Now) -> None:
         """Add the biases to those of the times (25,) and of the pitches (128,)."""
-        chord = self._given.at(now.tick)
+        chord = self._given.at(max(now.tick, min(now.floor, now.beat.start + now.beat.length - 1)))
         if chord is None or set(self._parts) == {DRUMS}:
             return
-        along = role in ALONG
-        carries = role == Role.ACCOMPANY and (not self._parts or not {ACCOMPANIMENT, BASS}.isdisjoint(self._parts))
+        carries = role == Role.ACCOMPANY if not self._parts else not {ACCOMPANIMENT, BASS}.isdisjoint(self._parts)
+        carries = carries and not turn.voices
+        if carries:
+            chord = self._due(time, chord, turn, now)
         if not chord.symbol.tones:  # N.C.
             if carries:
                 time[:BEAT] += self._nats
             return
         pitch[~self._allowed(chord, now)] += self._nats
         inside = np.isin(_CLASSES, list(chord.symbol.tones))
-        pitch[~inside] += PASSING_NATS[along]
+        pitch[~inside] += PASSING_NATS[carries or role in ALONG]
         if not carries:
             return
         begin = max(self._given.held_from(chord), turn.start)
+        self._leave_out(time, chord, now)
         struck = self._overuse.between(begin, now.tick + 1)
-        bass = self._bass(chord, struck, now.sounding)
-        if bass is None:
-            self._strike(pitch, chord, now)
+        sounding = now.sounding.tolist() if chord.start <= now.tick else []
+        lowest = min([*struck, *sounding], default=None)
+        if lowest is None or lowest % 12 != chord.symbol.bass:
+            self._strike(pitch, chord, min(sounding, default=128))
             self._come_in(time, chord, now)
         else:
-            pitch[:bass] += self._nats
-            heard = {each % 12 for each in (*struck, *now.sounding.tolist())}
+            pitch[:lowest] += self._nats
+            heard = {each % 12 for each in (*struck, *sounding)}
             pitch[np.isin(_CLASSES, list(chord.symbol.tones - heard))] += MISSING_NATS
 
     def _allowed(self, chord: Chord, now: Now) -> np.ndarray:
@@ -88,24 +100,38 @@ class Voicing:
             scale = (scale & after.scale) or scale
         return np.isin(_CLASSES, list(scale))
 
-    def _bass(self, chord: Chord, struck: list[int], sounding: np.ndarray) -> int | None:
-        """The lowest note of this chord so far, if it is the chord's bass; else None."""
-        pitches = [*struck, *sounding.tolist()]
-        return min(pitches) if pitches and min(pitches) % 12 == chord.symbol.bass else None
+    def _due(self, time: np.ndarray, chord: Chord, turn: Turn, now: Now) -> Chord:
+        """The chord of the next note: this one, or, once this one is full, the one that begins within the beat."""
+        after, end = self._given.at(chord.end), chord.end - now.beat.start
+        if end >= now.beat.length or after is None or after.symbol == chord.symbol:
+            return chord
+        struck = self._overuse.between(max(chord.start, turn.start), now.tick + 1)
+        if len(struck) < self._full and (time[: max(end - LAST, 0)] > MASKED / 2).any():
+            time[end:] += self._nats
+            return chord
+        time[:end] += self._nats
+        return after
 
-    def _strike(self, pitch: np.ndarray, chord: Chord, now: Now) -> None:
+    def _strike(self, pitch: np.ndarray, chord: Chord, under: int) -> None:
         """The next note is the bass, under all that sounds."""
-        top = min(self._top, int(now.sounding.min()) - 1) if len(now.sounding) else self._top
         bass = np.isin(_CLASSES, list(chord.symbol.tones & {chord.symbol.bass}))
-        bass[top + 1 :] = False
+        bass[min(self._top + 1, under) :] = False
         if (pitch[bass] > MASKED / 2).any():
             pitch[~bass] += self._nats
 
     def _come_in(self, time: np.ndarray, chord: Chord, now: Now) -> None:
-        """It comes where the chord begins, or else within this beat."""
+        """It comes where the chord begins, or else as soon as it can."""
         at = chord.start - now.beat.start
-        here = time[:BEAT] > MASKED / 2
-        if 0 <= at < TICKS and here[at]:
-            time[np.arange(BEAT + 1) != at] += self._nats
-        elif here.any() and chord.start <= now.beat.start:
-            time[BEAT] += self._nats
+        here = np.flatnonzero(time[:BEAT] > MASKED / 2)
+        if not len(here) or at > int(here[-1]):
+            return
+        if at not in here:  # the chord has begun before this turn, or is final there
+            at = next((tick for tick in here.tolist() if tick % GRID == 0), int(here[0]))
+        time[np.arange(BEAT + 1) != at] += self._nats
+
+    def _leave_out(self, time: np.ndarray, chord: Chord, now: Now) -> None:
+        """No note begins just before another chord: it would sound in that one, or be a click."""
+        first = max(chord.end - LAST - now.beat.start, 0)
+        after = self._given.at(chord.end)
+        if first < TICKS and after is not None and after.symbol != chord.symbol:
+            time[first : min(chord.end - now.beat.start, BEAT)] += self._nats

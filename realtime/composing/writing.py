@@ -17,6 +17,7 @@ from realtime.composing.composer import Composer
 from realtime.composing.constraints import Constraints
 from realtime.core.dialogue import Bar, Extend, KeyUp, Plan, PlayerNote, Proposed, Relocate, Request, Turn
 from realtime.music.cells import cell_at
+from realtime.music.given import Lead
 from realtime.music.metre import BeatGrid
 from realtime.music.notes import note_array
 from realtime.music.vocabulary import Role
@@ -48,6 +49,11 @@ class Writer:
         other._composer = self._composer.fork(constraints, seed)
         other._down = self._down.copy()
         return other
+
+    def lead(self, lead: Lead) -> None:
+        """Chords are given, from a tick on."""
+        for _ in self._composer.handle(lead):
+            pass
 
     def begin(self, start: int) -> None:
         """A stretch begins at `start`, with no key down."""

@@ -259,9 +259,9 @@ class Engine:
         pulse = self.transport.pulse_at(settled_ns)
         struck = round(self.transport.pulse_at(settled_ns - SETTLE_NS) / PULSES_PER_TICK)
         self.turns.decide_until(pulse)
-        keys = self.leading.keys.take(now_ns)
-        if keys is not None and (beat := self.leading.chord_struck(keys, struck - EARLY_TICKS)) is not None:
-            self.turns.harmony_changes(beat, pulse)
+        keys, free = self.leading.keys.take(now_ns), self.turns.free_from(pulse)
+        if keys is not None and (tick := self.leading.chord_struck(keys, struck - EARLY_TICKS, free)) is not None:
+            self.turns.harmony_changes(tick, pulse)
             self.turns.decide(pulse)
 
     def _turn_knob(self, message: bytes) -> None:

@@ -35,7 +35,7 @@ class Leading:
         self._settings, self._grid, self._ask = settings, grid, ask
         self._straying = Straying(grid)
         self._by_hand: list[Symbol] = []
-        self._beat = LONG_AGO
+        self._beat = self._noted = LONG_AGO
         if settings.chart is not None:
             self._lead(Lead(LONG_AGO, settings.chart, 0))
 
@@ -43,6 +43,11 @@ class Leading:
     def is_on(self) -> bool:
         """Whether chords are given, or may be."""
         return bool(self.given.leads) or self._settings.chord_channel is not None
+
+    @property
+    def has_chart(self) -> bool:
+        """Whether a chart is given."""
+        return self._settings.chart is not None
 
     def now(self, tick: int) -> str:
         """The chord that is given at a tick and the section it is in, such as "Am7 (B)"; "" where none is."""
@@ -56,7 +61,7 @@ class Leading:
         """Song time goes on from `tick`: with its own bar of the chart, or from the chart's top, as after a rest of both."""
         self.keys.clear()
         self._straying.clear()
-        self._beat = LONG_AGO
+        self._beat = self._noted = LONG_AGO
         chart = self._chart(tick)
         if chart is not None:
             self._lead(Lead(LONG_AGO, chart, max(self._grid.bar_number(tick), 0) if from_the_top else 0))
@@ -98,18 +103,22 @@ class Leading:
 
     # --- the hands ---
 
-    def chord_struck(self, keys: frozenset[int], tick: int) -> int | None:
-        """A chord was played by hand: it holds from the next beat on. Returns that beat; None where it is no other chord."""
+    def chord_struck(self, keys: frozenset[int], tick: int, free: int) -> int | None:
+        """A chord was played by hand at `tick`: it holds from the next beat on, but not before `free`, up to where all is final.
+        Returns from where on; None where it is no other chord."""
         now = self.given.at(tick)
         symbol = chord_of(keys, now.key if now is not None else None)
         if symbol is None:
             return None
-        beat = self._grid.next_beat(tick)
+        beat = max(self._grid.next_beat(tick), free)
         there = self.given.at(beat)
         if there is not None and there.symbol[:3] == symbol[:3]:
             return None
         self._by_hand = [*self._by_hand, symbol][-KEY_CHORDS:]
         self._lead(Lead(beat, one_chord(symbol, self._key_by_hand()), self._grid.bar_number(beat)))
+        if beat < self._noted or self._beat == LONG_AGO:  # this beat has begun with another chord
+            self._noted = beat
+            self._note_down(beat, self._grid.next_beat(beat + 1))
         return beat
 
     def _key_by_hand(self) -> Key:
@@ -126,15 +135,15 @@ class Leading:
         """It went up."""
         self._straying.key_up(pitch, tick)
 
-    def beat(self, tick: int) -> int | None:
-        """The beat around `tick` has begun. Returns the tick from which on other chords are given, if the player has left the
-        chart and is followed."""
+    def beat(self, tick: int, free: int) -> int | None:
+        """The beat around `tick` has begun; what comes before `free` is final. Returns the tick from which on other chords are
+        given, if the player has left the chart and is followed."""
         beat = self._grid.beat_at(tick)
         if beat.start <= self._beat:
             return None
-        self._beat = beat.start
-        self._note_down(beat.start, beat.start + beat.length)
         before = self._grid.beat_at(beat.start - 1)
+        self._note_down(before.start if self._beat == LONG_AGO else beat.start, beat.start + beat.length)
+        self._beat = beat.start
         stray = self._straying.beat(before.start, beat.start, self.given) if self._settings.chart is not None else None
         if stray is None:
             return None
@@ -143,17 +152,17 @@ class Leading:
             late = "behind" if stray.bars < 0 else "ahead of"
             bars = "a bar" if abs(stray.bars) == 1 else f"{abs(stray.bars)} bars"
             self.notices.append(f"bar {number}: you are {bars} {late} the chart{self._then()}")
-            return self._move(beat.start, stray.bars) if self._settings.follow_player else None
+            return self._move(free, stray.bars) if self._settings.follow_player else None
         has = self.given.at(beat.start)
         given = has.symbol.name if has is not None else "none"
         self.notices.append(f"bar {number}: you play {stray.symbol.name}, the chart has {given}{self._then()}")
-        return self._instead(beat.start, stray.symbol) if self._settings.follow_player else None
+        return self._instead(free, stray.symbol) if self._settings.follow_player else None
 
     def _then(self) -> str:
         return ", and Antiphon goes with you" if self._settings.follow_player else ""
 
     def _move(self, tick: int, bars: int) -> int | None:
-        """From the next beat on the chart runs `bars` bars later (negative: earlier)."""
+        """From `tick` on the chart runs `bars` bars later (negative: earlier)."""
         place = self.given.place(tick)
         if place is None:
             return None
@@ -188,9 +197,10 @@ class Leading:
 
     def _note_down(self, tick: int, end: int) -> None:
         """Keep what is given in a beat that begins."""
+        tick, self._noted = max(tick, self._noted), max(end, self._noted)
         while tick < end:
             chord = self.given.at(tick)
             name = chord.symbol.name if chord is not None else ""
             if name != (self.passed[-1][1] if self.passed else ""):
                 self.passed.append((tick, name))
-            tick = max(chord.end, tick + 1) if chord is not None else end
+            tick = max(chord.end, tick + 1) if chord is not None else self._grid.next_beat(tick + 1)

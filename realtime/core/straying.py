@@ -74,7 +74,7 @@ class Straying:
             classes[pitch % 12] += max(min(off, end) - max(on, start), 0)
         pitches = [pitch for pitch, on, off in spans if min(off, end) - max(on, start) >= (end - start) / 2]
         now = given.at(start)
-        found = chord_of(pitches, now.key if now is not None else None)
+        found = chord_of(pitches, now.key if now is not None else None, inversions=False)
         complete = found is not None and len({pitch % 12 for pitch in pitches}) >= COMPLETE
         self._beats.append(_Heard(start, classes, found if complete else None))
         stray = self._off_by_bars(given) or self._another(given)
@@ -105,10 +105,17 @@ class Straying:
             or any(beat.symbol is None for beat in last)
         ):
             return None
-        poor = [
-            chord is not None and _fit(beat.classes, chord) <= POORLY for beat, chord in zip(last, chords, strict=True)
-        ]
-        return Stray(symbol=last[-1].symbol) if all(poor) else None
+        pairs = list(zip(last, chords, strict=True))
+        poor = all(chord is not None and _fit(beat.classes, chord) <= POORLY for beat, chord in pairs)
+        return Stray(symbol=last[-1].symbol) if poor and not self._is_near(last, given) else None
+
+    def _is_near(self, beats: list[_Heard], given: Given) -> bool:
+        """Whether these beats may be of the chart, some bars off: more beats will show that."""
+        for bars in OFFSETS:
+            there = [given.at(self._moved(beat.tick, bars)) for beat in beats]
+            if all(chord and _fit(beat.classes, chord) >= WELL for beat, chord in zip(beats, there, strict=True)):
+                return True
+        return False
 
     def _moved(self, tick: int, bars: int) -> int:
         """The same place so many bars later, or earlier."""

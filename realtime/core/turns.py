@@ -24,6 +24,8 @@ from realtime.core.transport import Transport
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.vocabulary import DRUMS
 
+REST_BARS = 8
+"""With a chart, both have to rest for so many bars before it begins anew."""
 _HALF_TICK = PULSES_PER_TICK // 2
 
 
@@ -109,10 +111,14 @@ class Turns:
             self.player.note_off(tick, key)
         self._renew_turn(self._turn_at(tick))
 
+    def free_from(self, pulse: int) -> int:
+        """The first tick that is not final at `pulse`."""
+        return self._boundary(self._tempo.ns_at(pulse))
+
     def harmony_changes(self, tick: int, pulse: int) -> None:
         """From `tick` on other chords are given: what sounds ends there, or at the end of what is final, and what is planned
         beyond is planned anew."""
-        boundary = max(self._boundary(self._tempo.ns_at(pulse)), tick)
+        boundary = max(self.free_from(pulse), tick)
         if self.turn is not None:
             self._output.end_by(boundary * PULSES_PER_TICK)
             self._plan(boundary, None, self.turn, self._planned_until, ends=True)
@@ -131,6 +137,9 @@ class Turns:
         rests, restart_ticks = self.player.rests_from(), self._settings.restart_ticks
         if self.player.first_tick is None:
             rests = 0  # counted in
+        if self.leading.has_chart and restart_ticks:  # who rests in a tune comes in again where it has got to
+            restart_ticks = max(restart_ticks, REST_BARS * self.grid.bar_length_at(tick))
+            rests = rests if self.player.first_tick is not None else None
         if rests is None or not restart_ticks:
             return False
         if self.player.has_only_touched() and tick - rests >= self.player.rest_ticks:
@@ -199,7 +208,7 @@ class Turns:
         if self._passing.beat(tick):
             if self.turn is None:
                 self.requests.append(Advance(tick))
-            if (changed := self.leading.beat(tick)) is not None:
+            if (changed := self.leading.beat(tick, boundary)) is not None:
                 self.harmony_changes(changed, pulse)
         self._extend_plan(tick)
 

@@ -25,22 +25,25 @@ _COSTS = np.array([[0.0, *(MISSING[role] for role in ROLES[1:])][role] for role 
 _COSTS[12 * QUALITIES.index("sus") :][ROLE[1 + 12 * QUALITIES.index("sus") : CHORDS] == ROLES.index("fifth")] = OPEN_SUS
 
 
-def chord_of(pitches: Collection[int], key: Key | None = None) -> Symbol | None:
+def chord_of(pitches: Collection[int], key: Key | None = None, inversions: bool = True) -> Symbol | None:
     """The chord of some keys (MIDI pitches), in any inversion, with or without its fifth; None for fewer than two pitch classes.
     Its tones are those that are played and those that its class adds; it is spelled in `key`, which decides
-    where two fit as well."""
+    where two fit as well. Its bass is the lowest of them, or, without `inversions`, its root."""
     played = np.zeros(12, bool)
     played[[pitch % 12 for pitch in pitches]] = True
     if played.sum() < FEWEST:
         return None
-    bass = min(pitches) % 12
+    lowest = min(pitches) % 12
     members = MEMBERS[1:CHORDS]
     score = -np.where(members & ~played, _COSTS, 0.0).sum(1) - EXTRA * (played & ~members).sum(1)
     if key is not None:
         score += IN_KEY * members[:, list(key.pitch_classes)].sum(1)
-    score += ON_ROOT * (np.arange(CHORDS - 1) % 12 == bass)
+    score += ON_ROOT * (np.arange(CHORDS - 1) % 12 == lowest)
     found = 1 + int(score.argmax())
-    name = symbol(found, key)
-    if bass != root_of(found):
-        name += f"/{symbol(1 + bass, key)}"
+    root = root_of(found) or 0
+    bass = lowest if inversions else root
+    spelled = key if key is not None and root in key.pitch_classes else None
+    name = symbol(found, spelled)
+    if bass != root:
+        name += f"/{symbol(1 + bass, spelled)}"
     return Symbol(found, bass, frozenset(np.flatnonzero(played | MEMBERS[found]).tolist()), name)

@@ -106,12 +106,15 @@ class Given:
         before = self.at(chord.start - 1)
         return before.start if before is not None and before.symbol.chord == chord.symbol.chord else chord.start
 
-    def ends(self, tick: int, pitch: int, latest: int) -> int:
-        """Until when a note that begins at `tick` may sound, at most `latest`: to where a chord begins whose scale does not have
-        the pitch."""
+    def ends(self, tick: int, latest: int, pitch: int | None = None) -> int:
+        """Until when a note that begins at `tick` may sound, at most `latest`: to where another chord begins; of a tune, with its
+        `pitch`: one whose scale does not have it."""
         now = self.at(tick)
         while now is not None and now.end < latest:
-            end, now = now.end, self.at(now.end)
-            if now is not None and pitch % 12 not in now.scale:
-                return end
+            after = self.at(now.end)
+            if after is None or (
+                after.symbol[:3] != now.symbol[:3] if pitch is None else pitch % 12 not in (after.scale or {pitch % 12})
+            ):
+                return now.end
+            now = after
         return latest

@@ -32,6 +32,7 @@ def compose(
     notes, grid, start = music_of.notes, music_of.grid, ending.start
     end = grid.bar_start(start, bars)
     studio = Studio(config, music_of.bars, ending.bpm, say)
+    studio.give_chords(start)
     general = studio.general
     plan = studio.plan(notes, start, end, loop)
     made = [NOTHING]

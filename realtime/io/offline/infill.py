@@ -55,6 +55,7 @@ def infill(
             given = ", ".join(name for name in PART_NAMES if name in there)
             raise UserError(f"--part {name}: not in {source}; it has {given}")
     studio = Studio(config, music_of.bars, music_of.bpm(start), say)
+    studio.give_chords(start)
     before, after = studio.back(start, NEAR_BARS), grid.bar_start(end, NEAR_BARS)
     inside = music_of.playing(start, end)
     voices = _voices(music_of, {PART_NAMES.index(name) for name in parts}, inside, music_of.playing(before, after))

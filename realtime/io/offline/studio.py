@@ -15,9 +15,11 @@ from realtime.composing.writing import Writer
 from realtime.config import Config
 from realtime.core.dialogue import Turn
 from realtime.io.live.model import Model
+from realtime.io.live.settings import chart as chart_of
 from realtime.io.live.settings import worker_setup
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import LATENT, cell_edges, rolls
+from realtime.music.given import Lead
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.notes import between
 from realtime.music.vocabulary import Role
@@ -57,11 +59,17 @@ class Studio:
         self.general = self._constraints = setup.constraints
         """What the configuration allows."""
         self._voices = -1
+        self._chart, self._lead = chart_of(config), Lead(0, None)
         self._setup = replace(setup, bars=tuple(bars), bpm=bpm)
         self._model = Model.load(setup)
         self.graphs = self._model.graphs
         if self._model.stepper.notice:
             say(self._model.stepper.notice)
+
+    def give_chords(self, start: int) -> None:
+        """From the bar line `start` on the chords of the configuration's chart are given, if there is one."""
+        if self._chart is not None:
+            self._lead = Lead(start, self._chart, self.grid.bar_number(start))
 
     def turn_to(self, constraints: Constraints) -> None:
         """From now on another voice is written, under these constraints."""
@@ -137,6 +145,7 @@ class Studio:
         key = (role, gap.tail, gap.start, gap.end, before.tobytes(), gap.after.tobytes(), *plan, *latents)
         if key not in self._writers:
             writer = Writer(self._model.composer(self._setup, plan, Deferred(self._model.stepper)), self.grid)
+            writer.lead(self._lead)
             if len(gap.after):
                 writer.begin(gap.tail)
                 writer.feed_ahead(gap.after, gap.end + LEAD_TICKS)

@@ -1,0 +1,192 @@
+"""How well Antiphon keeps to a chart: it accompanies the tunes of annotated pieces and is given their chords.
+
+    python -m models.charts CORPUS                       # 16 tunes of each source of the validation split
+    python -m models.charts CORPUS --out charts          # also a .mid of each
+    python -m models.charts CORPUS --strength bias
+
+`BARS` bars of each piece, played to the live program in simulated time. What counts: the chords in which a note of the tune
+begins. A chord is missed where less than two of its pitch classes sound in it. The lowest note of a chord is the lowest that
+sounds in it for an eighth of a quarter or more. In the chord: the share of the time that Antiphon's notes sound. Beside it stand
+the same figures without a chart, and those of the piece's own accompaniment. A step is the distance of a voice of the upper ones,
+from chord to chord, to the nearest voice of the next chord.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from models.command import Parser
+from models.corpus.chords import Spans, annotated, read_annotations
+from models.corpus.pack import Pack, Piece, load_pack
+from models.evaluation.listen import write_midi
+from models.evaluation.prompts import Listener, Prompt
+from models.nets.checkpoint import save_json
+from realtime.core.modes import Accompany
+from realtime.errors import UserError
+from realtime.io.live.settings import SHIPPED_MODEL
+from realtime.music.chart import Chart, Section
+from realtime.music.chords import MEMBERS, NO_CHORD, UNKNOWN, root_of, symbol
+from realtime.music.metre import TICKS
+from realtime.music.notes import NOTE, between
+from realtime.music.symbols import read
+from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, MELODY
+
+BARS = 16
+FEWEST_NOTES = 2
+"""Notes of the tune a bar, and of the accompaniment."""
+SHORT = 3
+"""Ticks: what sounds for less is not the lowest note of a chord."""
+FIGURES = ("missed", "lowest note is root", "in the chord", "step, semitones", "notes a quarter")
+
+
+class Charted(NamedTuple):
+    """A stretch of a piece and the chord of each of its beats."""
+
+    prompt: Prompt
+    chords: np.ndarray
+
+    @property
+    def chart(self) -> Chart:
+        """A bar a bar, a name a beat."""
+        names = [read(symbol(int(chord))) for chord in self.chords]
+        per = self.prompt.bar // TICKS
+        bars = [tuple(names[first : first + per]) for first in range(0, len(names), per)]
+        return Chart((Section("", tuple(bar[:1] if len(set(bar)) == 1 else bar for bar in bars)),))
+
+    @property
+    def spans(self) -> list[tuple[int, int, int]]:
+        """(start, end, chord) in ticks, equal beats in a row joined."""
+        edges = [0, *(np.flatnonzero(np.diff(self.chords.astype(int))) + 1).tolist(), len(self.chords)]
+        return [(a * TICKS, b * TICKS, int(self.chords[a])) for a, b in pairwise(edges)]
+
+
+def charted_of(piece: Piece, spans: Spans) -> Charted | None:
+    """The first stretch of a piece that has a tune, an accompaniment and annotated chords; None where there is none."""
+    beats = piece.beats
+    known, guessed = annotated(spans, beats)
+    known = np.where(guessed, UNKNOWN, known)
+    opens = np.flatnonzero(beats["index"] == 0)
+    for first, last in zip(opens, opens[BARS:], strict=False):
+        bar, inside = int(beats["bar_ticks"][first]), slice(first, last)
+        start = int(beats["start"][first])
+        if int(beats["start"][last]) - start != BARS * bar or bar % TICKS or last - first != BARS * bar // TICKS:
+            continue
+        own = known[inside]
+        fits = (own != NO_CHORD) & (own != UNKNOWN)
+        notes = between(piece.notes, start, start + BARS * bar).astype(NOTE)
+        notes["onset"] -= start
+        tune = notes["part"] == MELODY
+        if not fits.all() or min(tune.sum(), (~tune & (notes["part"] != DRUMS)).sum()) < FEWEST_NOTES * BARS:
+            continue
+        bpm = 30 * 2 ** ((int(beats["tempo"][first]) + 0.5) / 4)
+        return Charted(Prompt(f"{piece.source} {piece.id}", notes, bar, bpm, True), own)
+    return None
+
+
+def figures(charted: Charted, notes: np.ndarray) -> dict[str, float]:
+    """`FIGURES` of an accompaniment, `NOTE`; nan where there is nothing to say."""
+    notes = notes[notes["part"] != DRUMS]
+    onset, end = notes["onset"].astype(int), notes["onset"].astype(int) + notes["duration"]
+    tune = charted.prompt.notes[charted.prompt.notes["part"] == MELODY]["onset"]
+    missed, root, inside, total = [], [], 0, 0
+    uppers: list[list[int]] = []
+    for start, stop, chord in charted.spans:
+        if not ((tune >= start) & (tune < stop)).any():
+            continue
+        overlap = np.clip(np.minimum(end, stop) - np.maximum(onset, start), 0, None)
+        here = overlap >= SHORT
+        members = MEMBERS[chord][notes["pitch"] % 12]
+        missed.append(len(set((notes["pitch"][here & members] % 12).tolist())) < 2)
+        if here.any():
+            root.append(int(notes["pitch"][here].min()) % 12 == root_of(chord))
+            uppers.append(sorted(set(notes["pitch"][here].tolist()))[1:])
+        inside += int(overlap[members].sum())
+        total += int(overlap.sum())
+    steps = [
+        min(abs(pitch - other) for other in after) for before, after in pairwise(uppers) if after for pitch in before
+    ]
+    length = len(charted.chords)
+    means = (
+        np.mean(missed),
+        np.mean(root) if root else np.nan,
+        inside / max(total, 1),
+        np.mean(steps) if steps else np.nan,
+    )
+    return dict(zip(FIGURES, (*(float(mean) for mean in means), len(notes) / length), strict=True))
+
+
+def pieces_of(pack: Pack, annotations: dict[str, Spans], split: str, count: int, seed: int) -> dict[str, list[Charted]]:
+    """`count` stretches of each source that has annotated ones. Raises `UserError` where there are none."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[Charted]] = {}
+    for row in rng.permutation(np.array(pack.rows(split), np.int64)).tolist():
+        table = pack.table[row]
+        have = found.get(table["source"], [])
+        if len(have) < count and table["id"] in annotations:
+            charted = charted_of(pack[row], annotations[table["id"]])
+            if charted is not None:
+                found[table["source"]] = [*have, charted]
+    if not found:
+        raise UserError(
+            f"no annotated piece of the split {split} has {BARS} bars of one metre with a tune; give another split"
+        )
+    return found
+
+
+def play(listener: Listener, charted: Charted, chart: Chart | None) -> np.ndarray:
+    """Antiphon's accompaniment of the tune."""
+    prompt = charted.prompt
+    tune = prompt.notes[prompt.notes["part"] == MELODY]
+    return listener.play(prompt, Accompany(), tune, (ACCOMPANIMENT,), BARS * prompt.bar, chart)
+
+
+def run() -> None:
+    """Command line; see the module's docstring."""
+    p = Parser(
+        prog="python -m models.charts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_corpus("data")
+    p.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="an exported model")
+    p.add_argument("--split", default="valid", choices=("valid", "test"), help="where the tunes are from")
+    p.add_argument("--tunes", type=int, default=16, help="how many of each source")
+    p.add_argument("--strength", default="strict", choices=("strict", "bias"), help="as chords.strength")
+    p.add_argument("--seed", type=int, default=1, help="of the choice of tunes and of what is played")
+    p.add_argument("--out", type=Path, help="folder for a .mid of each tune, and figures.json")
+    args = p.parse_args()
+    pack = load_pack(args.data, args.cache)
+    annotations = read_annotations(args.data)
+    listener = Listener(args.model, args.seed)
+    strict = args.strength == "strict"
+    constraints = replace(listener.setup.constraints, chords_strict=strict)
+    listener.setup = replace(listener.setup, constraints=constraints)
+    report: dict[str, Any] = {}
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+    print(f"{'':18s}{'':10s}" + "".join(f"{name:>21s}" for name in FIGURES))
+    for source, pieces in pieces_of(pack, annotations, args.split, args.tunes, args.seed).items():
+        rows: dict[str, list[dict[str, float]]] = {"chart": [], "no chart": [], "real": []}
+        for charted in pieces:
+            prompt = charted.prompt
+            given, alone = play(listener, charted, charted.chart), play(listener, charted, None)
+            real = prompt.notes[prompt.notes["part"] != MELODY]
+            for name, notes in (("chart", given), ("no chart", alone), ("real", real)):
+                rows[name].append(figures(charted, notes))
+            if args.out is not None:
+                tune = prompt.notes[prompt.notes["part"] == MELODY]
+                write_midi(
+                    args.out / f"{prompt.name.replace(' ', '-')}.mid", prompt, {"player": tune, "antiphon": given}
+                )
+        report[source] = {
+            name: {figure: round(float(np.nanmean([row[figure] for row in each])), 4) for figure in FIGURES}
+            for name, each in rows.items()
+        }
+        for name, means in report[source].items():
+            print(f"{source:18s}{name:10s}" + "".join(f"{mean:21.3f}" for mean in means.values()), flush=True)
+    if args.out is not None:
+        save_json(args.out / "figures.json", report)
