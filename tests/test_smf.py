@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from toycorpus import SONG, SONG_METRES, SONG_TEMPOS, midi_bytes
 
 from realtime.errors import UserError
-from realtime.io.files import midifile
+from realtime.io.files import midifile, smf
 from realtime.io.files.smf import METRE, Smf, encoded, load, message_bytes, meta, variable_length
 from realtime.io.files.timebase import Timebase, bpm_of, timebase_of
 
@@ -150,6 +150,25 @@ def test_tracks_with_a_piece_each_are_refused() -> None:
 def test_no_midi_file(data: bytes) -> None:
     with pytest.raises(UserError, match="not a MIDI file"):
         loaded(data)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (chunk(b"MTrk", b"\0\xd0\x40" + b"\1\x41" * 400), "more than 300 events"),
+        (chunk(b"MTrk", b"\0\xfe" * 400), "more than 300 events"),
+        (chunk(b"MTrk", quarters()) + chunk(b"ABCD", b"") * 400, "more than 300 events"),
+        (chunk(b"MTrk", b"") * 200, "more than 100 tracks"),
+    ],
+    ids=["channel pressure", "active sensing", "other chunks", "tracks"],
+)
+def test_what_is_in_a_file_is_bounded_be_it_kept_or_left_out(
+    body: bytes, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smf, "MAX_EVENTS", 300)
+    monkeypatch.setattr(smf, "MAX_TRACKS", 100)
+    with pytest.raises(UserError, match=problem):
+        loaded(header() + body)
 
 
 def test_chunks_of_other_kinds_stay_where_they_are() -> None:

@@ -8,6 +8,7 @@ Format: Standard MIDI Files 1.0 (MIDI Manufacturers Association, RP-001).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from realtime.errors import UserError
 
 MAX_BYTES = 16 << 20
 MAX_EVENTS = 1_000_000
+MAX_TRACKS = 16_384  # a header can count 65,535, and a track may get a new one beside it
 MAX_QUARTERS = 1_000_000  # 138 hours at 120 BPM; a mutated delta time reaches far beyond
 
 META = 0xFF
@@ -98,6 +100,7 @@ class _Reader:
         self._data = data
         self._start = start
         self._events: list[Event] = []
+        self._left = MAX_EVENTS
         self._lengths: list[int] = []
         self._others: list[tuple[int, bytes]] = []
         self._mended: dict[str, None] = {}  # in order, each once
@@ -150,7 +153,11 @@ class _Reader:
                 self._mend("bytes between the tracks left out")
             else:
                 break  # what follows the last chunk is no part of the file
-            at = end
+            at, self._left = end, self._left - 1
+            if self._left < 0:
+                raise _too_many()
+            if len(self._lengths) > MAX_TRACKS:
+                raise Damaged(f"more than {MAX_TRACKS} tracks")
         tracks = len(self._lengths)
         if not tracks:
             raise Damaged("the file is damaged: there is no track in it")
@@ -163,44 +170,51 @@ class _Reader:
     def _track(self, at: int, end: int) -> tuple[int, bool]:
         """Append the events of a chunk's bytes [at, end); returns where it stopped, and whether at an end of track. Raises
         Damaged."""
-        data, track = self._data, len(self._lengths)
+        data, track, events = self._data, len(self._lengths), self._events
         tick, running, ended = 0, 0, False
         self._lengths.append(0)
         try:
             while at < end and not ended:
-                delta, at = _number(data, at, end)
-                if tick + delta > self._max_tick:
+                self._left -= 1  # also by what is left out: a file may hold millions of it
+                if self._left < 0:
+                    raise _too_many()
+                delta, at = (data[at], at + 1) if data[at] < 0x80 else _number(data, at, end)
+                now = tick + delta
+                if now > self._max_tick:
                     raise Damaged(f"longer than {MAX_QUARTERS} quarter notes")
                 status, after = _status(data, at, end, running)
                 if status < 0xF0:
-                    event, at = self._message(status, after, end, tick + delta, track)
+                    event, at = self._message(status, after, end, now, track)
+                    events.append(event)
                     # A system message between two messages ends running status by the standard; nobody reads it so.
                     running = status
                 elif status in (0xF0, 0xF7, META):
-                    event, at = _block(data, status, after, end, tick + delta, track)
+                    event, at = _block(data, status, after, end, now, track)
+                    ended = status == META and event.kind == END
+                    if not ended:
+                        events.append(event)
                 else:
                     self._mend("system messages left out")
-                    event, at = None, after + _SYSTEM_DATA.get(status, 0)
-                tick += delta
-                ended = event is not None and (event.status, event.kind) == (META, END)
-                if event is not None and not ended:
-                    self._events.append(event)
-                if len(self._events) > MAX_EVENTS:
-                    raise Damaged(f"more than {MAX_EVENTS} events")
+                    at = after + _SYSTEM_DATA.get(status, 0)
+                tick = now
         except EOFError:
             self._cut_short()
         self._lengths[track] = tick
         return at, ended
 
     def _message(self, status: int, at: int, end: int, tick: int, track: int) -> tuple[Event, int]:
-        size = 1 if status & 0xF0 in (0xC0, 0xD0) else 2
-        if at + size > end:
+        data, stop = self._data, at + (1 if 0xC0 <= status < 0xE0 else 2)
+        if stop > end:
             raise EOFError
-        body = self._data[at : at + size]
-        if max(body) > 0x7F:
+        kind, rest = data[at], data[at + 1 : stop]
+        if kind > 0x7F or rest > b"\x7f":
             self._mend("data bytes above 127 read as 127")
-            body = bytes(min(byte, 0x7F) for byte in body)
-        return Event(tick, track, status, body[0], body[1:]), at + size
+            kind, rest = min(kind, 0x7F), min(rest, b"\x7f")
+        return Event(tick, track, status, kind, rest), stop
+
+
+def _too_many() -> Damaged:
+    return Damaged(f"more than {MAX_EVENTS} events")
 
 
 def _status(data: bytes, at: int, end: int, running: int) -> tuple[int, int]:
@@ -221,7 +235,7 @@ def _block(data: bytes, status: int, at: int, end: int, tick: int, track: int) -
         if at >= end:
             raise EOFError
         kind, at = data[at], at + 1
-    size, at = _number(data, at, end)
+    size, at = (data[at], at + 1) if at < end and data[at] < 0x80 else _number(data, at, end)
     if at + size > end and (status, kind) != (META, END):
         raise EOFError
     return Event(tick, track, status, kind, data[at : at + size]), at + size
@@ -245,8 +259,11 @@ def encoded(smf: Smf, tracks: Sequence[tuple[Iterable[tuple[int, bytes]], int]])
     form = max(smf.form, int(len(tracks) > 1))
     header = b"".join(number.to_bytes(2, "big") for number in (form, len(tracks), smf.division))
     chunks = [_chunk(b"MThd", header + smf.header_tail)]
+    others: defaultdict[int, list[bytes]] = defaultdict(list)
+    for before, chunk in smf.others:
+        others[before].append(chunk)
     for number in range(len(tracks) + 1):
-        chunks += [chunk for before, chunk in smf.others if before == number]
+        chunks += others[number]
         if number < len(tracks):
             chunks.append(_chunk(b"MTrk", _timed(*tracks[number])))
     return b"".join(chunks)
