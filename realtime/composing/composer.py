@@ -40,7 +40,6 @@ from realtime.music.controls import AS_IT_IS, Controls
 from realtime.music.given import Given, Lead
 from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import (
-    ALONG,
     BEAT,
     BEAT_EVENT,
     DRUMS,
@@ -233,9 +232,9 @@ class Composer:
         ticks = HELD_TICKS if turn.voices else int(DURATION_TICKS[event.duration])
         if turn.silent_from is not None and onset + ticks > turn.silent_from and not turn.voices:
             ticks = turn.silent_from - onset
-        if not turn.voices and event.part != MODEL_PART + DRUMS:
-            in_scale = None if self._plan.role in ALONG else event.pitch
-            ticks = self._given.ends(onset, onset + ticks, in_scale) - onset
+        if event.part != MODEL_PART + DRUMS:
+            latest = onset + ticks
+            ticks = self._masks.voicing.ends(onset, event.pitch, latest, self._plan.role, turn) - onset
         if ticks < DURATION_TICKS[event.duration]:
             event = event._replace(duration=duration_index(ticks))
         release = self._history.last.release.copy()

@@ -104,7 +104,7 @@ class Masks:
         self._always = {role: constraints.bias(role) for role in Role}
         in_any_key = replace(constraints, tonic=None)
         self._always_given = {role: in_any_key.bias(role) for role in Role}
-        self._voicing = Voicing(constraints, self._given, self.overuse)
+        self.voicing = Voicing(constraints, self._given, self.overuse)
         self._alone = set(constraints.parts) <= {MELODY}
         """Whether Antiphon's answers are one part: the tune."""
         self._is_drummer = set(constraints.parts) == {DRUMS}
@@ -122,7 +122,7 @@ class Masks:
         if self._drummer is not None and role not in ALONG and self.hears_drums:
             self._drummer.controls, self._drummer.overuse = self.controls, self.overuse
             return self._drummer.bias(role, turn, now)
-        chord = self._voicing.at(now.tick)
+        chord = self.voicing.at(now.tick)
         bias = (self._always if chord is None else self._always_given)[role].copy()
         if turn is None:
             return bias
@@ -150,7 +150,7 @@ class Masks:
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
         if chord is not None:
-            self._voicing.add(
+            self.voicing.add(
                 time, pitch, role, turn, Now(now.tick, now.beat, now.floor, np.flatnonzero(now.release > now.tick))
             )
         return bias

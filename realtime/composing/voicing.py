@@ -62,13 +62,25 @@ class Voicing:
         """The chord that is given."""
         return self._given.at(tick)
 
+    def ends(self, onset: int, pitch: int, latest: int, role: Role, turn: Turn) -> int:
+        """Until when a note may sound, at most `latest`: an accompaniment ends with its chord, a note of a tune where it would
+        not be in the scale."""
+        if turn.voices:
+            return latest
+        return self._given.ends(onset, latest, None if self._carries(role, turn) else pitch)
+
+    def _carries(self, role: Role, turn: Turn) -> bool:
+        """Whether Antiphon's part is one that plays the chords."""
+        if turn.voices or role == Role.HARMONISE:
+            return False
+        return role == Role.ACCOMPANY if not self._parts else not {ACCOMPANIMENT, BASS}.isdisjoint(self._parts)
+
     def add(self, time: np.ndarray, pitch: np.ndarray, role: Role, turn: Turn, now: Now) -> None:
         """Add the biases to those of the times (25,) and of the pitches (128,)."""
         chord = self._given.at(max(now.tick, min(now.floor, now.beat.start + now.beat.length - 1)))
         if chord is None or set(self._parts) == {DRUMS}:
             return
-        carries = role == Role.ACCOMPANY if not self._parts else not {ACCOMPANIMENT, BASS}.isdisjoint(self._parts)
-        carries = carries and not turn.voices
+        carries = self._carries(role, turn)
         if carries:
             chord = self._due(time, chord, turn, now)
         if not chord.symbol.tones:  # N.C.
