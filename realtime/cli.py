@@ -1,5 +1,4 @@
-"""The command line: jam, demo, duet, compose, infill, edit, chords, ports, doctor, panic, bench. What a user got wrong ends with
-one line and status 2.
+"""The command line. What a user got wrong ends with one line and status 2.
 
 Every option of `jam` sets a key of config.yaml; `options.TWINS` says which. A command imports the modules that it needs when
 it runs, so that every command starts quickly.
@@ -11,17 +10,20 @@ from realtime import process  # before all else: Ctrl-C ends the command while t
 
 # isort: split
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from realtime import __version__
 from realtime.errors import UserError
 from realtime.options import (
     Backend,
     BarsPerTurn,
     Channel,
     Chords,
+    Command,
     ConfigFile,
     Grid,
     Key,
@@ -51,17 +53,22 @@ app = typer.Typer(
     help="A real-time MIDI co-composer: you play into a virtual port, Antiphon answers in tempo on another.",
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+command = partial(app.command, cls=Command)
 
 
 @app.callback(invoke_without_command=True)
-def root(context: typer.Context) -> None:
-    """Without a command: the help."""
-    if context.invoked_subcommand is None:
+def root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="print the version")] = False
+) -> None:
+    if version:
+        print(f"antiphon {__version__}")
+    elif context.invoked_subcommand is None:
         print(context.get_help())
 
 
-@app.command()
+@command()
 def jam(
     config: ConfigFile = None,
     in_: Annotated[str | None, typer.Option("--in", metavar="PORT", help="input port; else a virtual one")] = None,
@@ -108,7 +115,7 @@ def jam(
     play(configuration(given.pop("config"), given), say)
 
 
-@app.command()
+@command()
 def demo(
     config: ConfigFile = None,
     out_dir: Annotated[Path, typer.Option(help="where duet.mid, duet.png and report.json go")] = Path("antiphon-demo"),
@@ -155,7 +162,7 @@ def demo(
     print(f"{out_dir}/duet.mid, duet.png and report.json are written")
 
 
-@app.command()
+@command()
 def duet(
     source: Annotated[Path, typer.Argument(metavar="IN.mid")],
     target: Annotated[Path, typer.Argument(metavar="OUT.mid")],
@@ -188,9 +195,8 @@ def duet(
 ) -> None:
     """Hear what Antiphon would do with a tune: a MIDI file takes your place in a jam that runs in simulated time.
 
-    The file is played in its own tempo, whatever Antiphon's is. With --sync internal Antiphon keeps one tempo, so that a file
-    whose tempo changes drifts away from its bars; --sync clock follows the file. As in jam, channel 10 is heard as drums, and
-    CC 20 to 26 turn the knobs.
+    The file is played in its own tempo. With --sync internal Antiphon keeps one tempo; --sync clock follows the file.
+    As in jam, channel 10 is heard as drums, and CC 20 to 26 turn the knobs.
     """
     given = dict(locals())
     from realtime.io.live.duet import duet as play
@@ -201,7 +207,7 @@ def duet(
     print(f"{target} is written")
 
 
-@app.command()
+@command()
 def compose(
     source: Annotated[Path, typer.Argument(metavar="IN.mid")],
     target: Annotated[Path, typer.Argument(metavar="OUT.mid")],
@@ -229,7 +235,7 @@ def compose(
     print(continue_file(configuration(config, given), source, target, bars, loop, png, say))
 
 
-@app.command()
+@command()
 def infill(
     source: Annotated[Path, typer.Argument(metavar="IN.mid")],
     target: Annotated[Path, typer.Argument(metavar="OUT.mid")],
@@ -259,7 +265,7 @@ def infill(
     print(fill_file(configuration(config, given), source, target, bars, part or [], png, say))
 
 
-@app.command()
+@command()
 def chords(
     source: Annotated[Path, typer.Argument(metavar="IN.mid")],
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="the chords as a list, too")] = None,
@@ -270,7 +276,7 @@ def chords(
     print(lead_sheet(source, json_file))
 
 
-@app.command()
+@command()
 def edit(
     source: Annotated[Path, typer.Argument(metavar="IN.mid")],
     target: Annotated[Path, typer.Argument(metavar="OUT.mid")],
@@ -285,7 +291,7 @@ def edit(
     build_up: Mix = 0.0,
     jazzier: Mix = 0.0,
     preset: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[=AMOUNT]", help="a preset of config.yaml, yours too")
+        list[str] | None, typer.Option(metavar="NAME[=AMOUNT]", help="a preset of the configuration, yours too")
     ] = None,
     words: Annotated[
         str | None, typer.Option(help='such as "gradually brighter, jazz chords"; see docs/edit.md')
@@ -298,8 +304,7 @@ def edit(
 ) -> None:
     """Make bars of a MIDI file denser, higher, brighter ...; what you do not ask for stays as it is.
 
-    Amounts add up. 1 is a clear change: of density half an octave (1.4 times the notes), of register six semitones, of brightness
-    one step on the line of fifths, of tension 0.15, of polyphony 0.7 notes at once.
+    Amounts add up. An amount of 1 is a clear change: docs/edit.md says what it means for each option.
     """
     from realtime.io.live.settings import model_path
     from realtime.io.offline import edit as editing
@@ -313,7 +318,13 @@ def edit(
     print(editing.edit_file(source, target, wishes, part or [], bars, png, tools))
 
 
-@app.command()
+@command("config")
+def config_() -> None:
+    """Print every setting with its default and its range: a file for --config. antiphon config > my.yaml"""
+    print(Path(__file__).with_name("config.yaml").read_text(encoding="utf-8"), end="")
+
+
+@command()
 def ports(backend: Backend = None) -> None:
     """List the MIDI ports there are."""
     from realtime.io.doctor import ports_report
@@ -321,7 +332,7 @@ def ports(backend: Backend = None) -> None:
     print(ports_report(configuration(None, {"backend": backend}).ports.backend))
 
 
-@app.command()
+@command()
 def doctor() -> None:
     """Check what Antiphon needs, and give the commands that fix what is missing."""
     from realtime.io.doctor import report
@@ -332,7 +343,7 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@command()
 def panic(
     out: Annotated[str, typer.Option("--out", metavar="PORT", help="the port to silence")],
     backend: Backend = None,
@@ -343,7 +354,7 @@ def panic(
     print(silence(out, configuration(None, {"backend": backend}).ports.backend))
 
 
-@app.command()
+@command()
 def bench(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="also write the figures to this file")

@@ -8,6 +8,7 @@ Channels are 1..16 here, at the edge; the engine counts from 0.
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from itertools import combinations, product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -16,9 +17,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from realtime.errors import UserError, nearest
+from realtime.midi import SOSTENUTO, SUSTAIN
 from realtime.music.attributes import ATTRIBUTES, MOST, STYLES
-from realtime.music.controls import Amount
-from realtime.music.keys import Key, parse_key, parse_pitch, parse_range
+from realtime.music.controls import KNOBS, Amount
+from realtime.music.keys import Key, parse_key, parse_pitch, parse_range, pitch_name
 
 MAX_BYTES = 1 << 20
 SLOWEST_BPM, FASTEST_BPM = 20, 400
@@ -241,6 +243,20 @@ class Config(Section):
     model: Model = Model()
     run: Run = Run()
 
+    @model_validator(mode="after")
+    def _one_meaning_each(self) -> Self:
+        mode, sync = self.mode, self.sync
+        callers = [("mode.trigger_cc", mode.trigger_cc), ("sync.tap_cc", sync.tap_cc), ("sync.one_cc", sync.one_cc)]
+        knobs = [(f"controls.cc ({knob})", number) for number, knob in enumerate(KNOBS, self.controls.cc or 1000)]
+        pedals = [("the sustain pedal", SUSTAIN), ("the sostenuto pedal", SOSTENUTO)]
+        keys = [("mode.trigger_key", mode.trigger_key), ("sync.tap_key", sync.tap_key), ("sync.one_key", sync.one_key)]
+        pairs = [*combinations(callers, 2), *product(callers, knobs), *product(knobs, pedals), *combinations(keys, 2)]
+        for (name, number), (other, same) in pairs:
+            if number is not None and number == same:
+                what = "key" if "key" in name else "controller"
+                raise ValueError(f"{what} {number} given to {name} and to {other}; allowed one meaning for each {what}")
+        return self
+
 
 def keys() -> list[str]:
     """Every dotted key as a user writes it: "ports.in", ..., in the order of config.yaml."""
@@ -266,6 +282,20 @@ def load(
         names = {key: (options or {}).get(key, key) for key in given}
         lines = dict.fromkeys(_explain(detail, path, names) for detail in error.errors())
         raise UserError("; ".join(lines)) from None
+
+
+def default_of(dotted: str) -> str | None:
+    """The default of a key as a user writes it; None where there is none."""
+    section, _, key = dotted.partition(".")
+    value = getattr(Config(), section).model_dump(by_alias=True)[key]
+    if isinstance(value, tuple):
+        return "-".join(map(pitch_name, value))
+    return None if value is None else shown(value)
+
+
+def shown(value: object) -> str:
+    """A value as a user would type it, at most 60 letters of it."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)[:60]
 
 
 class _Loader(yaml.SafeLoader):
@@ -300,10 +330,10 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         tree = yaml.load(data, Loader=_Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise UserError(f"{path}: not YAML: {where}{error.problem}; see config.yaml for an example") from None
+        raise UserError(f"{path}: not YAML: {where}{error.problem}; antiphon config prints an example") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a date 2001-99-99, ten thousand "["
         reason = " ".join(str(error).split()) or "unreadable"
-        raise UserError(f"{path}: not YAML: {reason[:200]}; see config.yaml for an example") from None
+        raise UserError(f"{path}: not YAML: {reason[:200]}; antiphon config prints an example") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -335,15 +365,17 @@ def _explain(detail: ErrorDetails, path: Path | None, overridden: Mapping[str, s
     parts = [str(part) for part in detail["loc"]]
     dotted = ".".join(parts[:2])
     if (option := overridden.get(dotted, "")).startswith("--"):
-        return f"{option} {detail['input']!s:.60}: {_allowed(parts[0], parts[1], detail)}"
+        return f"{option} {shown(detail['input'])}: {_allowed(parts[0], parts[1], detail)}"
     source = "command line" if dotted in overridden or path is None else str(path)
     if detail["type"] == "extra_forbidden":
         near = _nearest_key(parts)
-        advice = f"did you mean {near!r}?" if near else "see config.yaml for all keys"
+        advice = f"did you mean {near!r}?" if near else "antiphon config prints all keys"
         return f"{source}: unknown key {dotted!r}; {advice}"
+    if not parts:  # a rule that joins several sections
+        return f"{path or 'command line'}: {detail['msg'].removeprefix('Value error, ')}"
     if len(parts) == 1:  # a rule that joins several keys of one section
         return f"{source}: {dotted}: {detail['msg'].removeprefix('Value error, ')}"
-    return f"{source}: {dotted}: {_shown(detail['input'])} given; {_allowed(parts[0], parts[1], detail)}"
+    return f"{source}: {dotted}: {_quoted(detail['input'])} given; {_allowed(parts[0], parts[1], detail)}"
 
 
 def _nearest_key(parts: list[str]) -> str | None:
@@ -358,8 +390,8 @@ def _nearest_key(parts: list[str]) -> str | None:
     return None
 
 
-def _shown(value: object) -> str:
-    return repr(value)[:60] if not isinstance(value, float | int) or isinstance(value, bool) else f"{value:.12g}"
+def _quoted(value: object) -> str:
+    return shown(value) if isinstance(value, float | int) and not isinstance(value, bool) else repr(value)[:60]
 
 
 def _allowed(section: str, key: str, detail: ErrorDetails) -> str:

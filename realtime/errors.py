@@ -1,4 +1,4 @@
-"""The one error a user is meant to read."""
+"""The one error a user is meant to read, and words of which messages are made."""
 
 import difflib
 from collections.abc import Sequence
@@ -10,6 +10,11 @@ class UserError(Exception):
     The command line prints it on standard error and exits with status 2, without a traceback.
     Raised at the edges (configuration, files, ports, models), never in the pure core.
     """
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as "1 turn" and "2 turns"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def nearest(word: str, allowed: Sequence[str]) -> str:

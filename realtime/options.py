@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
+
+from realtime.errors import UserError
 
 TWINS = {
     "in_": "ports.in",
@@ -38,12 +41,15 @@ TWINS = {
 }
 
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="a file like config.yaml; else the defaults")
+    Path | None, typer.Option("--config", metavar="FILE", help="settings, in the form that antiphon config prints")
 ]
 ModeOption = Annotated[str | None, typer.Option(help="continue, trade, accompany or harmonise")]
 BarsPerTurn = Annotated[int | None, typer.Option(help="trade: bars of a turn")]
 Tempo = Annotated[float | None, typer.Option(help="beats per minute, with --sync internal")]
-Part = Annotated[str | None, typer.Option(help="what Antiphon plays: melody, accompaniment, bass, drums, other")]
+Part = Annotated[
+    str | None,
+    typer.Option(help="what Antiphon plays: melody, accompaniment, bass, drums, other; else what suits the mode"),
+]
 Channel = Annotated[int | None, typer.Option(help="MIDI channel of the answer, 1 to 16; else 1, and 10 for drums")]
 Chords = Annotated[
     str | None,
@@ -54,9 +60,12 @@ Chords = Annotated[
 Key = Annotated[str | None, typer.Option(help='such as "C", "A minor", "F# dorian"')]
 Range = Annotated[str | None, typer.Option("--range", help='such as "C3-C6" or "48-84"')]
 MaxNotes = Annotated[int | None, typer.Option(help="notes sounding together, 1 to 16")]
-Temperature = Annotated[float | None, typer.Option(help="0.05 (sure) to 3 (wild)")]
-TopK = Annotated[int | None, typer.Option(help="draw from the k likeliest choices; 0: off")]
-TopP = Annotated[float | None, typer.Option(help="draw from the likeliest choices that together have this probability")]
+Temperature = Annotated[float | None, typer.Option(help="0.05 (sure) to 3 (wild); else the preset's")]
+TopK = Annotated[int | None, typer.Option(help="draw from the k likeliest choices, 0: from all; else the preset's")]
+TopP = Annotated[
+    float | None,
+    typer.Option(help="draw from the likeliest choices that together have this probability; else the preset's"),
+]
 Preset = Annotated[
     str | None, typer.Option(help="how choices are drawn: usual, strict (careful) or free (adventurous)")
 ]
@@ -85,7 +94,10 @@ Grid = Annotated[
     ),
 ]
 OwnTempo = Annotated[
-    float | None, typer.Option(help="Antiphon's beats per minute with --sync internal; else the file's first tempo")
+    float | None,
+    typer.Option(
+        show_default=False, help="Antiphon's beats per minute with --sync internal; else the file's first tempo"
+    ),
 ]
 Styles = Annotated[
     list[str] | None,
@@ -98,9 +110,40 @@ Level = Annotated[float, typer.Option(min=-3, max=3, help="amount, -3 to 3; 0: a
 Mix = Annotated[float, typer.Option(min=-3, max=3, help="how much of the preset of that name")]
 
 
-def configuration(path: Path | None, given: dict[str, Any]) -> Any:
-    """The configuration from a file and the options of a command (those of `TWINS`)."""
-    from realtime.config import load
+NOT_WITH_CLOCK = ("tempo", "count_in", "tap")
+"""MIDI clock gives tempo and position."""
 
-    options = {key: f"--{name.rstrip('_').replace('_', '-')}" for name, key in TWINS.items()}
-    return load(path, {TWINS[name]: value for name, value in given.items() if name in TWINS}, options)
+
+class Command(TyperCommand):
+    """A command whose help shows the default of each option that stands for a setting."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from realtime.config import default_of
+
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.name in TWINS and option.show_default is not False:
+                is_setting = option.default is None and not (option.multiple or option.required)
+                if is_setting and (default := default_of(TWINS[option.name])) is not None:
+                    option.help = f"{option.help}; default: {default}"
+        super().format_help(ctx, formatter)
+
+
+def option_of(name: str) -> str:
+    """What a user types for a parameter of a command: "--bars-per-turn"."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
+
+
+def configuration(path: Path | None, given: dict[str, Any]) -> Any:
+    """The configuration from a file and the options of a command (those of `TWINS`). Raises `UserError`, also for an option that
+    would do nothing."""
+    from realtime.config import load, shown
+
+    options = {key: option_of(name) for name, key in TWINS.items()}
+    config = load(path, {TWINS[name]: value for name, value in given.items() if name in TWINS}, options)
+    for name in NOT_WITH_CLOCK:
+        if config.sync.source == "clock" and given.get(name) is not None:
+            raise UserError(
+                f"{option_of(name)} {shown(given[name])}: tempo and position are those of the MIDI clock; leave it out, or give "
+                "--sync internal"
+            )
+    return config

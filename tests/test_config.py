@@ -26,8 +26,8 @@ def loaded(tmp_path: Path, text: str, **overrides: object) -> Config:
 
 
 def test_config_yaml_says_the_defaults_and_all_of_them() -> None:
-    assert load(ROOT / "config.yaml") == Config() == load()
-    tree = yaml.safe_load((ROOT / "config.yaml").read_text())
+    assert load(ROOT / "realtime" / "config.yaml") == Config() == load()
+    tree = yaml.safe_load((ROOT / "realtime" / "config.yaml").read_text())
     assert [f"{section}.{key}" for section, values in tree.items() for key in values] == keys()
 
 
@@ -107,7 +107,7 @@ def test_pitches() -> None:
         ("tempo_bpm: 90", "unknown key 'tempo_bpm'; did you mean 'sync.tempo_bpm'?"),
         ("engine: {tempo_bpm: 90}", "unknown key 'engine.tempo_bpm'; did you mean 'sync.tempo_bpm'?"),
         ("synk: {tempo_bpm: 90}", "unknown key 'synk'; did you mean 'sync'?"),
-        ("zzz: 1", "unknown key 'zzz'; see config.yaml"),
+        ("zzz: 1", "unknown key 'zzz'; antiphon config prints all keys"),
         ("mode: {name: trad}", "allowed continue, trade, accompany, harmonise; did you mean 'trade'?"),
         ("play: {follow: 3}", "3 given; allowed true or false"),
         ("mode: {trigger_key: H2}", "allowed 0 to 127"),

@@ -8,7 +8,8 @@ from matplotlib.image import imread
 
 from realtime.errors import UserError
 from realtime.io.files.midifile import FileNote
-from realtime.io.files.pianoroll import COLOURS, Curves, draw, note_name
+from realtime.io.files.pianoroll import COLOURS, Curves, draw
+from realtime.music.keys import pitch_name
 
 PLAYER = [FileNote(beat * 480, 60 + beat, 127, 430) for beat in range(8)]
 ANTIPHON = [FileNote(1920 * 2 + beat * 480, 72 - beat, 127, 430) for beat in range(8)]
@@ -78,4 +79,4 @@ def test_where_it_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_note_names() -> None:
-    assert [note_name(pitch) for pitch in (0, 21, 60, 61, 70, 108)] == ["C-1", "A0", "C4", "C♯4", "B♭4", "C8"]
+    assert [pitch_name(pitch) for pitch in (0, 21, 60, 61, 70, 108)] == ["C-1", "A0", "C4", "C♯4", "B♭4", "C8"]

@@ -54,7 +54,7 @@ def programs() -> list[tuple[str, list[str]]]:
     for block in blocks():
         for command in block.commands:
             for part in command.split("&&"):
-                words = shlex.split(part, comments=True)
+                words = shlex.split(part.partition(">")[0], comments=True)
                 if words and Path(words[0]).name in ("antiphon", "python", "torchrun"):
                     found.append((f"{block.page}:{block.line}", [Path(words[0]).name, *words[1:]]))
     return found

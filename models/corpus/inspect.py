@@ -14,8 +14,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from realtime.errors import UserError
-from realtime.io.files.pianoroll import BAR, BEAT, INK, ROW, WHITE_KEYS, note_name
+from realtime.io.files.pianoroll import BAR, BEAT, INK, ROW, WHITE_KEYS
 from realtime.io.files.whole import write_bytes
+from realtime.music.keys import pitch_name
 from realtime.music.metre import TICKS
 from realtime.music.vocabulary import DRUMS, PART_NAMES
 
@@ -187,7 +188,7 @@ def _paper(
     numbers = [bars.index(bar) + 1 - upbeat for bar in lines]
     axes.set_xticks(lines, [str(n) if n else "" for n in numbers], fontsize=8, color=INK, ha="left")
     octaves = [pitch for pitch in range(lowest, high + 1) if pitch % 12 == 0]
-    ticks = [(pitch, note_name(pitch)) for pitch in octaves]
+    ticks = [(pitch, pitch_name(pitch)) for pitch in octaves]
     if (notes["part"] == DRUMS).any():
         ticks.insert(0, ((low + min(lowest, high)) // 2, "drums"))
     axes.set_yticks([y for y, _ in ticks], [name for _, name in ticks], fontsize=8, color=INK)

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realtime.io.files.pianoroll import BAR, COLOURS, INK, note_name
+from realtime.io.files.pianoroll import BAR, COLOURS, INK
 from realtime.io.files.whole import write_bytes
+from realtime.music.keys import pitch_name
 
 COLUMN_IN, ROW_IN, LEFT_IN, TOP_IN = 5.2, 1.35, 0.5, 0.5
 DPI = 80
@@ -63,7 +64,7 @@ def draw(path: Path, rows: Sequence[Sequence[Roll | None]]) -> None:
                         box = [(int(note["onset"]), shown)]
                         axes.broken_barh(box, (note["pitch"] - 0.4, 0.8), color=colour, linewidth=0)
                 octaves = range(-(-low // 12) * 12, high + 1, 12)
-                axes.set_yticks(list(octaves), [note_name(pitch) for pitch in octaves] if c == 0 else [], fontsize=7)
+                axes.set_yticks(list(octaves), [pitch_name(pitch) for pitch in octaves] if c == 0 else [], fontsize=7)
                 axes.set_xticks([])
                 axes.tick_params(length=0, pad=2)
                 axes.set_title(roll.title, fontsize=8, loc="left", pad=2, color=INK)

@@ -78,6 +78,7 @@ NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
 
+PITCH_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 PITCH = r"(?:[A-Ga-g][#♯b♭]?-?\d|\d{1,3})"
 
 
@@ -110,6 +111,11 @@ def parse_pitch(given: object) -> int | None:
     if not 0 <= pitch <= 127:
         raise ValueError('allowed 0 to 127, or a note as in "C4" (middle C, 60)')
     return pitch
+
+
+def pitch_name(pitch: int) -> str:
+    """60 -> "C4"."""
+    return f"{PITCH_NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
 def parse_range(given: object) -> tuple[int, int]:

@@ -16,23 +16,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from realtime.core.tempo import PPQN
+from realtime.errors import counted
 from realtime.io.files.midifile import FileNote
 from realtime.io.files.whole import write_bytes
 from realtime.music.attributes import ATTRIBUTES, SCALE
+from realtime.music.keys import pitch_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, ORANGE, GREY = "#1b6ca8", "#e8590c", "#8a8a8a"  # blue and orange: told apart by every kind of colour vision
 COLOURS = {
-    "player": BLUE, "antiphon": ORANGE, "kept": BLUE, "new": ORANGE, "removed": GREY, "before": BLUE, "after": ORANGE,
-    "planned": GREY,
+    "player": BLUE, "antiphon": ORANGE, "kept": BLUE, "new": ORANGE, "removed": GREY,
+    "before": "#b0529a", "after": "#000000", "planned": "#009e73",
 }  # fmt: skip
+"""In a picture each colour means one thing: notes are blue, orange and grey, attributes purple, black and green."""
 HEIGHTS = {"player": 0.92, "kept": 0.92, "antiphon": 0.68, "new": 0.68}  # in a unison both are to be seen
 HOLLOW = "removed"
 """A voice that is no longer there: outlines only."""
 INK, BAR, BEAT, ROW = "#333333", "#8a8a8a", "#dddddd", "#f2f2f4"
-NOTE_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 WHITE_KEYS = frozenset((0, 2, 4, 5, 7, 9, 11))
 
 DPI = 100
@@ -110,11 +112,6 @@ def draw(
     write_bytes(path, buffer.getvalue())
 
 
-def note_name(pitch: int) -> str:
-    """60 -> "C4"."""
-    return f"{NOTE_NAMES[pitch % 12]}{pitch // 12 - 1}"
-
-
 def _pitch_range(pitches: list[int]) -> tuple[int, int]:
     """The pitches shown, both ends included: those used and a margin, never less than about an octave."""
     low, high = (min(pitches), max(pitches)) if pitches else (60, 72)
@@ -138,7 +135,7 @@ def _paper(axes: Axes, starts: Sequence[int], number: int, longest: int, low: in
     _number(axes, starts, number)
     named = WHITE_KEYS if high - low < 26 else frozenset((0, 7)) if high - low < 50 else frozenset((0,))
     ticks = [pitch for pitch in range(low, high + 1) if pitch % 12 in named]
-    axes.set_yticks(ticks, [note_name(pitch) for pitch in ticks])
+    axes.set_yticks(ticks, [pitch_name(pitch) for pitch in ticks])
     for label, pitch in zip(axes.get_yticklabels(), ticks, strict=True):
         label.set(fontsize=9, color=INK, fontweight="bold" if pitch % 12 == 0 else "normal")
     axes.tick_params(length=0, pad=4)
@@ -209,7 +206,9 @@ def _header(
 
     figure.text(0.045, 1 - 0.36 / height, title, fontsize=16, fontweight="bold", color=INK, va="center")
     figure.text(0.045, 1 - 0.66 / height, f"{facts}; darker is louder", fontsize=10, color=INK, va="center")
-    patches = [Patch(color=COLOURS[who], label=f"{who}: {len(notes)} notes") for who, notes in voices.items()]
+    patches = [
+        Patch(color=COLOURS[who], label=f"{who}: {counted(len(notes), 'note')}") for who, notes in voices.items()
+    ]
     patches += [Patch(color=COLOURS[who], label=who) for who in (curves.lines if curves else ()) if who not in voices]
     figure.legend(
         handles=patches,

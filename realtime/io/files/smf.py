@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from realtime.errors import UserError
+from realtime.errors import UserError, counted
 
 MAX_BYTES = 16 << 20
 MAX_EVENTS = 1_000_000
@@ -117,7 +117,7 @@ class _Reader:
             raise Damaged("the file is damaged: its header makes no sense")
         if start:
             riff = data[:4] == b"RIFF"
-            self._mend("taken out of its RIFF file" if riff else f"{start} bytes before its header left out")
+            self._mend("taken out of its RIFF file" if riff else f"{counted(start, 'byte')} before its header left out")
         a_quarter = (
             (0x100 - (division >> 8)) * (division & 0xFF) // 2 + 1 if smpte else division
         )  # in frames: at 120 BPM
@@ -162,7 +162,7 @@ class _Reader:
         if not tracks:
             raise Damaged("the file is damaged: there is no track in it")
         if tracks != announced:
-            self._mend(f"{tracks} tracks read where {announced} are announced")
+            self._mend(f"{counted(tracks, 'track')} read where {announced} are announced")
 
     def _cut_short(self) -> None:
         self._mend(f"track {len(self._lengths)} is cut short, what is whole was read")

@@ -14,7 +14,7 @@ from types import FrameType
 from realtime.config import Config
 from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
-from realtime.errors import UserError
+from realtime.errors import UserError, counted
 from realtime.io.files.whole import check_writable
 from realtime.io.live.guardian import Guarded
 from realtime.io.live.journal import SUFFIX, find_unfinished
@@ -156,7 +156,7 @@ def rescue(folder: Path, say: Callable[[str], None]) -> list[LeftOn]:
         except Exception as error:  # a file is no reason not to play
             say(f"{journal}: an earlier session's recording cannot be rescued ({error}); it is left as it is")
             continue
-        damage = f" ({saved.lost} bytes of it were damaged and are lost)" if saved.lost else ""
+        damage = f" (damaged: {counted(saved.lost, 'byte')} lost)" if saved.lost else ""
         say(f"an earlier session was cut off: what it recorded is in {saved.path}{damage}")
         if saved.left_on is not None:
             left_on.append(saved.left_on)

@@ -10,10 +10,11 @@ import numpy as np
 
 from realtime import midi
 from realtime.core.engine import Engine
+from realtime.errors import counted
 from realtime.io.files.midifile import FileNote
 from realtime.io.live.player import Session
 
-PEDALS = (midi.SUSTAIN, 66)
+PEDALS = (midi.SUSTAIN, midi.SOSTENUTO)
 """Controllers that hold notes beyond their note-offs: the sustain pedal, and the sostenuto pedal."""
 
 
@@ -93,10 +94,10 @@ def _off(channel: int, pitch: int) -> bytes:
     return bytes((midi.NOTE_OFF | channel, pitch, 0))
 
 
-def percentiles_ms(times_ns: Any) -> dict[str, float]:
-    """{p50, p99, max} in milliseconds of a sequence of nanoseconds; zeros where there is none."""
+def percentiles_ms(times_ns: Any) -> dict[str, float] | None:
+    """{p50, p99, max} in milliseconds of a sequence of nanoseconds; None where nothing was measured."""
     if not len(times_ns):
-        return {"p50": 0.0, "p99": 0.0, "max": 0.0}
+        return None
     p50, p99, most = np.percentile(np.asarray(times_ns, float) / 1e6, (50, 99, 100))
     return {"p50": round(float(p50), 3), "p99": round(float(p99), 3), "max": round(float(most), 3)}
 
@@ -123,12 +124,18 @@ def report(engine: Engine, session: Session) -> dict[str, Any]:
 
 
 def summary(figures: dict[str, Any]) -> str:
-    """The figures of `report` as the lines a session ends with."""
-    step, error = figures["step_ms"], figures["schedule_error_ms"]
-    return (
-        f"{figures['turns']} turns, {figures['notes']} notes to your {figures['player_notes']}\n"
-        f"model step p50 {step['p50']} ms, p99 {step['p99']} ms; "
-        f"schedule error p50 {error['p50']} ms, p99 {error['p99']} ms\n"
-        f"{figures['late_notes_dropped']} late notes dropped, {figures['missed_deadlines']} deadlines missed, "
-        f"{figures['late_plans']} plans too late, {figures['notes_left_hanging']} notes left hanging"
-    )
+    """The figures of `report` as the lines a session ends with. A time that was not measured is left out."""
+    times = [
+        f"{name} p50 {figures[key]['p50']} ms, p99 {figures[key]['p99']} ms"
+        for name, key in (("model step", "step_ms"), ("schedule error", "schedule_error_ms"))
+        if figures[key] is not None
+    ]
+    lines = [
+        f"{counted(figures['turns'], 'turn')}, {counted(figures['notes'], 'note')} to your {figures['player_notes']}",
+        "; ".join(times),
+        f"{counted(figures['late_notes_dropped'], 'late note')} dropped, "
+        f"{counted(figures['missed_deadlines'], 'deadline')} missed, "
+        f"{counted(figures['late_plans'], 'plan')} too late, "
+        f"{counted(figures['notes_left_hanging'], 'note')} left hanging",
+    ]
+    return "\n".join(line for line in lines if line)

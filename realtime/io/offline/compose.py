@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from realtime.config import Config
+from realtime.errors import counted
 from realtime.io.files.midifile import FileNote
 from realtime.io.files.rewrite import NewTrack, rewrite
 from realtime.io.offline.continuation import Continuation
@@ -53,10 +54,17 @@ def compose(
         voices = {"player": music_of.piece.notes, "antiphon": added}
         shown = (studio.back(start, NEAR_BARS), start, end)
         draw_result(
-            png, f"{source.name} and {bars} bars more", studio, voices, notes, np.concatenate(made), plan, shown
+            png,
+            f"{source.name} and {counted(bars, 'bar')} more",
+            studio,
+            voices,
+            notes,
+            np.concatenate(made),
+            plan,
+            shown,
         )
     return music_of.line(
-        f"{target}: {bars} bars and {len(added)} notes after bar {first}"
+        f"{target}: {counted(bars, 'bar')} and {counted(len(added), 'note')} after bar {first}"
         + (f"; bars {first + 1} to {first + bars} are a loop" if loop else "")
     )
 

@@ -17,7 +17,7 @@ from realtime.editing import edit
 from realtime.editing.changes import Scene
 from realtime.editing.edit import Codec, Result
 from realtime.editing.lexicon import understood
-from realtime.errors import UserError
+from realtime.errors import UserError, counted
 from realtime.io.files import midifile, pianoroll
 from realtime.io.files.midifile import FileNote, MidiPiece
 from realtime.io.files.rewrite import check_outputs, rewrite
@@ -159,7 +159,7 @@ def edit_file(
         for name, amount in wishes.items()
         if name in ATTRIBUTES
     ]
-    counts = f"{len(added) - moved} notes added, {len(removed) - moved} removed, {moved} moved"
+    counts = f"{counted(len(added) - moved, 'note')} added, {len(removed) - moved} removed, {moved} moved"
     mended = "".join(f"; {source.name}: {what}" for what in smf.mended)
     span = f"bars {chosen_bars.first}-{chosen_bars.last}"
     return f"{target}: {span}, {counts}; " + ", ".join(reached or ["style changed"]) + mended

@@ -9,7 +9,7 @@ import numpy as np
 
 from realtime.composing.constraints import Constraints
 from realtime.config import Config
-from realtime.errors import UserError
+from realtime.errors import UserError, counted
 from realtime.io.files.midifile import FileNote
 from realtime.io.files.rewrite import rewrite
 from realtime.io.offline.source import (
@@ -86,7 +86,7 @@ def infill(
         name = f"{source.name}, bars {chosen.first}-{chosen.last} made anew"
         draw_result(png, name, studio, shown, kept, np.concatenate(made), plan, (before, start, end))
     return music_of.line(
-        f"{target}: bars {chosen.first}-{chosen.last}, {len(removed)} notes taken out, {len(added)} put in"
+        f"{target}: bars {chosen.first}-{chosen.last}, {counted(len(removed), 'note')} taken out, {len(added)} put in"
     )
 
 
