@@ -245,11 +245,18 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _one_meaning_each(self) -> Self:
-        mode, sync = self.mode, self.sync
-        callers = [("mode.trigger_cc", mode.trigger_cc), ("sync.tap_cc", sync.tap_cc), ("sync.one_cc", sync.one_cc)]
+        places = (
+            (self.mode, "mode.trigger"),
+            (self.sync, "sync.tap"),
+            (self.sync, "sync.one"),
+            (self.chords, "chords.next"),
+        )
+        callers, keys = (
+            [(f"{name}_{kind}", getattr(section, f"{name.partition('.')[2]}_{kind}")) for section, name in places]
+            for kind in ("cc", "key")
+        )
         knobs = [(f"controls.cc ({knob})", number) for number, knob in enumerate(KNOBS, self.controls.cc or 1000)]
         pedals = [("the sustain pedal", SUSTAIN), ("the sostenuto pedal", SOSTENUTO)]
-        keys = [("mode.trigger_key", mode.trigger_key), ("sync.tap_key", sync.tap_key), ("sync.one_key", sync.one_key)]
         pairs = [*combinations(callers, 2), *product(callers, knobs), *product(knobs, pedals), *combinations(keys, 2)]
         for (name, number), (other, same) in pairs:
             if number is not None and number == same:

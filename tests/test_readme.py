@@ -158,7 +158,7 @@ def test_every_setting_the_readme_names_is_one() -> None:
         option
         for sub in command.commands.values()  # type: ignore[attr-defined]
         for parameter in sub.params
-        for option in parameter.opts
+        for option in (*parameter.opts, *parameter.secondary_opts)
     }
     for word in re.findall(r"`(--[a-z-]+)[^`]*`", text):
         assert word in options, word
