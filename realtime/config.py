@@ -18,8 +18,7 @@ from pydantic_core import ErrorDetails
 
 from realtime.errors import UserError, nearest
 from realtime.midi import SOSTENUTO, SUSTAIN
-from realtime.music.attributes import ATTRIBUTES, MOST, STYLES
-from realtime.music.controls import KNOBS, Amount
+from realtime.music.controls import KNOBS, Preset, parse_preset
 from realtime.music.keys import Key, parse_key, parse_pitch, parse_range, pitch_name
 
 MAX_BYTES = 1 << 20
@@ -29,30 +28,6 @@ Backend = Literal["auto", "alsa", "jack", "coremidi", "winmm"]
 ModeName = Literal["continue", "trade", "accompany", "harmonise"]
 Style = Literal["pop", "song", "quartet", "standard", "hymn", "folk", "game", "classical"]
 Part = Literal["melody", "accompaniment", "bass", "drums", "other"]
-
-
-Preset = dict[str, Amount]
-"""A named mix of controls: how much of each."""
-
-
-def parse_preset(given: object) -> Preset:
-    """Such as {"density": 1, "rise": True}: amounts of controls, which with `rise` grow over the bars. Raises ValueError."""
-    known = (*ATTRIBUTES, *STYLES)
-    names = [name for name in given if name != "rise"] if isinstance(given, dict) else []
-    if not isinstance(given, dict) or not names:
-        raise ValueError(f"allowed amounts of {', '.join(known)}, as in {{density: 0.5, tension: -0.3}}")
-    if all(isinstance(amount, Amount) for amount in given.values()):
-        return dict(given)
-    rise = given.get("rise", False)
-    if not isinstance(rise, bool):
-        raise ValueError("rise: allowed true or false")
-    for name in names:
-        amount = given[name]
-        if name not in known:
-            raise ValueError(f"no control {name!r}{nearest(str(name), list(known))}; allowed {', '.join(known)}")
-        if isinstance(amount, bool) or not isinstance(amount, int | float) or not -MOST <= amount <= MOST:
-            raise ValueError(f"{name}: allowed {-MOST:g} to {MOST:g}")
-    return {name: Amount(rise=given[name]) if rise else Amount(given[name]) for name in names}
 
 
 def check_name(name: str) -> str:

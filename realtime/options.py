@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -147,3 +148,8 @@ def configuration(path: Path | None, given: dict[str, Any]) -> Any:
                 "--sync internal"
             )
     return config
+
+
+def say(line: str) -> None:
+    """Print a line for the user on standard error, while the command runs."""
+    print(line, file=sys.stderr, flush=True)

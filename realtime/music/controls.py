@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from realtime.music.attributes import ATTRIBUTES, CONTROLS, FIFTHS, SCALE, STYLES, controls
+from realtime.errors import nearest
+from realtime.music.attributes import ATTRIBUTES, CONTROLS, FIFTHS, MOST, SCALE, STYLES, controls
 
 UNITS = 2.0
 """Control units at the end of a knob's range."""
@@ -121,3 +122,27 @@ class Amount(NamedTuple):
 
 Wishes = Mapping[str, Amount]
 """What is asked for, by control: an attribute in units of `SCALE`, a style in shares of its direction."""
+
+
+Preset = dict[str, Amount]
+"""A named mix of controls: how much of each."""
+
+
+def parse_preset(given: object) -> Preset:
+    """Such as {"density": 1, "rise": True}: amounts of controls, which with `rise` grow over the bars. Raises ValueError."""
+    known = (*ATTRIBUTES, *STYLES)
+    names = [name for name in given if name != "rise"] if isinstance(given, dict) else []
+    if not isinstance(given, dict) or not names:
+        raise ValueError(f"allowed amounts of {', '.join(known)}, as in {{density: 0.5, tension: -0.3}}")
+    if all(isinstance(amount, Amount) for amount in given.values()):
+        return dict(given)
+    rise = given.get("rise", False)
+    if not isinstance(rise, bool):
+        raise ValueError("rise: allowed true or false")
+    for name in names:
+        amount = given[name]
+        if name not in known:
+            raise ValueError(f"no control {name!r}{nearest(str(name), list(known))}; allowed {', '.join(known)}")
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not -MOST <= amount <= MOST:
+            raise ValueError(f"{name}: allowed {-MOST:g} to {MOST:g}")
+    return {name: Amount(rise=given[name]) if rise else Amount(given[name]) for name in names}
