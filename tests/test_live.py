@@ -222,6 +222,23 @@ def test_a_keyboard_that_is_unplugged_is_released_and_found_again(tiny_model: Pa
     assert player.count(midi.note_on(0, 49, 80)) == player.count(midi.note_off(0, 49)) == 1, "nothing comes twice"
 
 
+def test_what_came_in_is_recorded_though_the_clock_never_started(tiny_model: Path) -> None:
+    with rehearsal(config_of(tiny_model, sync__source="clock")) as one:
+        for pitch in range(60, 74):
+            one.source.inject(midi.note_on(0, pitch, 80), now_ns())
+            one.source.inject(midi.note_off(0, pitch), now_ns())
+        one.wait_for(lambda: len(one.take.events["player"]) == 28, "the notes")
+    assert one.session is not None and one.session.recorded == 28
+    assert one.engine.counts.player_notes == 14
+
+
+def test_a_pedal_that_was_never_followed_by_a_note_is_recorded(tiny_model: Path) -> None:
+    with rehearsal(config_of(tiny_model)) as one:
+        one.source.inject(midi.control(0, 64, 127), now_ns())
+    assert one.session is not None and one.session.recorded == 1
+    assert one.take.events["player"] == [(0, midi.control(0, 64, 127))]
+
+
 def test_an_output_that_comes_back_is_played_to_again_and_what_it_held_is_released(tiny_model: Path) -> None:
     with rehearsal(config_of(tiny_model, play__min_duration_ticks=48)) as one:
         one.play(PHRASES)

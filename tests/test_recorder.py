@@ -272,9 +272,26 @@ def test_a_file_that_has_appeared_is_not_overwritten(tmp_path: Path) -> None:
     recorder = recorded(tmp_path, [("player", 0, b"\x90\x3c\x50")])
     (tmp_path / "x.mid").write_bytes(b"precious")
     (tmp_path / "x-2.mid").symlink_to(tmp_path / "nowhere")
-    assert recorder.finish(tmp_path / "x.mid").path == tmp_path / "x-3.mid"
+    saved = recorder.finish(tmp_path / "x.mid")
+    assert saved.path == tmp_path / "x-3.mid" and "never overwritten" in saved.why_there
     assert (tmp_path / "x.mid").read_bytes() == b"precious"
     assert midifile.read(tmp_path / "x-3.mid").notes[0].pitch == 60
+
+
+def test_sessions_that_begin_in_one_second_get_names_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "take-2.mid").write_bytes(b"precious")
+    recorders = [Recorder(tmp_path / "take.journal", 100.0, 3) for _ in range(3)]
+    for recorder in recorders:
+        recorder.open(numbered=True)
+        recorder.write("player", 0, b"\x90\x3c\x50")
+    names = [recorder.journal_path.stem for recorder in recorders]
+    assert names == ["take", "take-3", "take-4"]
+    with pytest.raises(UserError, match="another session is recording there"):
+        Recorder(tmp_path / "take.journal", 100.0, 3).open()
+    for recorder in recorders:
+        path = recorder.journal_path.with_suffix(".mid")
+        saved = recorder.finish(path)
+        assert (saved.path, saved.why_there) == (path, "")
 
 
 def test_a_folder_that_is_gone_takes_nothing_with_it(tmp_path: Path) -> None:
@@ -289,7 +306,7 @@ def test_a_folder_that_is_gone_takes_nothing_with_it(tmp_path: Path) -> None:
     assert find_unfinished(tmp_path) == [], "it is being written"
     recorder.write("player", 960, b"\x90\x40\x50")
     saved = recorder.finish(folder / "take.mid")
-    assert saved.path == tmp_path / "antiphon-take.mid"
+    assert saved.path == tmp_path / "antiphon-take.mid" and "choose a folder that exists" in saved.why_there
     assert [note.pitch for note in midifile.read(saved.path).notes] == [60, 62, 64]
     assert [path.name for path in tmp_path.iterdir()] == ["antiphon-take.mid"]
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from realtime.errors import UserError
+
+ADVICE = {
+    errno.ENOSPC: "make room on the disk, or choose another one",
+    errno.EDQUOT: "make room on the disk, or choose another one",
+    errno.EROFS: "choose a disk that can be written",
+    errno.ENOENT: "choose a folder that exists",
+    errno.ENOTDIR: "choose a folder that exists",
+    errno.EACCES: "choose a folder that is yours",
+    errno.EPERM: "choose a folder that is yours",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 def check_writable(path: Path) -> None:
@@ -75,5 +87,7 @@ def write_fresh(path: Path, data: bytes) -> Path:
 
 
 def _unwritable(path: Path, error: OSError | ValueError) -> UserError:
-    reason = error.strerror if isinstance(error, OSError) else error
-    return UserError(f"{path}: cannot be written ({reason}); choose a folder that exists and is yours")
+    if not isinstance(error, OSError):
+        return UserError(f"{path}: cannot be written ({error}); choose another name")
+    advice = ADVICE.get(error.errno or 0, "choose another place")
+    return UserError(f"{path}: cannot be written ({error.strerror}); {advice}")

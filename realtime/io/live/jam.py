@@ -79,16 +79,18 @@ def _play(config: Config, target_file: Path, say: Speaker, print_out: Speaker) -
         say(f"model {ready.model} on {ready.provider}; recording to {target_file}; Ctrl-C ends")
 
         def keep(session: Session) -> None:
-            if session.recorded:
-                saved = recorder.finish(target_file)
-                say(f"{session.ended}; {saved.path} is written")
-                if saved.path != target_file:
-                    say(f"{target_file} could not be: its name is taken, its folder is gone, or its disk is full")
-            else:
-                recorder.discard()
-                say(f"{session.ended}; nothing was played, nothing is recorded")
-            print_out(summary(report(engine, session)))
-            _end_within(END_S)
+            try:
+                if session.recorded:
+                    saved = recorder.finish(target_file)
+                    say(f"{session.ended}; {saved.path} is written")
+                    if saved.why_there:
+                        say(saved.why_there)
+                else:
+                    recorder.discard()
+                    say(f"{session.ended}; nothing was played, nothing is recorded")
+            finally:
+                print_out(summary(report(engine, session)))
+                _end_within(END_S)
 
         player.run(config.run.seconds, config.run.bars, keep)
 

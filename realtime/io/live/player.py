@@ -201,6 +201,8 @@ class Player:
                 self.stop("the bars asked for are played")
             else:
                 self._send_due()
+        for _ in range(self._inbox.qsize()):  # what came in before the end is recorded
+            self._take(self._inbox.get_nowait())
         self.session.ended = self._stop_why
 
     # --- on the driver's thread ---

@@ -40,12 +40,13 @@ REFUGE_PREFIX = "antiphon-"
 
 class Saved(NamedTuple):
     """A .mid that was written: where, how many notes it has, how many bytes of its journal were damaged, and what sounded of
-    Antiphon's at the journal's end."""
+    Antiphon's at the journal's end. `why_there`: a line for the user where it is elsewhere than was asked for."""
 
     path: Path
     notes: int
     lost: int
     left_on: LeftOn | None
+    why_there: str = ""
 
 
 class Recorder:
@@ -125,7 +126,8 @@ class Recorder:
                 failed = failed or reason
                 continue
             self._drop()
-            return saved
+            taken = f"{mid_path}: there is a file of that name meanwhile, and a recording is never overwritten"
+            return saved._replace(why_there="" if saved.path == mid_path else str(failed or taken))
         if self._file is not None:
             self._file.close()
             self._file = None
