@@ -7,6 +7,7 @@ Channels are 1..16 here, at the edge; the engine counts from 0.
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 from pathlib import Path
@@ -21,7 +22,8 @@ from realtime.midi import SOSTENUTO, SUSTAIN
 from realtime.music.controls import KNOBS, Preset, parse_preset
 from realtime.music.keys import Key, parse_key, parse_pitch, parse_range, pitch_name
 
-MAX_BYTES = 1 << 20
+MAX_BYTES, MOST_PROBLEMS = 1 << 16, 10
+"""Of a configuration file, of which config.yaml with every setting has an eighth; how many mistakes are named at once."""
 SLOWEST_BPM, FASTEST_BPM = 20, 400
 
 Backend = Literal["auto", "alsa", "jack", "coremidi", "winmm"]
@@ -262,8 +264,10 @@ def load(
         return Config.model_validate(tree)
     except ValidationError as error:
         names = {key: (options or {}).get(key, key) for key in given}
-        lines = dict.fromkeys(_explain(detail, path, names) for detail in error.errors())
-        raise UserError("; ".join(lines)) from None
+        problems = error.errors()
+        lines = dict.fromkeys(_explain(detail, path, names) for detail in problems[:MOST_PROBLEMS])
+        more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+        raise UserError("; ".join([*lines, *more])) from None
 
 
 def default_of(dotted: str) -> str | None:
@@ -293,8 +297,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for name in names:
-            if names.count(name) > 1:
+        for name, times in Counter(names).items():
+            if times > 1:
                 raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {name!r} is given twice")
         return super().construct_mapping(node, deep)
 
@@ -307,7 +311,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a configuration file") from None
     if len(data) > MAX_BYTES:
-        raise UserError(f"{path}: larger than 1 MB; a configuration file is a few lines of YAML")
+        raise UserError(f"{path}: larger than {MAX_BYTES >> 10} KB; a configuration file is a few lines of YAML")
     try:
         tree = yaml.load(data, Loader=_Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
