@@ -12,7 +12,7 @@ from realtime import config as module
 from realtime.composing.constraints import PRESETS, Sampling
 from realtime.config import Config, Key, keys, load
 from realtime.errors import UserError
-from realtime.io.live.settings import worker_setup
+from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.music.keys import SCALES, parse_key, parse_pitch, parse_range
 from realtime.music.vocabulary import PART_NAMES, Role
 
@@ -164,3 +164,23 @@ def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, c
 def test_nothing_can_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config().sync.tempo_bpm = 90  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "tune", "drums"),
+    [
+        ({}, 0, 9),
+        ({"play.part": "drums"}, 0, 9),
+        ({"play.channel": 3}, 2, 9),
+        ({"play.part": "drums", "play.channel": 3}, 2, 2),
+    ],
+)
+def test_drums_go_to_channel_10_unless_told(given: dict[str, object], tune: int, drums: int) -> None:
+    channels = engine_settings(load(None, given)).channels
+    assert (channels[PART_NAMES.index("melody")], channels[PART_NAMES.index("drums")]) == (tune, drums)
+
+
+@pytest.mark.parametrize("name", ["", " Bass", "Bass ", "Bass:In", "x" * 25, "é"])
+def test_a_name_that_no_port_can_have(name: str) -> None:
+    with pytest.raises(UserError, match=r"ports\.name: .* given; allowed a letter or digit, then"):
+        load(None, {"ports.name": name})

@@ -80,6 +80,7 @@ class _RtMidiPort:
         self._client_name = client_name
         self._midi: Any = None
         self._connected: str | None = None
+        self._is_connected = False  # as far as that is known
         self._found: str | None = None
         self._virtual = False
         self._sockets: set[str] = set()
@@ -161,9 +162,12 @@ class _RtMidiPort:
         if self._connected not in self._midi.get_ports():
             return False
         # It may have gone and come back since the last look: then it is there, but not connected any more.
-        connected = self.connections()
-        address = self._connected.rsplit(" ", 1)[-1] if self.backend == "alsa" else self._connected
-        return connected is None or address in connected
+        was, self._is_connected = self._is_connected, self._is_connected_now(self._connected)
+        return self._is_connected or not was
+
+    def _is_connected_now(self, name: str) -> bool:
+        address = name.rsplit(" ", 1)[-1] if self.backend == "alsa" else name
+        return address in (self.connections() or ())
 
     def connections(self) -> frozenset[str] | None:
         """Known with JACK and ALSA."""
@@ -190,7 +194,7 @@ class _RtMidiPort:
 
     def close(self) -> None:
         client, self._midi = self._midi, None
-        self._connected, self._virtual = None, False
+        self._connected, self._is_connected, self._virtual = None, False, False
         if client is None:
             return
         self._remembered.lost()
