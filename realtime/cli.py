@@ -18,7 +18,7 @@ import typer
 
 from realtime import __version__
 from realtime.errors import UserError
-from realtime.file_commands import chords, compose, edit, infill
+from realtime.file_commands import chords, compose, edit, infill, render
 from realtime.options import (
     Backend,
     BarsPerTurn,
@@ -116,7 +116,9 @@ def jam(
 @command()
 def demo(
     config: ConfigFile = None,
-    out_dir: Annotated[Path, typer.Option(help="where duet.mid, duet.png and report.json go")] = Path("antiphon-demo"),
+    out_dir: Annotated[Path, typer.Option(help="where duet.wav, duet.mid, duet.png and report.json go")] = Path(
+        "antiphon-demo"
+    ),
     fast: Annotated[bool, typer.Option("--fast", help="in simulated time: the same seed gives the same bytes")] = False,
     mode: ModeOption = None,
     bars_per_turn: BarsPerTurn = None,
@@ -157,7 +159,7 @@ def demo(
             engine, take, session = duet.play_live(settings, say, show)
     figures = duet.write_results(settings, out_dir, engine, take, session)
     print(summary(figures))
-    print(f"{out_dir}/duet.mid, duet.png and report.json are written")
+    print(f"{out_dir}/duet.wav, duet.mid, duet.png and report.json are written")
 
 
 @command()
@@ -205,7 +207,7 @@ def duet(
     print(f"{target} is written")
 
 
-for file_command in (compose, infill, edit, chords):
+for file_command in (compose, infill, edit, chords, render):
     command()(file_command)
 
 

@@ -135,3 +135,17 @@ def edit(
     wishes = editing.wishes_of(levels, style or [], mixes, preset or [], words, settings.presets.named())
     tools = editing.tools(model_path(settings))
     print(editing.edit_file(source, target, wishes, part or [], bars, png, tools))
+
+
+def render(
+    source: Annotated[Path, typer.Argument(metavar="IN.mid")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.wav")],
+    soundfont: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.sf2", help="play with fluidsynth and this sound font; else a plain sound"),
+    ] = None,
+) -> None:
+    """Turn a MIDI file into sound: a .wav file, in stereo, each track in its place."""
+    from realtime.io.offline.render import render as make_sound
+
+    print(make_sound(source, target, soundfont))

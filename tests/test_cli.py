@@ -357,7 +357,12 @@ def test_the_fast_demo_is_the_same_every_time(mode: str, antiphon: Run, tiny_mod
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
         options = ("--mode", mode, "--seed", seed, "--out-dir", folder, "--model", tiny_model)
         assert antiphon("demo", "--fast", *map(str, options)) == 0
-        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ["duet.mid", "duet.png", "report.json"]
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == [
+            "duet.mid",
+            "duet.png",
+            "duet.wav",
+            "report.json",
+        ]
     first, second, other = ((tmp_path / folder / "duet.mid").read_bytes() for folder in "abc")
     assert first == second != other
     piece = midifile.read(tmp_path / "a" / "duet.mid")

@@ -17,6 +17,9 @@ from realtime.config import Config
 from realtime.core.engine import Engine
 from realtime.core.tempo import PPQN, TempoMap
 from realtime.io.clock import now_ns
+from realtime.io.files.smf import load
+from realtime.io.files.synth import rendered
+from realtime.io.files.whole import write_bytes
 from realtime.io.live.model import Model
 from realtime.io.live.player import NOTHING_LEGAL, Player, Session
 from realtime.io.live.settings import engine_settings, worker_setup
@@ -89,7 +92,7 @@ def play_live(
 
 
 def write_results(config: Config, folder: Path, engine: Engine, take: Take, session: Session) -> dict[str, Any]:
-    """duet.mid, duet.png and report.json; returns the report."""
+    """duet.mid, duet.wav, duet.png and report.json; returns the report."""
     _, bars = scripted_player(config)
     folder.mkdir(parents=True, exist_ok=True)
     beats = config.sync.beats_per_bar
@@ -97,6 +100,7 @@ def write_results(config: Config, folder: Path, engine: Engine, take: Take, sess
     save(folder / "duet.mid", take, [(0, config.sync.tempo_bpm)], [(0, beats, 4)])
     title, facts = f"Antiphon, {config.mode.name}: Ode to Joy", f"{config.sync.tempo_bpm:.4g} BPM, {beats}/4"
     draw(folder / "duet.png", take, BeatGrid(((0, beats * TICKS),)), title, facts)
+    write_bytes(folder / "duet.wav", rendered(load(folder / "duet.mid")))
     figures = {**report(engine, session), "mode": config.mode.name, "bars": bars, "seed": config.engine.seed}
     (folder / "report.json").write_text(json.dumps(figures, indent=2) + "\n")
     return figures
