@@ -70,7 +70,9 @@ class Sampling:
         top_k = draw.top_k if self.top_k is None else self.top_k
         top_p = draw.top_p if self.top_p is None else self.top_p
         temperature *= 1.0 + (self.cool - 1.0) * min(max(progress, 0.0), 1.0)
-        return np.tile(np.array([temperature, top_k, top_p], np.float32), (len(HEADS), 1))
+        rows = np.empty((len(HEADS), 3), np.float32)
+        rows[:] = temperature, top_k, top_p
+        return rows
 
 
 @dataclass(frozen=True, slots=True)

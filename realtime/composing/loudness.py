@@ -30,6 +30,8 @@ SPREAD = 1.5
 UNDER = 2.0
 """Classes by which those who play along stay below the player."""
 FARTHEST_NATS = -40.0
+MOST_KEPT = 64
+"""Biases that are kept until the next note of the player's."""
 
 
 class Loudness:
@@ -37,18 +39,28 @@ class Loudness:
 
     def __init__(self) -> None:
         self._notes: deque[tuple[int, int]] = deque(maxlen=NOTES)  # (tick, velocity class)
+        self._made: dict[tuple[Beat, bool, bool], np.ndarray] = {}
 
     def add(self, note: PlayerNote) -> None:
         """A key of the player's went down."""
+        self._made.clear()
         if self._notes and not 0 <= note.tick - self._notes[-1][0] < PHRASE_GAP_TICKS:
             self._notes.clear()
         self._notes.append((note.tick, velocity_index(note.velocity)))
 
     def bias(self, beat: Beat, on_beat: bool, along: bool) -> np.ndarray:
         """(32,) nats for the velocity of a note in `beat`, on it or after it: a bell curve around the phrase's loudness there.
-        Who plays `along` stays a little softer. Zeros before the first note."""
+        Who plays `along` stays a little softer. Zeros before the first note. Not to be written to."""
         if not self._notes:
             return np.zeros(HEADS["velocity"], np.float32)
+        asked = beat, on_beat, along
+        if asked not in self._made:
+            if len(self._made) == MOST_KEPT:
+                self._made.clear()
+            self._made[asked] = self._bias(*asked)
+        return self._made[asked]
+
+    def _bias(self, beat: Beat, on_beat: bool, along: bool) -> np.ndarray:
         ticks, loud = np.array(self._notes).T
         from_bar = (ticks - beat.start + beat.in_bar * TICKS + ON_BEAT_TICKS) % beat.bar_ticks
         on = from_bar % TICKS <= 2 * ON_BEAT_TICKS

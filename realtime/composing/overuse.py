@@ -31,25 +31,31 @@ class Overuse:
 
     def __init__(self) -> None:
         self._pitches: defaultdict[int, frozenset[int]] = defaultdict(frozenset)
+        self._counted: tuple[Beat, np.ndarray] | None = None
+        """The last beat that was asked for, and how many times each pitch came in it in the bars before."""
 
     def proposed(self, note: ModelNote) -> None:
         """A note was made."""
+        self._changed(note.tick)
         self._pitches[note.tick] |= {note.pitch}
         if len(self._pitches) > KEPT:
             self.forget(sorted(self._pitches)[KEPT // 2])
 
     def forget(self, tick: int) -> None:
         """Drop the notes before a tick."""
+        self._counted = None
         for old in [each for each in self._pitches if each < tick]:
             del self._pitches[old]
 
     def take_back(self, boundary: int) -> None:
         """Drop the notes from `boundary` on: a new plan replaces them."""
+        self._changed(boundary)
         for tick in [tick for tick in self._pitches if tick >= boundary]:
             del self._pitches[tick]
 
     def clear(self) -> None:
         """Drop all notes: time goes on elsewhere."""
+        self._counted = None
         self._pitches.clear()
 
     def pitches_since(self, tick: int) -> list[int]:
@@ -67,10 +73,22 @@ class Overuse:
     def bias(self, beat: Beat, role: Role) -> np.ndarray:
         """(128,) nats for the pitches in this beat: negative for those that came in the same beat of most of the last bars, else
         0."""
+        if self._counted is None or self._counted[0] != beat:
+            self._counted = beat, self._count(beat)
+        times = self._counted[1]
+        patience = FREE_BARS_ALONG if role in ALONG else FREE_BARS
+        bias: np.ndarray = np.maximum(times - patience, 0) * np.float32(OVERUSE_NATS)
+        return bias
+
+    def _count(self, beat: Beat) -> np.ndarray:
+        """(128,) in how many of the last bars each pitch came in this beat."""
         times = np.zeros(128, np.float32)
         for start in range(beat.start - BARS * beat.bar_ticks, beat.start, beat.bar_ticks):
             came = [self._pitches[tick] for tick in range(start, start + beat.length) if tick in self._pitches]
             times[list(frozenset[int]().union(*came))] += 1
-        patience = FREE_BARS_ALONG if role in ALONG else FREE_BARS
-        bias: np.ndarray = np.maximum(times - patience, 0) * np.float32(OVERUSE_NATS)
-        return bias
+        return times
+
+    def _changed(self, tick: int) -> None:
+        """What comes from `tick` on is about to change."""
+        if self._counted is not None and tick < self._counted[0].start:
+            self._counted = None
