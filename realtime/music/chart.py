@@ -24,6 +24,8 @@ from realtime.music.symbols import Symbol, read
 
 MOST_BARS, MOST_TEXT, MOST_TIMES = 4096, 1 << 16, 64
 AS_BEFORE, SAME_BAR = "/", "%"
+FINEST = TICKS // 4
+"""Ticks: chords of a file begin on sixteenths."""
 _SIGN = re.compile(
     r"\[(?P<section>[^\[\]|]*)\]|(?P<close>:\|+)(?P<open_too>:)?(?:\s*x\s*(?P<times>\d+))?|(?P<open>\|+:)|\|+\]?"
 )
@@ -76,6 +78,16 @@ def slot_starts(count: int, bar_ticks: int) -> list[int]:
     if count > beats:
         return [bar_ticks * place // count for place in range(count)]
     return [TICKS * -(-place * beats // count) for place in range(count)]
+
+
+def bar_text(sounding: str, changes: Sequence[tuple[int, str]], length: int) -> str:
+    """The words of a bar of `length` ticks. sounding: the name at its beginning; changes: (tick in the bar, name) in order."""
+    names = {0: sounding, **dict(changes)}
+    if len(names) == 1:
+        return names[0]
+    steps = (TICKS, TICKS // 2, FINEST, 1)
+    step = next(step for step in steps if not length % step and not any(tick % step for tick in names))
+    return " ".join(names.get(tick, AS_BEFORE) for tick in range(0, length, step))
 
 
 def parse_chart(text: str, german: bool = False) -> Chart:

@@ -1,0 +1,176 @@
+"""Charts in files: text, MIDI with names or with chords, MusicXML plain and compressed; and files that are none."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import mido
+import pytest
+
+from realtime.errors import UserError
+from realtime.io.files.charts import read_chart
+from realtime.music.keys import Key
+
+
+def bars(given: str | Path) -> list[str]:
+    return [" ".join(symbol.name for symbol in bar) for bar in read_chart(str(given)).bars]
+
+
+def midi_file(path: Path, events: Sequence[tuple[int, mido.Message | mido.MetaMessage]], name: str = "") -> Path:
+    """One track; times in ticks of 480 a quarter."""
+    track, before = mido.MidiTrack([mido.MetaMessage("track_name", name=name)]), 0
+    for at, message in sorted(events, key=lambda event: event[0]):
+        track.append(message.copy(time=at - before))
+        before = at
+    file = mido.MidiFile(type=1, ticks_per_beat=480, tracks=[track])
+    file.save(path)
+    return path
+
+
+def test_words_and_text_files(tmp_path: Path) -> None:
+    path = tmp_path / "tune.txt"
+    path.write_text("﻿key: G major\n[A] Am7 | D7\nGmaj7 | %\n", encoding="utf-8")
+    assert bars(path) == ["Am7", "D7", "Gmaj7", "Gmaj7"] == bars("Am7 | D7 | Gmaj7 | %")
+    assert read_chart(str(path)).key == Key(7, "major")
+    assert bars("Am7") == ["Am7"]
+
+
+@pytest.mark.parametrize("kind", ["marker", "lyrics", "text"])
+def test_names_in_a_midi_file(kind: str, tmp_path: Path) -> None:
+    names = [(0, "C"), (1920, "Am7"), (2880, "F"), (3600, "G7"), (5760, "N.C.")]
+    events = [(at, mido.MetaMessage(kind, text=name)) for at, name in names]
+    notes = [(0, mido.Message("note_on", note=60)), (7680, mido.Message("note_off", note=60))]
+    path = midi_file(tmp_path / "a.mid", [*events, *notes])
+    assert bars(path) == ["C", "Am7 Am7 Am7 Am7 F F F G7", "G7", "N.C."]
+
+
+def test_a_track_of_chords_in_a_midi_file_strummed_and_inverted(tmp_path: Path) -> None:
+    hands = [(0, (60, 64, 67)), (1930, (60, 65, 69)), (2880, (62, 65, 67, 71)), (3850, (57, 60, 64))]
+    events = []
+    for at, pitches in hands:
+        for i, pitch in enumerate(pitches):
+            events.append((at + 8 * i, mido.Message("note_on", note=pitch)))
+            events.append((at + 900, mido.Message("note_off", note=pitch)))
+    metre = [(0, mido.MetaMessage("time_signature", numerator=4, denominator=4))]
+    path = midi_file(tmp_path / "a.mid", [*metre, *events], "CHORDS")
+    assert bars(path) == ["C", "F/C G7/D", "Am"] or bars(path) == ["C", "F/C F/C G7/D G7/D", "Am"]
+    with pytest.raises(UserError, match=r"no chord names.*antiphon chords"):
+        read_chart(str(midi_file(tmp_path / "b.mid", events, "Piano")))
+
+
+HARMONY = "<harmony><root><root-step>{step}</root-step><root-alter>{alter}</root-alter></root><kind>{kind}</kind>{more}</harmony>"
+
+
+def rest(length: int) -> str:
+    return f"<note><rest/><duration>{length}</duration></note>"
+
+
+def score(*measures: str, head: str = "") -> str:
+    first = "<attributes><divisions>2</divisions><time><beats>4</beats><beat-type>4</beat-type></time></attributes>"
+    body = "".join(
+        f"<measure number='{n}'>{first if n == 1 else ''}{text}</measure>" for n, text in enumerate(measures, 1)
+    )
+    return f"<?xml version='1.0' encoding='UTF-8'?>{head}<score-partwise><part id='P1'>{body}</part></score-partwise>"
+
+
+def harmony(step: str, kind: str, alter: int = 0, more: str = "") -> str:
+    return HARMONY.format(step=step, kind=kind, alter=alter, more=more)
+
+
+def degree(value: int, alter: int, what: str) -> str:
+    fields = {"value": value, "alter": alter, "type": what}
+    return f"<degree>{''.join(f'<degree-{name}>{x}</degree-{name}>' for name, x in fields.items())}</degree>"
+
+
+BACK = "<barline location='right'><repeat direction='backward'/></barline>"
+SECTION = "<direction><direction-type><rehearsal>A</rehearsal></direction-type></direction>"
+FORWARD = "<barline location='left'><repeat direction='forward'/></barline>"
+ENDING = "<barline location='left'><ending number='{}' type='start'/></barline>"
+C_SHARP = "<bass><bass-step>C</bass-step><bass-alter>1</bass-alter></bass>"
+PIECE = score(
+    SECTION + FORWARD + harmony("C", "major-seventh") + rest(8),
+    harmony("B", "half-diminished", -1) + rest(4) + harmony("E", "dominant", -1, degree(9, -1, "add")) + rest(4),
+    ENDING.format(1) + harmony("A", "minor", -1) + rest(8) + BACK,
+    ENDING.format(2) + harmony("F", "suspended-fourth", 1, C_SHARP) + rest(8),
+    rest(6) + harmony("D", "none") + rest(2),
+)
+SECOND = "Bbm7b5 Bbm7b5 Eb7(b9) Eb7(b9)"
+LAST = "F#sus4/C# F#sus4/C# F#sus4/C# N.C."
+PLAYED = ["Cmaj7", SECOND, "Abm", "Cmaj7", SECOND, "F#sus4/C#", LAST]
+
+
+def packed(path: Path, files: dict[str, str | bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+CONTAINER = "<container><rootfiles><rootfile full-path='score.xml'/></rootfiles></container>"
+
+
+def test_harmonies_of_musicxml_with_repeats_and_endings(tmp_path: Path) -> None:
+    path = tmp_path / "a.musicxml"
+    path.write_text(PIECE, encoding="utf-8")
+    assert bars(path) == PLAYED and read_chart(str(path)).sections[0].name == "A"
+    path.write_bytes(PIECE.encode("utf-16"))
+    assert bars(path) == PLAYED
+    assert bars(packed(tmp_path / "a.mxl", {"META-INF/container.xml": CONTAINER, "score.xml": PIECE})) == PLAYED
+
+
+def test_a_pick_up_is_no_bar(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(
+        score(
+            harmony("G", "dominant") + rest(2),
+            rest(8),
+            harmony("C", "major") + rest(8),
+        )
+    )
+    assert bars(path) == ["G7", "C"]
+
+
+BOMB = "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;'>]>"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.musicxml", score("<note/>", head=BOMB).encode(), "entities"),
+        ("a.musicxml", score("<note/>", head=BOMB).encode("utf-16"), "entities"),
+        ("a.musicxml", b"<score-partwise>", "not XML"),
+        ("a.musicxml", b"<score-timewise/>", "score-timewise"),
+        ("a.xml", score(rest(8)).encode(), "no chord symbols"),
+        ("a.xml", score(harmony("C", "Neapolitan") + rest(8)).encode(), "kind 'Neapolitan'"),
+        ("a.xml", b" " * ((16 << 20) + 1), "larger than 16 MB"),
+        ("a.mxl", b"no zip", "not a compressed"),
+        ("a.txt", b"\xff\xfe\x00", "not text"),
+        ("a.txt", b"Am7 | Gmaj77", "a.txt: bar 2: 'Gmaj77' is no chord; did you mean 'Gmaj7'"),
+        ("a.mid", b"no midi", "a.mid"),
+        ("b.txt", None, "cannot be read"),
+        ("b.mxl", None, "cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_is_no_chart_is_refused_in_one_line(name: str, data: bytes | None, said: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(UserError, match=said) as caught:
+        read_chart(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    big = io.BytesIO()
+    big.write(b"<a>" + b" " * (17 << 20) + b"</a>")
+    path = packed(tmp_path / "a.mxl", {"META-INF/container.xml": CONTAINER, "score.xml": big.getvalue()})
+    assert path.stat().st_size < 100_000
+    with pytest.raises(UserError, match="larger than 16 MB"):
+        read_chart(str(path))
+    with pytest.raises(UserError, match="more than 256 files"):
+        read_chart(str(packed(tmp_path / "b.mxl", {f"{n}": "" for n in range(300)})))
+    with pytest.raises(UserError, match=r"names no score|not a compressed"):
+        read_chart(str(packed(tmp_path / "c.mxl", {"META-INF/container.xml": "<container/>"})))
