@@ -31,6 +31,8 @@ BASS_TOP, BASS_ROOM = 57, 12
 """The highest bass note (A3), where the range has at least so many semitones below it."""
 FULL = 3
 """Notes of a chord that is shorter than a beat, before the next one comes."""
+FEWEST = 2
+"""Tones of a chord that have to be struck before a beat may pass: a bass alone is none."""
 LAST = 4
 """Ticks before another chord in which no note begins."""
 GRID = 6
@@ -55,6 +57,7 @@ class Voicing:
         self._given, self._overuse = given, overuse
         self._nats = MASKED if constraints.chords_strict else LEANING_NATS
         self._parts = constraints.parts
+        self._fewest = 1 if set(constraints.parts) == {BASS} else FEWEST
         self._full = 1 if set(constraints.parts) == {BASS} else FULL
         self._top = BASS_TOP if constraints.lowest + BASS_ROOM <= BASS_TOP else 127
 
@@ -103,7 +106,11 @@ class Voicing:
         else:
             pitch[:lowest] += self._nats
             heard = {each % 12 for each in (*struck, *sounding)}
-            pitch[np.isin(_CLASSES, list(chord.symbol.tones - heard))] += MISSING_NATS
+            missing = np.isin(_CLASSES, list(chord.symbol.tones - heard))
+            if len(chord.symbol.tones & heard) < self._fewest and (time[:BEAT] > MASKED / 2).any():
+                time[BEAT] += self._nats
+                pitch[~missing] += self._nats
+            pitch[missing] += MISSING_NATS
 
     def _allowed(self, chord: Chord, now: Now) -> np.ndarray:
         """(128,) bool: of the scale; where another chord begins within the beat, of that one's too."""

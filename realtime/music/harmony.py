@@ -20,12 +20,14 @@ No chord is a rule: nothing but drums has sounded for more than `chord_features.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from realtime.music.chord_features import AHEAD, FACTS, FAR, PLACES, WINDOWS, Features, features
-from realtime.music.chords import CHORDS, MAJOR_MINOR, NO_CHORD, QUALITIES, UNKNOWN
+from realtime.music.chords import CHORDS, MAJOR_MINOR, NO_CHORD, QUALITIES, UNKNOWN, quality_of, root_of, symbol
+from realtime.music.keys import Key
+from realtime.music.metre import TICKS
 
 STATES = CHORDS - 1
 """The chords, in the order of their classes from 1 on."""
@@ -156,3 +158,23 @@ def likeliest(posterior: np.ndarray) -> Estimate:
     best = 1 + np.where(inside, chords, -1).argmax(1)
     best[posterior[:, NO_CHORD] > groups.max(1)] = NO_CHORD
     return Estimate(best.astype(np.uint8), posterior[np.arange(len(best)), best].astype(np.float32))
+
+
+def chord_spans(found: Estimate, beats: np.ndarray, key: Key) -> list[dict[str, Any]]:
+    """The chords in order: {start, end (quarters from the start of the file), root (0 to 11, or null), quality ("none" without a
+    chord), symbol, sure (mean probability of its beats)}. Equal chords in a row are one span."""
+    opens = np.flatnonzero(np.concatenate([[True], np.diff(found.chord.astype(int)) != 0]))
+    rows = []
+    for first, last in zip(opens, [*opens[1:], len(beats)], strict=True):
+        chord = int(found.chord[first])
+        rows.append(
+            {
+                "start": float(beats["start"][first]) / TICKS,
+                "end": float(beats["start"][last - 1] + beats["length"][last - 1]) / TICKS,
+                "root": root_of(chord),
+                "quality": quality_of(chord) or "none",
+                "symbol": symbol(chord, key),
+                "sure": round(float(found.sure[first:last].mean()), 3),
+            }
+        )
+    return rows

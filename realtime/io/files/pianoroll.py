@@ -44,6 +44,8 @@ BARS_A_SYSTEM, MAX_SYSTEMS = 8, 16
 CURVE_IN = 0.36  # a line of attributes
 MIN_PITCHES = 14
 MARGIN_PITCHES = 1
+LETTER = 0.006
+"""Of a line's width, what a letter of a label takes."""
 
 
 class Curves(NamedTuple):
@@ -63,9 +65,11 @@ def draw(
     facts: str,
     first_number: int = 1,
     curves: Curves | None = None,
+    labels: Sequence[tuple[int, str]] = (),
 ) -> None:
     """Write a PNG of any bars, eight to a line; darker is louder. voices: by name, see `COLOURS`; starts: of the bars and the
-    end of the last, in pulses; `first_number`: of the first bar; `curves`: drawn under each line. Raises UserError."""
+    end of the last, in pulses; `first_number`: of the first bar; `curves`: drawn under each line; `labels`: (pulse, text) above
+    each line, chords for example. Raises UserError."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -102,6 +106,7 @@ def draw(
             _paper(axes, shown, first_number + first, longest, low, high)
             for who, notes in voices.items():
                 _notes(axes, notes, who)
+            _labels(axes, [label for label in labels if shown[0] <= label[0] < shown[-1]], high)
             if curves:
                 axes.tick_params(labelbottom=False)
                 under = [figure.add_subplot(rows[1 + line], sharex=axes) for line in range(lines)]
@@ -110,6 +115,16 @@ def draw(
         # Without the version of matplotlib in it, the file depends on the notes alone.
         figure.savefig(buffer, format="png", metadata={"Software": None})
     write_bytes(path, buffer.getvalue())
+
+
+def _labels(axes: Axes, labels: Sequence[tuple[int, str]], high: int) -> None:
+    """Texts above the rows, each from its pulse on; one that would lie on the one before it is left out."""
+    left, right = axes.get_xlim()
+    free = left
+    for pulse, text in labels:
+        if pulse >= free:
+            axes.text(pulse, high + 0.7, text, fontsize=10, color=INK, va="bottom", ha="left")
+            free = pulse + (right - left) * LETTER * (len(text) + 1)
 
 
 def _pitch_range(pitches: list[int]) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from realtime.io.clock import now_ns
 from realtime.io.files.smf import load
 from realtime.io.files.synth import rendered
 from realtime.io.files.whole import write_bytes
+from realtime.io.live.chords import chords_of
 from realtime.io.live.model import Model
 from realtime.io.live.player import NOTHING_LEGAL, Player, Session
 from realtime.io.live.settings import engine_settings, worker_setup
@@ -99,8 +100,11 @@ def write_results(config: Config, folder: Path, engine: Engine, take: Take, sess
     take.end_pulse = bars * beats * PPQN
     save(folder / "duet.mid", take, [(0, config.sync.tempo_bpm)], [(0, beats, 4)])
     title, facts = f"Antiphon, {config.mode.name}: Ode to Joy", f"{config.sync.tempo_bpm:.4g} BPM, {beats}/4"
-    draw(folder / "duet.png", take, BeatGrid(((0, beats * TICKS),)), title, facts)
+    grid = BeatGrid(((0, beats * TICKS),))
+    chords = chords_of(engine, take, grid)
+    draw(folder / "duet.png", take, grid, title, facts, chords.labels)
     write_bytes(folder / "duet.wav", rendered(load(folder / "duet.mid")))
     figures = {**report(engine, session), "mode": config.mode.name, "bars": bars, "seed": config.engine.seed}
+    figures["chords"] = chords._asdict()
     (folder / "report.json").write_text(json.dumps(figures, indent=2) + "\n")
     return figures

@@ -18,6 +18,7 @@ from realtime.errors import UserError, nearest
 from realtime.io.files.playing import Playing, read_playing
 from realtime.io.files.rewrite import check_outputs
 from realtime.io.files.whole import check_writable, write_bytes
+from realtime.io.live.chords import chords_of
 from realtime.io.live.model import Model
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Ending, Script, Timing, bar_lines, draw, play, save
@@ -60,11 +61,13 @@ def duet(
         say(line)
     tempos, metres = conductor(config, timing, playing, grid, take.end_pulse)
     save(target, take, tempos, metres)
+    chords = chords_of(engine, take, timing.grid)
     if png is not None:
         facts = f"{tempos[0][1]:.4g} BPM, {metres[0][1]}/{metres[0][2]}"
-        draw(png, take, timing.grid, f"Antiphon, {config.mode.name}: {source.name}", facts)
+        draw(png, take, timing.grid, f"Antiphon, {config.mode.name}: {source.name}", facts, chords.labels)
     bars = len(bar_lines(timing.grid, take.end_pulse)) - 1
     figures = {**report(engine, session), "mode": config.mode.name, "bars": bars, "seed": config.engine.seed}
+    figures["chords"] = chords._asdict()
     if json_file is not None:
         write_bytes(json_file, (json.dumps(figures, indent=2) + "\n").encode())
     return figures

@@ -103,10 +103,14 @@ def save(
     write_bytes(path, midifile.encode(tracks, tempos, time_signatures))
 
 
-def draw(path: Path, take: Take, grid: BeatGrid, title: str, facts: str) -> None:
-    """A piano roll of both, in bars of `grid` from pulse 0 to the end of the last that begins before the session's end."""
+def draw(
+    path: Path, take: Take, grid: BeatGrid, title: str, facts: str, labels: Sequence[tuple[int, str]] = ()
+) -> None:
+    """A piano roll of both, in bars of `grid` from pulse 0 to the end of the last that begins before the session's end. labels:
+    (pulse, chord) to stand above it."""
     voices = {name: take.notes(name) for name in ("player", "antiphon")}
-    pianoroll.draw(path, voices, [tick * PULSES_PER_TICK for tick in bar_lines(grid, take.end_pulse)], title, facts)
+    lines = [tick * PULSES_PER_TICK for tick in bar_lines(grid, take.end_pulse)]
+    pianoroll.draw(path, voices, lines, title, facts, labels=labels)
 
 
 def bar_lines(grid: BeatGrid, end_pulse: int) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,18 +16,18 @@ from realtime.io.files.whole import check_writable, write_bytes
 from realtime.io.offline.source import notes_of, segments_of
 from realtime.io.offline.voices import voices_of
 from realtime.music.chord_features import beats_of
-from realtime.music.chords import note_name, quality_of, root_of, symbol
-from realtime.music.harmony import Estimate
+from realtime.music.chords import note_name, symbol
+from realtime.music.harmony import Estimate, chord_spans
 from realtime.music.keys import Key, key_of
-from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import DRUMS
 
 AS_BEFORE = "/"
 
 
 def lead_sheet(source: Path, json_file: Path | None) -> str:
-    """The chords of a file as text, a line a bar; with `json_file` also as a list of spans (see `spans`). Raises `UserError`
-    where the file cannot be read or has no pitched notes, or `json_file` cannot be written."""
+    """The chords of a file as text, a line a bar; with `json_file` also as a list of spans (`harmony.chord_spans`). Raises
+    `UserError` where the file cannot be read or has no pitched notes, or `json_file` cannot be written."""
     if json_file is not None:
         check_writable(json_file)
         if json_file.exists() and source.exists() and json_file.samefile(source):
@@ -43,33 +42,13 @@ def lead_sheet(source: Path, json_file: Path | None) -> str:
     found = load_harmony().estimate(notes, beats)
     key = key_of(pitched)
     if json_file is not None:
-        write_bytes(json_file, (json.dumps(spans(found, beats, key), indent=1) + "\n").encode())
+        write_bytes(json_file, (json.dumps(chord_spans(found, beats, key), indent=1) + "\n").encode())
     return "\n".join([f"{source}: probably in {symbol_of(key)}", *bar_lines(found, beats, key)])
 
 
 def symbol_of(key: Key) -> str:
     """Such as "Eb major"."""
     return f"{note_name(key.tonic, key)} {key.scale}"
-
-
-def spans(found: Estimate, beats: np.ndarray, key: Key) -> list[dict[str, Any]]:
-    """The chords in order: {start, end (quarters from the start of the file), root (0 to 11, or null), quality ("none" without a
-    chord), symbol, sure (mean probability of its beats)}. Equal chords in a row are one span."""
-    opens = np.flatnonzero(np.concatenate([[True], np.diff(found.chord.astype(int)) != 0]))
-    rows = []
-    for first, last in zip(opens, [*opens[1:], len(beats)], strict=True):
-        chord = int(found.chord[first])
-        rows.append(
-            {
-                "start": float(beats["start"][first]) / TICKS,
-                "end": float(beats["start"][last - 1] + beats["length"][last - 1]) / TICKS,
-                "root": root_of(chord),
-                "quality": quality_of(chord) or "none",
-                "symbol": symbol(chord, key),
-                "sure": round(float(found.sure[first:last].mean()), 3),
-            }
-        )
-    return rows
 
 
 def bar_lines(found: Estimate, beats: np.ndarray, key: Key) -> list[str]:
