@@ -12,6 +12,8 @@ import pytest
 
 from realtime.errors import UserError
 from realtime.io.files.charts import read_chart
+from realtime.io.live.chart_watch import ChartWatch
+from realtime.music.chart import Chart
 from realtime.music.keys import Key
 
 
@@ -174,3 +176,23 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
         read_chart(str(packed(tmp_path / "b.mxl", {f"{n}": "" for n in range(300)})))
     with pytest.raises(UserError, match=r"names no score|not a compressed"):
         read_chart(str(packed(tmp_path / "c.mxl", {"META-INF/container.xml": "<container/>"})))
+
+
+def test_a_chart_that_is_saved_while_it_is_played_is_given_and_a_slip_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "tune.txt"
+    path.write_text("C | F")
+    given: list[Chart] = []
+    said: list[str] = []
+    watch = ChartWatch(str(path), False, given.append, said.append)
+    watch.look()
+    path.write_text("C | F | G7")
+    watch.look()
+    watch.look()
+    assert [len(chart.bars) for chart in given] == [3] and said == []
+    path.write_text("C | Fxx")
+    watch.look()
+    path.unlink()
+    watch.look()
+    assert len(given) == 1 and said == [
+        f"{path}: bar 2: 'Fxx' is no chord; did you mean 'F'?; the chart goes on as it was"
+    ]

@@ -41,11 +41,16 @@ def read_chart(given: str, german: bool = False) -> Chart:
     """The chart that a text is, or the file that it names. Raises `UserError` that says what is wrong, and where."""
     path = Path(given).expanduser()
     kind = path.suffix.lower()
-    if "|" in given or "\n" in given or kind not in (*TEXT, *MIDI, *SCORE):
+    if not is_file(given):
         return _parsed(given, german, "chords")
     if kind in TEXT:
         return _parsed(_text(path), german, str(path))
     return _parsed(_of_midi(path, german) if kind in MIDI else musicxml.chart_text(path), german, str(path))
+
+
+def is_file(given: str) -> bool:
+    """Whether a text names a file, by its ending; else it is a chart."""
+    return "|" not in given and "\n" not in given and Path(given).suffix.lower() in (*TEXT, *MIDI, *SCORE)
 
 
 def _parsed(text: str, german: bool, source: str) -> Chart:

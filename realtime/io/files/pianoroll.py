@@ -44,6 +44,7 @@ BARS_A_SYSTEM, MAX_SYSTEMS = 8, 16
 CURVE_IN = 0.36  # a line of attributes
 MIN_PITCHES = 14
 MARGIN_PITCHES = 1
+LABEL_IN = 0.2
 LETTER = 0.006
 """Of a line's width, what a letter of a label takes."""
 
@@ -83,7 +84,8 @@ def draw(
     roll_height = max(SYSTEM_IN, PITCH_IN * (high - low + 1))
     lines = len(ATTRIBUTES) if curves else 0
     system_height = roll_height + lines * CURVE_IN
-    height = max(HEIGHT_IN, HEADER_IN + FOOTER_IN + systems * (system_height + GAP_IN) - GAP_IN)
+    header = HEADER_IN + (LABEL_IN if labels else 0)
+    height = max(HEIGHT_IN, header + FOOTER_IN + systems * (system_height + GAP_IN) - GAP_IN)
     buffer = io.BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -94,7 +96,7 @@ def draw(
             1,
             left=0.06 if curves else 0.045,
             right=0.985,
-            top=1 - HEADER_IN / height,
+            top=1 - header / height,
             bottom=FOOTER_IN / height,
             hspace=GAP_IN / system_height,
         )

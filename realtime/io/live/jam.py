@@ -16,6 +16,7 @@ from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
 from realtime.errors import UserError, counted
 from realtime.io.files.whole import check_writable
+from realtime.io.live.chart_watch import ChartWatch
 from realtime.io.live.guardian import Guarded
 from realtime.io.live.journal import SUFFIX, find_unfinished
 from realtime.io.live.player import Player, Session
@@ -92,7 +93,10 @@ def _play(config: Config, target_file: Path, say: Speaker, print_out: Speaker) -
                 print_out(summary(report(engine, session)))
                 _end_within(END_S)
 
+        chart = ChartWatch(config.chords.chart or "", config.chords.german, player.give, say)
+        chart.start()
         player.run(config.run.seconds, config.run.bars, keep)
+        chart.close()
 
 
 def _target_file(given: Path | None) -> Path:

@@ -32,6 +32,7 @@ from realtime.io.live.speaker import Speaker
 from realtime.io.live.tracks import LeftOn
 from realtime.io.live.worker import Ready, Worker
 from realtime.io.midi.ports import InputPort, OutputPort, PortLost
+from realtime.music.chart import Chart
 
 WATCH_NS = 500_000_000
 COUNT_IN_NS = 500_000_000
@@ -130,6 +131,10 @@ class Player:
         """Play another model from some bar line on. On the loop's thread, or before `run`."""
         self._composers.swap(setup)
 
+    def give(self, chart: Chart) -> None:
+        """Another chart, from the next bar on. On any thread."""
+        self._inbox.put(chart)
+
     def left_on(self, left: Iterable[LeftOn]) -> None:
         """What killed sessions left sounding: it is released as soon as somebody listens at this port. After `prepare`."""
         self._owed.left_on(one for one in left if one.port == self._target.name)
@@ -225,6 +230,8 @@ class Player:
                 if (reply := self._composers.take(item, now)) is not None:
                     self._count_rejected(reply)
                     self.engine.receive(reply, now)
+            case Chart():
+                self.engine.give(item, now_ns())
             case InputLost(line):
                 if line:
                     self._say(line)
