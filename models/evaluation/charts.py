@@ -4,11 +4,11 @@
     python -m models.charts CORPUS --out charts          # also a .mid of each
     python -m models.charts CORPUS --strength bias
 
-`BARS` bars of each piece, played to the live program in simulated time. What counts: the chords in which a note of the tune
-begins. A chord is missed where less than two of its pitch classes sound in it. The lowest note of a chord is the lowest that
-sounds in it for an eighth of a quarter or more. In the chord: the share of the time that Antiphon's notes sound. Beside it stand
-the same figures without a chart, and those of the piece's own accompaniment. A step is the distance of a voice of the upper ones,
-from chord to chord, to the nearest voice of the next chord.
+`BARS` bars of each piece, played to the live program in simulated time. What counts: the chords that begin while the tune plays,
+or at most `REST` ticks after a note of it: an accompaniment rests with the tune. A chord is missed where less than two of its
+pitch classes sound in it. The lowest note of a chord is the lowest that sounds in it for an eighth of a quarter or more. In the
+chord: the share of the time that Antiphon's notes sound. Beside it stand the same figures without a chart, and those of the piece's own
+accompaniment. A step is the distance of a voice of the upper ones, from chord to chord, to the nearest voice of the next chord.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, MELODY
 BARS = 16
 FEWEST_NOTES = 2
 """Notes of the tune a bar, and of the accompaniment."""
+REST = 2 * TICKS
 SHORT = 3
 """Ticks: what sounds for less is not the lowest note of a chord."""
 FIGURES = ("missed", "lowest note is root", "in the chord", "step, semitones", "notes a quarter")
@@ -93,11 +94,12 @@ def figures(charted: Charted, notes: np.ndarray) -> dict[str, float]:
     """`FIGURES` of an accompaniment, `NOTE`; nan where there is nothing to say."""
     notes = notes[notes["part"] != DRUMS]
     onset, end = notes["onset"].astype(int), notes["onset"].astype(int) + notes["duration"]
-    tune = charted.prompt.notes[charted.prompt.notes["part"] == MELODY]["onset"]
+    tune = charted.prompt.notes[charted.prompt.notes["part"] == MELODY]
+    began, ended = tune["onset"].astype(int), tune["onset"].astype(int) + tune["duration"]
     missed, root, inside, total = [], [], 0, 0
     uppers: list[list[int]] = []
     for start, stop, chord in charted.spans:
-        if not ((tune >= start) & (tune < stop)).any():
+        if not ((began <= start) & (ended > start - REST)).any():
             continue
         overlap = np.clip(np.minimum(end, stop) - np.maximum(onset, start), 0, None)
         here = overlap >= SHORT

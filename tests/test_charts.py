@@ -1,0 +1,70 @@
+"""models.charts: which stretches are played, the chart that is given, and the figures of an accompaniment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="models needs torch (pip install '.[train]')")
+
+from models.corpus.pack import BEAT, Piece
+from models.evaluation.charts import BARS, Charted, charted_of, figures
+from models.evaluation.prompts import Prompt
+from realtime.music.chords import chord
+from realtime.music.notes import NOTE, note_array
+from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY
+
+BAR = 96
+C, F, G7 = chord(0, "maj"), chord(5, "maj"), chord(7, "dom7")
+TUNE = note_array([(24 * beat, 20, 72, 80, MELODY) for beat in range(4 * BARS)])
+
+
+def charted(chords: list[int], tune: np.ndarray = TUNE) -> Charted:
+    return Charted(Prompt("x", tune, BAR, 120.0, True), np.repeat(chords, 4 * BARS // len(chords)).astype(np.uint8))
+
+
+def notes(*rows: tuple[int, int, int, int]) -> np.ndarray:
+    """(onset, duration, pitch, part)."""
+    return note_array([(onset, duration, pitch, 80, part) for onset, duration, pitch, part in rows])
+
+
+def test_the_chart_has_a_name_a_beat_where_the_bar_has_several_chords() -> None:
+    made = charted([C, F, F, G7] * 8)  # two beats each
+    assert [[symbol.name for symbol in bar] for bar in made.chart.bars[:2]] == [
+        ["C", "C", "F", "F"],
+        ["F", "F", "G7", "G7"],
+    ]
+    assert made.spans[:3] == [(0, 48, C), (48, 144, F), (144, 192, G7)]
+
+
+def test_what_is_missed_what_is_lowest_and_what_is_in_the_chord() -> None:
+    half = BARS * BAR // 2
+    made = notes(
+        (0, 48, 36, ACCOMPANIMENT), (12, 24, 64, ACCOMPANIMENT),  # C and E: there, on its root
+        (half, 48, 41, ACCOMPANIMENT), (half + 48, 48, 77, ACCOMPANIMENT),  # nothing but F: missed
+        (half, 500, 35, DRUMS),
+    )  # fmt: skip
+    found = figures(charted([C, F]), made)
+    assert (found["missed"], found["lowest note is root"], found["in the chord"]) == (0.5, 1.0, 1.0)
+    found = figures(charted([C, F]), notes((0, 30, 40, BASS), (0, 10, 61, ACCOMPANIMENT)))
+    assert (found["missed"], found["lowest note is root"], found["in the chord"]) == (1.0, 0.0, 0.75)
+    assert figures(charted([C, F]), np.zeros(0, NOTE))["missed"] == 1.0
+
+
+def test_chords_in_a_rest_of_the_tune_do_not_count() -> None:
+    late = TUNE[TUNE["onset"] >= BARS * BAR // 2]
+    made = notes((BARS * BAR // 2, 48, 41, ACCOMPANIMENT), (BARS * BAR // 2, 48, 57, ACCOMPANIMENT))
+    assert figures(charted([C, F], late), made)["missed"] == 0.0
+
+
+def test_the_stretch_is_the_first_whose_bars_and_chords_are_known() -> None:
+    beats = np.array([(24 * i, 24, i % 4, BAR, 60) for i in range(4 * (BARS + 3))], BEAT)
+    tune = note_array([(24 * i, 20, 72, 80, MELODY) for i in range(len(beats))])
+    under = note_array([(24 * i, 20, 48, 80, ACCOMPANIMENT) for i in range(len(beats))])
+    piece = Piece("a", "pop909", "valid", np.sort(np.concatenate([tune, under]), order="onset"), beats)
+    end = float(len(beats))
+    found = charted_of(piece, [(4.0, 8.0, "C:maj"), (8.0, end, "G:7")])
+    assert found is not None and found.chords.tolist() == [C] * 4 + [G7] * (4 * BARS - 4)
+    assert found.prompt.notes["onset"].max() < BARS * BAR
+    assert charted_of(piece, [(40.0, end, "G:7")]) is None
+    assert charted_of(piece, [(0.0, end, "C:5")]) is None
