@@ -4,11 +4,12 @@
     python -m models.charts CORPUS --out charts          # also a .mid of each
     python -m models.charts CORPUS --strength bias
 
-`BARS` bars of each piece, played to the live program in simulated time. What counts: the chords that begin while the tune plays,
-or at most `REST` ticks after a note of it: an accompaniment rests with the tune. A chord is missed where less than two of its
-pitch classes sound in it. The lowest note of a chord is the lowest that sounds in it for an eighth of a quarter or more. In the
-chord: the share of the time that Antiphon's notes sound. Beside it stand the same figures without a chart, and those of the piece's own
-accompaniment. A step is the distance of a voice of the upper ones, from chord to chord, to the nearest voice of the next chord.
+`BARS` bars of each piece, played to the live program in simulated time. What counts: the chords that begin while the tune
+plays, or at most `REST` ticks after a note of it: an accompaniment rests with the tune. A chord is missed where less than two
+of its pitch classes sound in it. The lowest note of a chord is the lowest that sounds in it for an eighth of a quarter or more.
+In the chord: the share of the time that Antiphon's notes sound. Beside it stand the same figures without a chart, and those of
+the piece's own accompaniment. A step is the distance of a voice of the upper ones, from chord to chord, to the nearest voice of
+the next chord.
 """
 
 from __future__ import annotations
