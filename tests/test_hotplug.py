@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,54 @@ def test_a_keyboard_and_a_server_may_come_and_go(room: Room, tiny_model: Path, t
     assert [note.pitch for note in played] == [60] * 3, "nothing comes twice"
     ends = [note.onset_pulse + note.duration_pulse for note in played]
     assert all(end < note.onset_pulse for end, note in zip(ends, played[1:], strict=False)), "released when it was gone"
+
+
+def test_a_keyboard_that_is_back_before_anybody_looks_is_connected_again(room: Room) -> None:
+    """Looks are made by hand, in a process beside the server."""
+    ports = room.start("-c", LOOKS)
+    try:
+        for _ in range(2):
+            keys = Keys(room)
+            assert _looks(ports, 2) == ["Looked", "Looked"]
+            keys.play(midi.note_on(0, 60, 80))
+            assert ports.stdout is not None and ports.stdout.readline() == "903c50\n"
+            keys.unplug()
+            keys = Keys(room)
+            assert _looks(ports, 2) == ["OutputLost", "InputLost", "Looked", "Looked"]
+            keys.play(midi.note_on(0, 61, 80))
+            assert ports.stdout.readline() == "903d50\n"
+            keys.unplug()
+            assert _looks(ports, 1) == ["OutputLost", "InputLost", "Looked"]
+    finally:
+        ports.kill()
+        ports.wait()
+
+
+LOOKS = """
+import sys
+from realtime.io.live.keeper import Keeper
+from realtime.io.midi.rtmidi_ports import RtMidiInput, RtMidiOutput
+
+news = []
+ports = RtMidiInput("jack", "Keys:out"), RtMidiOutput("jack", "Keys:in")
+keeper = Keeper(*ports, lambda message, _: print(message.hex(), flush=True), news.append)
+keeper.open(wait=True)
+for line in sys.stdin:
+    keeper.look()
+    print(*(type(one).__name__ for one in news), flush=True)
+    news.clear()
+"""
+
+
+def _looks(ports: subprocess.Popen[str], times: int) -> list[str]:
+    """Have it look so often. Returns the kinds of what it found."""
+    assert ports.stdin is not None and ports.stdout is not None
+    found = []
+    for _ in range(times):
+        ports.stdin.write("\n")
+        ports.stdin.flush()
+        found += ports.stdout.readline().split()
+    return found
 
 
 def test_without_waiting_a_port_that_is_not_there_is_refused(room: Room, tiny_model: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class _RtMidiPort:
         self._client_name = client_name
         self._midi: Any = None
         self._connected: str | None = None
-        self._is_connected = False  # as far as that is known
+        self._was_connected = False  # as far as that is known
         self._found: str | None = None
         self._virtual = False
         self._sockets: set[str] = set()
@@ -162,12 +162,10 @@ class _RtMidiPort:
         if self._connected not in self._midi.get_ports():
             return False
         # It may have gone and come back since the last look: then it is there, but not connected any more.
-        was, self._is_connected = self._is_connected, self._is_connected_now(self._connected)
-        return self._is_connected or not was
-
-    def _is_connected_now(self, name: str) -> bool:
-        address = name.rsplit(" ", 1)[-1] if self.backend == "alsa" else name
-        return address in (self.connections() or ())
+        address = self._connected.rsplit(" ", 1)[-1] if self.backend == "alsa" else self._connected
+        is_connected = address in (self.connections() or ())
+        self._was_connected |= is_connected
+        return is_connected or not self._was_connected
 
     def connections(self) -> frozenset[str] | None:
         """Known with JACK and ALSA."""
@@ -194,7 +192,7 @@ class _RtMidiPort:
 
     def close(self) -> None:
         client, self._midi = self._midi, None
-        self._connected, self._is_connected, self._virtual = None, False, False
+        self._connected, self._was_connected, self._virtual = None, False, False
         if client is None:
             return
         self._remembered.lost()
