@@ -103,10 +103,17 @@ def jam(
     ] = None,
     bars: Annotated[int | None, typer.Option(help="stop after so many bars")] = None,
     seconds: Annotated[float | None, typer.Option(help="stop after so many seconds")] = None,
+    quiet: Annotated[
+        bool | None, typer.Option("--quiet", help="no live line on the terminal, and no keys of the keyboard")
+    ] = None,
     provider: Provider = None,
     model: ModelFile = None,
 ) -> None:
-    """Play together until Ctrl-C: "Antiphon In" listens, "Antiphon Out" answers, everything is recorded."""
+    """Play together until Ctrl-C: "Antiphon In" listens, "Antiphon Out" answers, everything is recorded.
+
+    On a terminal a line shows what goes on, and keys work: space taps the tempo, m goes to the next mode, p is panic,
+    r marks Antiphon's last turn, q ends.
+    """
     given = dict(locals())
     from realtime.io.live.jam import jam as play
 

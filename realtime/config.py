@@ -177,9 +177,8 @@ class Model(Section):
 class Run(Section):
     bars: int | None = Field(default=None, ge=1, le=100_000, description="null: until stopped")
     seconds: float | None = Field(default=None, gt=0, le=1_000_000, description="null: until stopped")
-    record: Annotated[Path | None, Field(strict=False)] = Field(
-        default=None, description="null: a name made from the time"
-    )
+    record: Annotated[Path | None, Field(strict=False)] = Field(default=None, description="null: named by the time")
+    quiet: bool = Field(default=False, description="no live line, and no keys of the keyboard")
 
 
 Mixed = Annotated[Preset, BeforeValidator(parse_preset)]

@@ -37,6 +37,7 @@ TWINS = {
     "record": "run.record",
     "bars": "run.bars",
     "seconds": "run.seconds",
+    "quiet": "run.quiet",
     "provider": "model.provider",
     "model": "model.file",
 }

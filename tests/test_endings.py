@@ -23,7 +23,7 @@ from realtime.errors import UserError
 from realtime.io.clock import now_ns
 from realtime.io.live import worker as worker_module
 from realtime.io.live.duet import last_tick
-from realtime.io.live.player import Session
+from realtime.io.live.session import Session
 from realtime.io.live.settings import engine_settings
 from realtime.io.live.simulated import Timing
 from realtime.io.live.tracks import LeftOn

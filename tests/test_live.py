@@ -27,7 +27,8 @@ from realtime.errors import UserError
 from realtime.io.clock import now_ns
 from realtime.io.live import composers, demo
 from realtime.io.live.model import Setup
-from realtime.io.live.player import Player, Session
+from realtime.io.live.player import Player
+from realtime.io.live.session import Session
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.speaker import Speaker
 from realtime.io.live.take import Take

@@ -22,7 +22,8 @@ from realtime.io.files.synth import rendered
 from realtime.io.files.whole import write_bytes
 from realtime.io.live.chords import chords_of
 from realtime.io.live.model import Model
-from realtime.io.live.player import NOTHING_LEGAL, Player, Session
+from realtime.io.live.player import NOTHING_LEGAL, Player
+from realtime.io.live.session import Session
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, draw, play, save
 from realtime.io.live.speaker import Speaker

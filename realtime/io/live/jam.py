@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +18,13 @@ from realtime.core.tempo import TempoMap
 from realtime.errors import UserError, counted
 from realtime.io.files.whole import check_writable
 from realtime.io.live.chart_watch import ChartWatch
+from realtime.io.live.desk import HELP, Desk
 from realtime.io.live.guardian import Guarded
 from realtime.io.live.journal import SUFFIX, find_unfinished
-from realtime.io.live.player import Player, Session
+from realtime.io.live.player import Player
 from realtime.io.live.recorder import REFUGE_PREFIX, Recorder, free_name, refuges, salvage
+from realtime.io.live.screen import Screen
+from realtime.io.live.session import Session
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.speaker import Speaker
 from realtime.io.live.take import report, summary
@@ -41,23 +45,52 @@ def jam(config: Config, write_line: Callable[[str], None]) -> None:
         raise UserError(
             f"--in and --out are both {config.ports.out!r}: Antiphon would answer itself; give two different ports"
         )
-    say, print_out = Speaker(write_line), Speaker(lambda text: print(text, flush=True))
+    keys = Keys()
+    screen = Screen(keys) if sys.stderr.isatty() and not config.run.quiet else None
+    say = Speaker(write_line if screen is None else screen.line)
+    show = Speaker(screen.state, most=1) if screen is not None else None
+
+    def print_last(text: str) -> None:
+        say.close()
+        if screen is not None:
+            screen.close()
+        print(text, flush=True)
+
+    print_out = Speaker(print_last)
     try:
-        _play(config, target_file, say, print_out)
+        _play(config, target_file, say, print_out, show, keys)
     finally:
-        said = [say.close(), print_out.close()]
+        said = [print_out.close(), say.close()]
+        if show is not None and screen is not None:
+            show.close()
+            screen.close()
         faulthandler.cancel_dump_traceback_later()
     if not all(said):
         os._exit(0)  # the screen stands still or is gone: the interpreter would wait for it on its way out
 
 
-def _play(config: Config, target_file: Path, say: Speaker, print_out: Speaker) -> None:
+class Keys:
+    """Where keys of the keyboard go: to the player, once there is one."""
+
+    def __init__(self) -> None:
+        self.player: Player | None = None
+
+    def __call__(self, key: str, ns: int) -> None:
+        if self.player is not None:
+            self.player.press(key, ns)
+
+
+def _play(
+    config: Config, target_file: Path, say: Speaker, print_out: Speaker, show: Speaker | None, keys: Keys
+) -> None:
     engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
     source = RtMidiInput(config.ports.backend, config.ports.in_, config.ports.name)
     target = RtMidiOutput(config.ports.backend, config.ports.out, config.ports.name)
     recorder = Recorder(target_file.with_suffix(SUFFIX), config.sync.tempo_bpm, config.sync.beats_per_bar)
     guarded = Guarded(target, config.ports.out is not None)
-    player = Player(engine, worker_setup(config), source, guarded, recorder, say)
+    desk = Desk(engine, recorder, show) if show is not None else None
+    player = Player(engine, worker_setup(config), source, guarded, desk or recorder, say, desk)
+    keys.player = player
     with _signals(player, lambda: player.swap(worker_setup(config))):
         left_on = rescue(target_file.parent, say)
         recorder.open(numbered=config.run.record is None)
@@ -78,6 +111,8 @@ def _play(config: Config, target_file: Path, say: Speaker, print_out: Speaker) -
         }[config.sync.source]
         say(f"{source.name} listens, {target.name} answers ({target.backend}); {config.mode.name}, {follows}")
         say(f"model {ready.model} on {ready.provider}; recording to {target_file}; Ctrl-C ends")
+        if desk is not None:
+            say(f"keys: {HELP}")
 
         def keep(session: Session) -> None:
             try:

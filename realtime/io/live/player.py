@@ -13,8 +13,6 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from realtime import midi
 from realtime.core.dialogue import Proposed, Reached, Reply
@@ -22,12 +20,14 @@ from realtime.core.engine import Engine
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.clock import now_ns
 from realtime.io.live.composers import Came, Composers, Died, Said
+from realtime.io.live.desk import Desk, Pressed
 from realtime.io.live.flood import MODE_NS, MOST_PLANS, Flood, may_wait
 from realtime.io.live.held import Held
 from realtime.io.live.keeper import InputLost, Keeper, Looked, OutputLost
 from realtime.io.live.model import Setup
 from realtime.io.live.owed import Owed
 from realtime.io.live.punctual import punctual, within
+from realtime.io.live.session import Session, Sink
 from realtime.io.live.speaker import Speaker
 from realtime.io.live.tracks import LeftOn
 from realtime.io.live.worker import Ready, Worker
@@ -48,35 +48,6 @@ NOTHING_LEGAL = "the model draws no legal notes, so nothing is played: its file 
 _WAKE = object()
 
 
-class Sink(Protocol):
-    """Where everything in and out is written down: the recorder, or the demo's list. `trouble`: what keeps it from writing, as a
-    line for the user, or ""."""
-
-    trouble: str
-
-    def write(self, direction: str, pulse: int, message: bytes) -> None:
-        """`direction` is "player" or "antiphon"."""
-
-    def tempo(self, pulse: int, bpm: float) -> None:
-        """The tempo changed."""
-
-    def jump(self, pulse: int) -> None:
-        """The song position jumped."""
-
-
-@dataclass(slots=True)
-class Session:
-    """Measurements of a session, for the summary. recorded: messages written to the sink; shed: messages left out in a flood;
-    left_hanging: note-offs that could not be sent; ended: why the session ended."""
-
-    schedule_error_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
-    recorded: int = 0
-    restarts: int = 0
-    shed: int = 0
-    left_hanging: int = 0
-    ended: str = ""
-
-
 class Player:
     """One live session. `run` plays until `stop` is called (on any thread, or in a signal handler) or a limit is reached.
 
@@ -91,10 +62,12 @@ class Player:
         target: OutputPort,
         sink: Sink,
         say: Speaker,
+        desk: Desk | None = None,
     ) -> None:
         self.engine = engine
         self.session = Session()
         self._source, self._target, self._sink, self._say = source, target, sink, say
+        self._desk = desk
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._keeper = Keeper(source, target, self._on_message, self._inbox.put)
         self._held = Held()
@@ -144,6 +117,10 @@ class Player:
         self._stop_why = self._stop_why or why
         self._inbox.put(_WAKE)
 
+    def press(self, key: str, ns: int) -> None:
+        """A key of the keyboard was pressed at `ns`. On any thread."""
+        self._inbox.put(Pressed(key, ns))
+
     def pause(self) -> None:
         """Release what sounds and stop the process until it is told to go on (Ctrl-Z and `fg`). Safe in a signal handler."""
         self._pausing = True
@@ -184,6 +161,8 @@ class Player:
             deadlines = [self.engine.wake_ns(), self._composers.wake_ns(), end_ns, watch_ns]
             if self._program is not None:
                 deadlines.append(self._mode_ns)
+            if self._desk is not None:
+                deadlines.append(self._desk.look(now, self.session))
             if bars is not None and end_pulse is None and self.engine.rolling:
                 here = max(
                     round(self.engine.tempo.pulse_at(now) / PULSES_PER_TICK), 0
@@ -242,6 +221,8 @@ class Player:
                 self._owed.lost(self.engine.ledger.sounding())
             case Looked():
                 self._looked(item)
+            case Pressed():
+                self._pressed(item)
             case _:  # _WAKE: to look again
                 pass
 
@@ -251,6 +232,18 @@ class Player:
         if ports.output:
             for message in self._owed.due(ports.listeners, self.engine.ledger.sounding().__contains__):
                 self._send(message)
+
+    def _pressed(self, pressed: Pressed) -> None:
+        if pressed.key == "q":
+            self.stop("q")
+        elif pressed.key == "p":
+            self._silence()
+            for message in midi.panic(sorted({*self.engine.settings.channels})):
+                self._send(message)
+            self._anew()
+            self._say("panic: every note is released")
+        elif self._desk is not None and (line := self._desk.pressed(pressed)):
+            self._say(line)
 
     def _count_rejected(self, reply: Reply) -> None:
         """A model may draw what is no legal note now and then. One that draws nothing else is damaged."""
@@ -349,15 +342,23 @@ class Player:
             self._say(line)
 
     def _pause(self) -> None:
-        """Ctrl-Z: nothing sounds while the process stands still. Then on from here, with an empty context."""
-        pulse = self.engine.tempo.pulse_at(now_ns())
-        for message in self.engine.ledger.release_all():
-            self._send(message)
-            self._write("antiphon", pulse, message)
+        """Ctrl-Z: nothing sounds while the process stands still."""
+        self._silence()
         time.sleep(DELIVER_S)
         os.kill(os.getpid(), signal.SIGSTOP)
         self._pausing = False
         self._composers.wait_no_longer()
+        self._anew()
+
+    def _silence(self) -> None:
+        """End every note that sounds."""
+        pulse = self.engine.tempo.pulse_at(now_ns())
+        for message in self.engine.ledger.release_all():
+            self._send(message)
+            self._write("antiphon", pulse, message)
+
+    def _anew(self) -> None:
+        """On from here, with an empty context."""
         self.engine.scheduler.clear()
         self.engine.composer_is_new(now_ns())
 

@@ -19,7 +19,7 @@ from realtime.io.files import midifile, pianoroll
 from realtime.io.files.playing import Timeline
 from realtime.io.files.whole import write_bytes
 from realtime.io.live.model import Model, Setup
-from realtime.io.live.player import Session
+from realtime.io.live.session import Session
 from realtime.io.live.take import Take
 from realtime.music.metre import BeatGrid
 from realtime.simulate import perform

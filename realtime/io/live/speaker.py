@@ -13,9 +13,10 @@ MOST_WAITING = 256
 class Speaker:
     """Calling it hands over a line: it neither waits nor raises. `say` writes it, on the speaker's thread, and may do both."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], most: int = MOST_WAITING) -> None:
+        """most: lines that wait; what comes beyond is left out."""
         self._say = say
-        self._lines: queue.Queue[str | None] = queue.Queue(MOST_WAITING)
+        self._lines: queue.Queue[str | None] = queue.Queue(most)
         self._failed = False
         self._thread = threading.Thread(target=self._speak, name="speaker", daemon=True)
         self._thread.start()

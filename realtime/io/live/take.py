@@ -12,7 +12,7 @@ from realtime import midi
 from realtime.core.engine import Engine
 from realtime.errors import counted
 from realtime.io.files.midifile import FileNote
-from realtime.io.live.player import Session
+from realtime.io.live.session import Session
 
 PEDALS = (midi.SUSTAIN, midi.SOSTENUTO)
 """Controllers that hold notes beyond their note-offs: the sustain pedal, and the sostenuto pedal."""

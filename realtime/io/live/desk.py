@@ -1,0 +1,122 @@
+"""What the player of a session sees and does at the computer: the state for the live line, and the keys of the keyboard.
+
+All of it runs on the loop's thread, and none of it waits: a state is a short text that is handed to another process (`screen`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from realtime import midi
+from realtime.core.dialogue import Turn
+from realtime.core.engine import Engine
+from realtime.core.tempo import PULSES_PER_TICK
+from realtime.io.live.session import Session, Sink
+from realtime.music.attributes import STYLES
+from realtime.music.controls import AS_IT_IS, KNOBS
+
+SHOW_NS = 100_000_000
+"""The live line changes at most so often."""
+HELP = "space: tap the tempo, m: next mode, p: panic, r: mark Antiphon's last turn, q: end"
+
+
+class Pressed(NamedTuple):
+    """A key of the keyboard, and when it was pressed."""
+
+    key: str
+    ns: int
+
+
+class Desk:
+    """A sink that passes on to `sink` all that it gets, and so knows what is played. show: takes a state."""
+
+    def __init__(self, engine: Engine, sink: Sink, show: Callable[[str], None]) -> None:
+        self.trouble = ""
+        self._engine, self._sink, self._show = engine, sink, show
+        self._next_ns = 0
+        self._sounding: dict[str, Counter[int]] = {"player": Counter(), "antiphon": Counter()}
+        self._heard: list[tuple[int, int, int]] = []
+        self._turn: Turn | None = None
+
+    def write(self, direction: str, pulse: int, message: bytes) -> None:
+        """See `Sink`."""
+        self._sink.write(direction, pulse, message)
+        self.trouble = self._sink.trouble
+        if midi.is_note_on(message) or midi.is_note_off(message):
+            down = self._sounding[direction]
+            down[message[1]] = max(down[message[1]] + (1 if midi.is_note_on(message) else -1), 0)
+            if direction == "player":
+                self._heard.append((pulse // PULSES_PER_TICK, message[1], int(midi.is_note_on(message))))
+
+    def tempo(self, pulse: int, bpm: float) -> None:
+        """See `Sink`."""
+        self._sink.tempo(pulse, bpm)
+
+    def jump(self, pulse: int) -> None:
+        """See `Sink`."""
+        self._sink.jump(pulse)
+
+    def look(self, now: int, session: Session) -> int:
+        """Show the state if it is time. Returns when it is time again."""
+        self._turn = self._engine.turn or self._turn
+        if now >= self._next_ns:
+            self._next_ns = now + SHOW_NS
+            self._show(json.dumps(self._state(now, session)))
+            self._heard.clear()
+        return self._next_ns
+
+    def _state(self, now: int, session: Session) -> dict[str, object]:
+        engine = self._engine
+        tick = engine.tempo.pulse_at(now) // PULSES_PER_TICK
+        grid, turn, knobs = engine.grid, engine.turn, engine.knobs.controls
+        turned = {
+            name: STYLES[value] if name == "style" else round(value, 2)
+            for name, value in ((name, getattr(knobs, name)) for name in KNOBS)
+            if value != getattr(AS_IT_IS, name)
+        }
+        errors, steps = session.schedule_error_ns, engine.counts.step_ns
+        return {
+            "place": (grid.bar_number(tick) + 1, grid.beat_at(tick).in_bar + 1) if engine.rolling else None,
+            "tick": tick,
+            "bar": grid.bar_length_at(tick),
+            "whose": "Antiphon" if turn is not None and tick >= turn.start else "you" if engine.rolling else "",
+            "mode": engine.mode_name,
+            "bpm": round(engine.transport.bpm_at(engine.tempo.pulse_at(now)), 1),
+            "knobs": turned,
+            "in": sorted(+self._sounding["player"]),
+            "out": sorted(+self._sounding["antiphon"]),
+            "heard": self._heard,
+            "step": round(steps[-1] / 1e6, 1) if steps else None,
+            "late": round(errors[-1] / 1e6, 1) if errors else None,
+            "dropped": engine.scheduler.late_dropped + session.shed,
+        }
+
+    def pressed(self, pressed: Pressed) -> str:
+        """Do what a key asks for, panic and the end aside. Returns a line for the user, or ""."""
+        engine = self._engine
+        if pressed.key == " ":
+            engine.tap(pressed.ns)
+        elif pressed.key == "m":
+            names = list(engine.settings.modes)
+            engine.set_mode(names[(names.index(engine.mode_name) + 1) % len(names)], pressed.ns)
+            return f"mode: {engine.mode_name}"
+        elif pressed.key == "r":
+            return self._mark()
+        elif pressed.key in ("h", "?"):
+            return HELP
+        return ""
+
+    def _mark(self) -> str:
+        """The bars of Antiphon's last turn, and how to have them composed anew."""
+        if self._turn is None:
+            return "nothing to mark: Antiphon has not played yet"
+        grid, now = self._engine.grid, self._engine.turns.decided_pulse // PULSES_PER_TICK
+        end = min(now, self._turn.end) if self._turn.end is not None else now
+        first = grid.bar_number(self._turn.start) + 1
+        last = max(grid.bar_number(max(end, self._turn.start + 1) - 1) + 1, first)
+        return (
+            f"marked: bars {first}-{last}; when you have ended: antiphon infill TAKE.mid OUT.mid --bars {first}-{last}"
+        )

@@ -1,0 +1,36 @@
+"""What a session is written to, and what is measured in it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Sink(Protocol):
+    """Where everything in and out is written down: the recorder, or the demo's list. `trouble`: what keeps it from writing, as a
+    line for the user, or ""."""
+
+    trouble: str
+
+    def write(self, direction: str, pulse: int, message: bytes) -> None:
+        """`direction` is "player" or "antiphon"."""
+
+    def tempo(self, pulse: int, bpm: float) -> None:
+        """The tempo changed."""
+
+    def jump(self, pulse: int) -> None:
+        """The song position jumped."""
+
+
+@dataclass(slots=True)
+class Session:
+    """Measurements of a session, for the summary. recorded: messages written to the sink; shed: messages left out in a flood;
+    left_hanging: note-offs that could not be sent; ended: why the session ended."""
+
+    schedule_error_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
+    recorded: int = 0
+    restarts: int = 0
+    shed: int = 0
+    left_hanging: int = 0
+    ended: str = ""

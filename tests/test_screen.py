@@ -1,0 +1,109 @@
+"""The live line and the keys: in a process of its own on a real terminal, and what a key does to a session."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from realtime import midi
+from realtime.config import load
+from realtime.core.dialogue import Turn
+from realtime.core.engine import Engine
+from realtime.core.tempo import TempoMap
+from realtime.io.live.desk import SHOW_NS, Desk, Pressed
+from realtime.io.live.screen import Ear, words
+from realtime.io.live.session import Session
+from realtime.io.live.settings import engine_settings
+from realtime.io.live.take import Take
+
+PATIENCE_S = 60.0
+ON_A_TERMINAL = """
+import json, queue, sys
+from realtime.io.live.screen import Screen
+keys = queue.Queue()
+screen = Screen(lambda key, ns: keys.put((key, ns)))
+screen.line("a line above")
+state = dict(place=[3, 2], tick=0, bar=96, whose="you", mode="trade", bpm=96.0, knobs={"density": 0.5}, heard=[],
+             step=0.4, late=0.2, dropped=1, **{"in": [60, 64], "out": [67]})
+screen.state(json.dumps(state))
+key, ns = keys.get(timeout=60)
+screen.line(f"pressed {key} {ns > 0}")
+screen.close()
+print("the end")
+"""
+
+
+def desk_of(shown: list[str], **given: object) -> tuple[Engine, Desk]:
+    config = load(None, {name.replace("__", "."): value for name, value in given.items()})
+    engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
+    return engine, Desk(engine, Take(), shown.append)
+
+
+def test_a_line_is_drawn_and_keys_are_read_on_a_terminal() -> None:
+    pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
+    root = str(Path(__file__).resolve().parents[1])
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(PYTHONPATH=root, TERM="xterm", COLUMNS="160")
+        os.execv(sys.executable, [sys.executable, "-c", ON_A_TERMINAL])
+    drawn, pressed, deadline = b"", False, time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if not select.select([terminal], [], [], 0.1)[0]:
+            continue
+        try:
+            drawn += os.read(terminal, 65_536)
+        except OSError:  # it is closed
+            break
+        if b"1 dropped" in drawn and not pressed:
+            os.write(terminal, b"m")
+            pressed = True
+    assert os.waitpid(process, 0)[1] == 0, drawn
+    text = drawn.decode()
+    assert "a line above" in text and "pressed m True" in text
+    assert "bar 3.2 | you | trade | 96 bpm | density +0.5 | in C4 E4 | out G4 | step 0.4 ms | late 0.2 ms" in text
+    assert text.rindex("the end") > text.rindex("pressed m") and "\x1b[?25h" in text  # the cursor is back
+
+
+def test_states_come_ten_times_a_second_and_say_what_is_held() -> None:
+    shown: list[str] = []
+    engine, desk = desk_of(shown)
+    session = Session(shed=2)
+    engine.handle(midi.note_on(0, 60, 80), 0)
+    desk.write("player", 0, midi.note_on(0, 60, 80))
+    for ms in range(0, 1000, 5):
+        assert desk.look(ms * 1_000_000, session) > ms * 1_000_000
+    assert len(shown) == 1_000_000_000 // SHOW_NS
+    first, last = json.loads(shown[0]), json.loads(shown[-1])
+    assert (first["place"], first["in"], first["heard"]) == ([1, 1], [60], [[0, 60, 1]])
+    assert (last["place"], last["heard"], last["dropped"], last["step"]) == ([1, 2], [], 2, None)
+    assert "step" not in words(last, "") and words(last, "") == "bar 1.2 | you | trade | 120 bpm | in C4 | 2 dropped"
+
+
+def test_keys_tap_change_the_mode_and_mark_the_last_turn() -> None:
+    engine, desk = desk_of([])
+    assert desk.pressed(Pressed("r", 0)).startswith("nothing to mark")
+    for beat in range(4):
+        assert desk.pressed(Pressed(" ", beat * 600_000_000)) == ""
+    assert engine.tempo.bpm_at(engine.tempo.pulse_at(1_800_000_000)) == pytest.approx(100.0)
+    assert desk.pressed(Pressed("m", 0)) == "mode: accompany" and engine.mode_name == "accompany"
+    engine.turns.turn, engine.turns.decided_pulse = Turn(192, 384), 20 * 400
+    desk.look(0, Session())
+    engine.turns.turn = None
+    assert desk.pressed(Pressed("r", 0)).startswith("marked: bars 3-4;")
+    assert desk.pressed(Pressed("x", 0)) == "" and "panic" in desk.pressed(Pressed("?", 0))
+
+
+def test_key_and_chord_of_what_is_heard() -> None:
+    ear = Ear()
+    state = {"place": [1, 1], "bar": 96}
+    chords = [(0, (60, 64, 67)), (96, (65, 69, 72)), (192, (67, 71, 74)), (288, (60, 64, 67))]
+    for start, pitches in chords:
+        ear.hear({**state, "tick": start + 1, "heard": [(start, pitch, 1) for pitch in pitches]})
+        ear.hear({**state, "tick": start + 90, "heard": [(start + 90, pitch, 0) for pitch in pitches]})
+    assert ear.words == "C in C major"
