@@ -23,6 +23,7 @@ from realtime.music.controls import AS_IT_IS
 from realtime.music.given import Chord, Given
 from realtime.music.keys import Key
 from realtime.music.metre import TICKS, Beat, BeatGrid
+from realtime.music.scales import pitches_of
 from realtime.music.vocabulary import ACCOMPANIMENT, ALONG, BEAT, DRUMS, DURATION_TICKS, HEADS, MELODY, OPEN, Role
 
 MOST_NOTES = 4
@@ -264,7 +265,7 @@ class Masks:
         duration[:OPEN][LASTING * left <= DURATION_TICKS] += LASTING_NATS
         key = self._key or self.profile.key
         if chord is not None:
-            pitch[np.isin(_CLASSES, list(chord.symbol.tones))] += TRIAD_NATS
+            pitch[pitches_of(chord.symbol.tones)] += TRIAD_NATS
         elif key is not None:
             pitch[np.isin(_CLASSES, list(key.triad))] += TRIAD_NATS
             pitch[key.tonic == _CLASSES] += TONIC_NATS

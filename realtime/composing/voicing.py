@@ -19,6 +19,7 @@ from realtime.composing.overuse import Overuse
 from realtime.core.dialogue import Turn
 from realtime.music.given import Chord, Given
 from realtime.music.metre import TICKS, Beat
+from realtime.music.scales import pitches_of
 from realtime.music.vocabulary import ACCOMPANIMENT, ALONG, BASS, BEAT, DRUMS, Role
 
 LEANING_NATS = -4.0
@@ -37,8 +38,6 @@ LAST = 4
 """Ticks before another chord in which no note begins."""
 GRID = 6
 """Ticks: where a chord is struck that could not be where it begins."""
-
-_CLASSES = np.arange(128) % 12
 
 
 class Now(NamedTuple):
@@ -91,7 +90,7 @@ class Voicing:
                 time[:BEAT] += self._nats
             return
         pitch[~self._allowed(chord, now)] += self._nats
-        inside = np.isin(_CLASSES, list(chord.symbol.tones))
+        inside = pitches_of(chord.symbol.tones)
         pitch[~inside] += PASSING_NATS[carries or role in ALONG]
         if not carries:
             return
@@ -106,7 +105,7 @@ class Voicing:
         else:
             pitch[:lowest] += self._nats
             heard = {each % 12 for each in (*struck, *sounding)}
-            missing = np.isin(_CLASSES, list(chord.symbol.tones - heard))
+            missing = pitches_of(chord.symbol.tones - heard)
             if len(chord.symbol.tones & heard) < self._fewest and (time[:BEAT] > MASKED / 2).any():
                 time[BEAT] += self._nats
                 pitch[~missing] += self._nats
@@ -117,7 +116,7 @@ class Voicing:
         scale = chord.scale
         if chord.end < now.beat.start + now.beat.length and (after := self._given.at(chord.end)) is not None:
             scale = (scale & after.scale) or scale
-        return np.isin(_CLASSES, list(scale))
+        return pitches_of(scale)
 
     def _due(self, time: np.ndarray, chord: Chord, turn: Turn, now: Now) -> Chord:
         """The chord of the next note: this one, or, once this one is full, the one that begins within the beat."""
@@ -133,7 +132,7 @@ class Voicing:
 
     def _strike(self, pitch: np.ndarray, chord: Chord, under: int) -> None:
         """The next note is the bass, under all that sounds."""
-        bass = np.isin(_CLASSES, list(chord.symbol.tones & {chord.symbol.bass}))
+        bass = pitches_of(chord.symbol.tones & {chord.symbol.bass}).copy()
         bass[min(self._top + 1, under) :] = False
         if (pitch[bass] > MASKED / 2).any():
             pitch[~bass] += self._nats

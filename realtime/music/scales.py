@@ -7,7 +7,6 @@ one without the other third of the chord: E7 in C major is played with A harmoni
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
@@ -89,9 +88,8 @@ def _likeliest(fits: np.ndarray) -> list[int]:
     return path[::-1]
 
 
-def inside(scales: Iterable[Sequence[int] | frozenset[int]]) -> np.ndarray:
-    """(128,) bool: the pitches that all of these pitch classes allow."""
-    allowed = np.ones(128, bool)
-    for scale in scales:
-        allowed &= np.isin(np.arange(128) % 12, list(scale))
-    return allowed
+@cache
+def pitches_of(classes: frozenset[int]) -> np.ndarray:
+    """(128,) bool: the MIDI pitches of some pitch classes. The array is kept: do not change it."""
+    pitches: np.ndarray = np.isin(np.arange(128) % 12, list(classes))
+    return pitches
