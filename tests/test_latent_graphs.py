@@ -126,6 +126,11 @@ def test_matrices_are_8_bit(shipped: Path) -> None:
         assert b".py" not in path.read_bytes()
 
 
+def test_every_operator_has_a_kernel_on_cuda(shipped: Path) -> None:
+    for path in shipped.glob("*.onnx"):
+        assert not {node.op_type for node in onnx.load(path).graph.node} & {"Elu", "ReduceMin"}, path.name
+
+
 def test_a_model_without_a_context_needs_none(shipped: Path, tiny_model: Path, tmp_path: Path) -> None:
     assert LatentGraphs.load(tiny_model) is None
     with pytest.raises(UserError, match=r"bars\.encode\.onnx: missing beside the model"):

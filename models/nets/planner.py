@@ -42,7 +42,9 @@ class CellAttention(nn.Module):
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         """x: (B, L, width), known: (B, L); out as x."""
-        match = F.elu(self.match(x).float()) + 1
+        matched = self.match(x).float()
+        # elu + 1, written out: the exported graph's Elu has no kernel on CUDA.
+        match = torch.where(matched > 0, matched + 1, matched.clamp(max=0).exp())
         q, k, v = (
             part.unflatten(-1, (HEADS, -1)).transpose(1, 2)  # (B, heads, L, size)
             for part in (*match.chunk(2, -1), self.values(x))
