@@ -13,8 +13,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the tiny model is made with torch (pip install '.[train]')")
 
-from performing import assert_nothing_hangs, tune
-from test_live import BEAT_NS, PATIENCE_S, PHRASES, Rehearsal, config_of, rehearsal
+from performing import assert_nothing_hangs
+from test_live import PATIENCE_S, PHRASES, Rehearsal, config_of, rehearsal
 
 from realtime import midi
 from realtime.config import load
@@ -86,7 +86,7 @@ def test_the_recording_is_kept_before_a_driver_is_asked_to_close(tiny_model: Pat
     worker = one.player.worker
     thread = threading.Thread(target=lambda: one.player.run(PATIENCE_S, None, kept.append), daemon=True)
     thread.start()
-    one.play(tune([60, 62, 64, 65] * 4, BEAT_NS))
+    one.play(PHRASES)
     one.wait_for(lambda: one.struck() > 0, "an answer")
     one.player.stop("enough")
     thread.join(PATIENCE_S)
@@ -104,7 +104,7 @@ def test_a_driver_that_takes_nothing_any_more_keeps_nobody_from_the_recording(ti
     one.player.prepare()
     thread = threading.Thread(target=lambda: one.player.run(PATIENCE_S, None, kept.append), daemon=True)
     thread.start()
-    one.play(tune([60, 62, 64, 65] * 4, BEAT_NS))
+    one.play(PHRASES)
     one.wait_for(lambda: len(one.engine.ledger) > 0, "a sounding note")
     one.player.stop("enough")
     thread.join(PATIENCE_S)

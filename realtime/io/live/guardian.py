@@ -85,7 +85,8 @@ class Guarded:
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
         assert self._process.stdin is not None
-        os.set_blocking(self._process.stdin.fileno(), False)  # a guardian that stands still holds up nothing
+        if hasattr(os, "set_blocking"):  # on Windows from Python 3.12 on
+            os.set_blocking(self._process.stdin.fileno(), False)  # a guardian that stands still holds up nothing
 
     def send(self, message: bytes) -> None:
         """Raises PortLost."""

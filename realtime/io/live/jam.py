@@ -58,15 +58,15 @@ def jam(config: Config, write_line: Callable[[str], None]) -> None:
 
     print_out = Speaker(print_last)
     try:
-        _play(config, target_file, say, print_out, show, keys)
+        closed = _play(config, target_file, say, print_out, show, keys)
     finally:
         said = [print_out.close(), say.close()]
         if show is not None and screen is not None:
             show.close()
             screen.close()
         faulthandler.cancel_dump_traceback_later()
-    if not all(said):
-        os._exit(0)  # the screen stands still or is gone: the interpreter would wait for it on its way out
+    if not all([*said, closed]):
+        os._exit(0)  # a screen or a driver stands still: the interpreter would wait for it on its way out
 
 
 class Keys:
@@ -82,7 +82,8 @@ class Keys:
 
 def _play(
     config: Config, target_file: Path, say: Speaker, print_out: Speaker, show: Speaker | None, keys: Keys
-) -> None:
+) -> bool:
+    """Returns whether every MIDI driver let go at the end."""
     engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
     source = RtMidiInput(config.ports.backend, config.ports.in_, config.ports.name)
     target = RtMidiOutput(config.ports.backend, config.ports.out, config.ports.name)
@@ -130,8 +131,9 @@ def _play(
 
         chart = ChartWatch(config.chords.chart or "", config.chords.german, player.give, say)
         chart.start()
-        player.run(config.run.seconds, config.run.bars, keep)
+        session = player.run(config.run.seconds, config.run.bars, keep)
         chart.close()
+    return session.closed
 
 
 def _target_file(given: Path | None) -> Path:

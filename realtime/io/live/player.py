@@ -381,7 +381,7 @@ class Player:
 
     def _close(self) -> None:
         # A driver that fails to close, or never comes back, keeps nobody from ending.
-        within(CLOSE_S, self._keeper.stop, self._source.close, self._target.close)
+        self.session.closed = within(CLOSE_S, self._keeper.stop, self._source.close, self._target.close)
         self._composers.close()
         with contextlib.suppress(queue.Empty):
             while True:

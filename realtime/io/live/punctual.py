@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 
-def within(seconds: float, *calls: Callable[[], None]) -> None:
-    """Make the calls, one after the other whatever each comes to, and wait no longer than that for them."""
+def within(seconds: float, *calls: Callable[[], None]) -> bool:
+    """Make the calls, one after the other whatever each comes to, and wait no longer than that for them. Whether all came to an
+    end."""
 
     def make() -> None:
         for call in calls:
@@ -21,6 +22,7 @@ def within(seconds: float, *calls: Callable[[], None]) -> None:
     thread = threading.Thread(target=make, name="driver", daemon=True)
     thread.start()
     thread.join(seconds)
+    return not thread.is_alive()
 
 
 @contextlib.contextmanager

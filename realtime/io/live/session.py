@@ -26,7 +26,7 @@ class Sink(Protocol):
 @dataclass(slots=True)
 class Session:
     """Measurements of a session, for the summary. recorded: messages written to the sink; shed: messages left out in a flood;
-    left_hanging: note-offs that could not be sent; ended: why the session ended."""
+    left_hanging: note-offs that could not be sent; ended: why the session ended; closed: whether every driver let go."""
 
     schedule_error_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
     recorded: int = 0
@@ -34,3 +34,4 @@ class Session:
     shed: int = 0
     left_hanging: int = 0
     ended: str = ""
+    closed: bool = True

@@ -159,7 +159,10 @@ class _RtMidiPort:
             return False
         if self._connected is None:
             return self._virtual
-        if self._connected not in self._midi.get_ports():
+        try:
+            if self._connected not in self._midi.get_ports():
+                return False
+        except rtmidi.RtMidiError:
             return False
         # It may have gone and come back since the last look: then it is there, but not connected any more.
         address = self._connected.rsplit(" ", 1)[-1] if self.backend == "alsa" else self._connected
