@@ -13,10 +13,12 @@ import pytest
 from toycorpus import Metre, midi_bytes
 
 from realtime import cli
+from realtime.config import load as load_config
 from realtime.io.files import midifile
 from realtime.io.files.midifile import FileNote
 from realtime.io.files.smf import load
 from realtime.io.offline.source import Source
+from realtime.io.offline.studio import Studio
 from realtime.music.vocabulary import MELODY
 
 BAR = 4 * 480
@@ -247,3 +249,15 @@ def test_what_cannot_be_done(
     assert status == 2 and words in error, error
     assert error.count("\n") == 1 and error.startswith("antiphon: ") and "Traceback" not in out + error
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_share_that_is_done_grows_to_the_end(song: Path, tmp_path: Path, tiny_model: Path) -> None:
+    config = load_config(None, {"model.file": tiny_model})
+    source = Source(song, tmp_path / "out.mid", None)
+    studio, shares = Studio(config, source.bars, 96.0, print), list[float]()
+    start, end = 12 * 96, 16 * 96
+    studio.show(shares.append, 2, start, end)
+    for _ in range(2):
+        studio.turn_to(studio.general)
+        studio.continued(source.notes, start, end, {})
+    assert shares == sorted(shares) and shares[0] == 0 and 0.5 in shares and 0.8 < shares[-1] <= 1

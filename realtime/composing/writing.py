@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Callable
 from enum import IntEnum
 from itertools import zip_longest
 
@@ -42,6 +43,8 @@ class Writer:
         self._first = self._now = 0
         """Where the stretch begins, and up to where it has been fed."""
         self._down: Counter[int] = Counter()
+        self.reached: Callable[[int], None] = lambda tick: None
+        """Called with each tick that has been reached."""
 
     def fork(self, constraints: Constraints, seed: int) -> Writer:
         """One that has been fed the same, and writes under constraints and with a seed of its own; see `Composer.fork`."""
@@ -91,6 +94,7 @@ class Writer:
         released = False
         agenda = self._agenda(notes, end, turn, cells)
         for (tick, what, note), following in zip_longest(agenda, agenda[1:]):
+            self.reached(tick)
             if is_on:
                 ask(Extend(self._generation, tick + (what == _What.KEY_DOWN)))
             if what == _What.KEY_UP:

@@ -10,7 +10,7 @@ counts most. All other notes stay as they are. Times in ticks; one unit of an am
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -76,11 +76,18 @@ def shift_to_c(tonic: int) -> int:
     return (6 - tonic) % 12 - 6
 
 
-def edit(scene: Scene, amounts: Mapping[str, np.ndarray], directions: Mapping[str, np.ndarray], codec: Codec) -> Result:
+def edit(
+    scene: Scene,
+    amounts: Mapping[str, np.ndarray],
+    directions: Mapping[str, np.ndarray],
+    codec: Codec,
+    show: Callable[[float], None] = lambda share: None,
+) -> Result:
     """The changes that bring the cells nearest to the asked `amounts`: for an attribute (C,) units of change, for a style (C,)
     multiples of its direction. directions: (128,) by name. Amounts of 0 change nothing.
 
-    Many cells are edited in windows of `WINDOW` at most, so that memory does not grow with them, and time no faster than they do.
+    `show` is called with the share that is done. Many cells are edited in windows of `WINDOW` at most, so that memory does not
+    grow with them, and time no faster than they do.
     """
     cells = len(scene.edges) - 1
     cuts = np.linspace(0, cells, -(-cells // WINDOW) + 1).astype(int).tolist()
@@ -91,6 +98,7 @@ def edit(scene: Scene, amounts: Mapping[str, np.ndarray], directions: Mapping[st
         here = {name: amount[ahead:last] for name, amount in amounts.items()}
         result = _Edit(window, here, directions, codec, kinds).run()
         made.append(piece.applied(result, index, first - ahead))
+        show(last / cells)
     return Result(
         [note for result in made for note in result.removed],
         {note: pitch for result in made for note, pitch in result.moved.items()},

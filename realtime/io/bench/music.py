@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from realtime.io.files.whole import check_writable, write_bytes
 from realtime.io.live.model import Model
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, play
+from realtime.io.progress import Progress
 from realtime.music import measures
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.notes import between, note_array, sounding
@@ -170,14 +171,18 @@ def figures(duet: Duet, tune: Tune) -> dict[str, float]:
     return {name: round(found[name], 3) for name in FIGURES}
 
 
-def measure(config: Config, tunes: Sequence[Tune] = TUNES) -> dict[str, dict[str, dict[str, float]]]:
+def measure(
+    config: Config, tunes: Sequence[Tune] = TUNES, show: Callable[[float], None] = lambda share: None
+) -> dict[str, dict[str, dict[str, float]]]:
     """{mode: {tune's name, "all" or "unheard": figures}}, and under "player" what the players themselves come to.
 
-    "all" and "unheard" are means over the tunes, and over those that the shipped model was not trained on."""
+    "all" and "unheard" are means over the tunes, and over those that the shipped model was not trained on. `show` is called with
+    the share that is done."""
     model = Model.load(worker_setup(config))
     report: dict[str, dict[str, dict[str, float]]] = {mode: {} for mode in ("player", *MODES)}
-    for tune in tunes:
-        for mode in MODES:
+    for at, tune in enumerate(tunes):
+        for number, mode in enumerate(MODES):
+            show((at + number / len(MODES)) / len(tunes))
             played = duet(config, model, tune, mode)
             report[mode][tune.name] = figures(played, tune)
             if mode == "trade":
@@ -206,7 +211,8 @@ def run(config: Config, json_file: Path | None) -> None:
     """Measure, print the table, and write the figures to `json_file` (what is nan there as null). Raises `UserError`."""
     if json_file is not None:
         check_writable(json_file)
-    report = measure(config)
+    with Progress(f"playing {len(TUNES)} tunes") as show:
+        report = measure(config, show=show)
     Console().print(table(report))
     if json_file is not None:
         plain = {

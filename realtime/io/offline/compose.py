@@ -17,6 +17,7 @@ from realtime.io.offline.continuation import Continuation
 from realtime.io.offline.source import NEAR_BARS, Source, as_played, bars_before, draw_result
 from realtime.io.offline.studio import Studio
 from realtime.io.offline.voices import NOTHING, constraints_of
+from realtime.io.progress import Progress
 from realtime.music.vocabulary import PART_NAMES
 
 
@@ -40,12 +41,15 @@ def compose(
     new: list[FileNote] = []
     tracks: list[NewTrack] = []
     names = {*music_of.piece.track_names}
-    for player in ending.players(general.parts):
-        studio.turn_to(constraints_of(general, player.part, player.own, player.rate))
-        made.append((studio.looped if loop else studio.continued)(np.concatenate([notes, *made]), start, end, plan))
-        new += as_played(made[-1], replace(player.like, track=len(music_of.piece.track_names) + len(tracks)))
-        tracks.append(ending.track(_unused(f"antiphon {PART_NAMES[player.part]}", names), player))
-        names.add(tracks[-1].name)
+    players = list(ending.players(general.parts))
+    with Progress("composing") as show:
+        studio.show(show, len(players), start, end)
+        for player in players:
+            studio.turn_to(constraints_of(general, player.part, player.own, player.rate))
+            made.append((studio.looped if loop else studio.continued)(np.concatenate([notes, *made]), start, end, plan))
+            new += as_played(made[-1], replace(player.like, track=len(music_of.piece.track_names) + len(tracks)))
+            tracks.append(ending.track(_unused(f"antiphon {PART_NAMES[player.part]}", names), player))
+            names.add(tracks[-1].name)
     if tracks:  # in a damaged file there may be no voice that goes on
         tracks[0] = tracks[0]._replace(events=[*ending.times(), *tracks[0].events])
     added = rewrite(music_of.smf, target, (), new, tracks)

@@ -24,6 +24,7 @@ from realtime.io.files.rewrite import check_outputs, rewrite
 from realtime.io.files.smf import load
 from realtime.io.offline.source import Bars, bars_of
 from realtime.io.offline.voices import voices_of
+from realtime.io.progress import Progress
 from realtime.music.attributes import ATTRIBUTES, MOST, SCALE, STYLES
 from realtime.music.cells import KEYS, LATENT, LOWEST, cell_edges
 from realtime.music.controls import Amount, Wishes
@@ -202,7 +203,8 @@ def change(
         )
     scene = Scene(whole[here], np.array(voice)[np.array(pitched)[here]], of_choice, free, edges, key_of(whole))
     amounts = {name: amount.over(len(edges) - 1) for name, amount in wishes.items()}
-    result = edit.edit(scene, amounts, with_.directions, with_.codec)
+    with Progress("editing") as show:
+        result = edit.edit(scene, amounts, with_.directions, with_.codec, show)
     removed = [notes[i] for i in [*result.removed, *result.moved]]
     otherwise = {replace(notes[i], pitch=pitch): notes[i] for i, pitch in result.moved.items()}
     added = list(otherwise)

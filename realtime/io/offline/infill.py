@@ -24,6 +24,7 @@ from realtime.io.offline.source import (
 )
 from realtime.io.offline.studio import Studio
 from realtime.io.offline.voices import NOTHING, constraints_of, in_order
+from realtime.io.progress import Progress
 from realtime.music.metre import TICKS
 from realtime.music.notes import between
 from realtime.music.vocabulary import PART_NAMES
@@ -71,13 +72,15 @@ def infill(
     leads = bool((kept["onset"] >= end).any())
     plan = studio.plan(np.sort(kept, order=("onset", "pitch")), start, end, after=end_known if leads else None)
     made, new = [NOTHING], list[FileNote]()
-    for voice in in_order(voices, music_of.part_of):
-        own = music_of.of(voice)
-        studio.turn_to(_constraints(music_of, studio, voice, own & inside, start, end))
-        others = np.concatenate([kept, *made])
-        made.append((studio.filled if leads else studio.continued)(others, start, end, plan))
-        first = np.flatnonzero(own & inside if (own & inside).any() else own)[0]
-        new += as_played(made[-1], piece.notes[first])
+    with Progress("composing") as show:
+        studio.show(show, len(voices), start, end)
+        for voice in in_order(voices, music_of.part_of):
+            own = music_of.of(voice)
+            studio.turn_to(_constraints(music_of, studio, voice, own & inside, start, end))
+            others = np.concatenate([kept, *made])
+            made.append((studio.filled if leads else studio.continued)(others, start, end, plan))
+            first = np.flatnonzero(own & inside if (own & inside).any() else own)[0]
+            new += as_played(made[-1], piece.notes[first])
     removed = [note for note, is_gone in zip(piece.notes, gone, strict=True) if is_gone]
     added = rewrite(music_of.smf, target, removed, new)
     if png is not None:

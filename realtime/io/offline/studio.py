@@ -59,6 +59,7 @@ class Studio:
         self.general = self._constraints = setup.constraints
         """What the configuration allows."""
         self._voices = -1
+        self._reached: Callable[[int], None] = lambda tick: None
         self._chart, self._lead = chart_of(config), Lead(0, None)
         self._setup = replace(setup, bars=tuple(bars), bpm=bpm)
         self._model = Model.load(setup)
@@ -70,6 +71,10 @@ class Studio:
         """From the bar line `start` on the chords of the configuration's chart are given, if there is one."""
         if self._chart is not None:
             self._lead = Lead(start, self._chart, self.grid.bar_number(start))
+
+    def show(self, show: Callable[[float], None], voices: int, start: int, end: int) -> None:
+        """From now on `show` is called with the share that is done of so many voices in [start, end)."""
+        self._reached = lambda tick: show((self._voices + (tick - start) / (end - start)) / voices)
 
     def turn_to(self, constraints: Constraints) -> None:
         """From now on another voice is written, under these constraints."""
@@ -131,6 +136,7 @@ class Studio:
         role = Role.ACCOMPANY if len(between(notes, turn.start, until)) else Role.CONTINUE
         seed = self._setup.seed + self._voices * VOICE_SEEDS
         writer = self._read(gap, notes, plan, role).fork(replace(self._constraints, closes=closes), seed)
+        writer.reached = self._reached
         return writer.write(notes, turn, until, role)
 
     def _read(self, gap: Gap, notes: np.ndarray, plan: Plan, role: Role) -> Writer:
