@@ -7,7 +7,7 @@ one without the other third of the chord: E7 in C major is played with A harmoni
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -47,6 +47,7 @@ def scale_of(tones: frozenset[int], root: int, key: Key) -> frozenset[int]:
     return max(fitting, key=lambda scale: (len(scale & home), -len(scale & other)), default=tones)
 
 
+@lru_cache(maxsize=16)
 def keys_of(chart: Chart) -> tuple[Key, ...]:
     """The key of each bar of a chart, in the order in which they are played: the one that it names, else as estimated."""
     bars = chart.bars

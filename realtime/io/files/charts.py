@@ -42,7 +42,7 @@ def read_chart(given: str, german: bool = False) -> Chart:
     path = Path(given).expanduser()
     kind = path.suffix.lower()
     if not is_file(given):
-        return _parsed(given, german, "chords")
+        return _parsed(given, german, "--chords")
     if kind in TEXT:
         return _parsed(_text(path), german, str(path))
     return _parsed(_of_midi(path, german) if kind in MIDI else musicxml.chart_text(path), german, str(path))
