@@ -194,6 +194,13 @@ def test_a_foot_holds_a_broken_chord_and_a_single_key_is_none() -> None:
     assert not [name for _, name in engine.leading.passed if name]
 
 
+def test_a_chord_that_is_held_for_long_is_no_lost_note_off() -> None:
+    script = [*chord(HANDS[0], 0, 12 * BAR_NS), *tune(STEPS[:40])]
+    performance, engine = duet(script, 10 * BAR_NS, "accompany", chord_channel=3)
+    assert engine.take_notices() == [] and engine.leading.passed == [(engine.leading.passed[0][0], "C")]
+    assert spans(performance.sent)
+
+
 @pytest.mark.parametrize(
     ("pitches", "name"),
     [([60, 64], "C"), ([60, 63], "Cm"), ([60, 67], "C"), ([48, 58, 64], "C7"), ([64, 67, 72], "C/E"), ([57, 60, 64, 67], "Am7"),

@@ -191,7 +191,8 @@ class Turns:
         self.decided_pulse = max(self.decided_pulse, pulse)
         tick = (pulse - _HALF_TICK) // PULSES_PER_TICK
         boundary = self._boundary(self._tempo.ns_at(pulse))
-        self.stuck += self.player.find_stuck(tick)
+        # A chord may be held for as long as it is the harmony.
+        self.stuck += [key for key in self.player.find_stuck(tick) if key[0] != self._settings.chord_channel]
         turn = self._turn_at(tick)
         if (cell := self._passing.cell(tick, self._settings.lookahead_ticks)) is not None:
             self.requests.append(cell)
