@@ -38,6 +38,8 @@ STYLE_LEAK, STYLE_TRUST = 0.02, 3.5
 NOVEL = 2.0
 """How much more the first change of a kind costs. Later ones of the kind (of a pitch class anywhere, of octaves in a neighbouring
 cell) do not cost it, so that bars are changed alike."""
+KEPT = 2 / 3
+"""The share of its notes that a cell keeps at least where a style is asked for, and no density or polyphony."""
 EVEN = np.array([1.0, 0.1, 1.0, 1.0, 1.0])
 """How much each cell's own error counts, by attribute, beside the error of the mean of all cells. Of register it counts little:
 voices move by whole octaves, so a small change of register can only be reached as a mean."""
@@ -172,6 +174,9 @@ class _Edit:
             self.rows.cell[own & (self.rows.first >= 0) & scene.free[self.rows.note]], minlength=self.cells
         )
         self.active = begun > 0
+        self.count = begun.astype(int)
+        thins = bool(self.amounts.keys() & {"density", "polyphony"})
+        self.least = np.where(self.styled and not thins, np.ceil(KEPT * begun), 0).astype(int)
         self.changes = self.propose(self.decode(directions, codec)) if self.amounts and self.active.any() else []
 
     def features(self, rows: Split, pitch: np.ndarray) -> np.ndarray:
@@ -265,8 +270,12 @@ class _Edit:
             alive[best] = False
             change = changes[best]
             notes = set(change.touched)
-            if notes & touched or not self.possible(change):
+            more = len(change.added) - len(change.removed)
+            if notes & touched or (more < 0 and self.count[change.cell] + more < self.least[change.cell]):
                 continue
+            if not self.possible(change):
+                continue
+            self.count[change.cell] += more
             touched |= notes
             removed += change.removed
             moved |= dict(change.moved)

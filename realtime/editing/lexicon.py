@@ -33,10 +33,12 @@ _AMOUNTS: tuple[tuple[str, dict[str, float]], ...] = (
     ("irish celtic jig reel", {"folk": 1.0}),
     ("lied lieder", {"song": 1.0}),
     ("strings", {"quartet": 1.0}),
+    ("loud louder forte", {"loudness": 1.0}),
+    ("soft softer", {"loudness": -1.0}),
 )
 _RISING: tuple[tuple[str, dict[str, float]], ...] = (
-    ("crescendo intensify climax", {"density": 1.0, "polyphony": 0.7, "register": 0.5}),
-    ("diminuendo decrescendo fade", {"density": -1.0, "polyphony": -0.7, "register": -0.3}),
+    ("crescendo intensify climax", {"density": 1.0, "polyphony": 0.7, "register": 0.5, "loudness": 1.0}),
+    ("diminuendo decrescendo fade", {"density": -1.0, "polyphony": -0.7, "register": -0.3, "loudness": -1.0}),
 )
 _GROWING = "gradually slowly growing increasingly becoming getting build building rising"
 _FILLERS = """
@@ -50,7 +52,7 @@ WORDS = {style: {style: 1.0} for style in STYLES} | {
 }
 """Amounts by control for each word."""
 RISING = {word: amounts for words, amounts in _RISING for word in words.split()}
-"""The same for words whose amounts always grow over the bars. There is no control of loudness, so a crescendo adds notes."""
+"""The same for words whose amounts always grow over the bars: a crescendo adds notes, too."""
 GROWING, FILLERS = frozenset(_GROWING.split()), frozenset(_FILLERS.split())
 FACTORS = {
     "very": 1.5, "much": 1.5, "far": 1.5, "strongly": 1.5, "slightly": 0.5, "little": 0.5, "bit": 0.5, "somewhat": 0.7,

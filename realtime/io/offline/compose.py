@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
@@ -13,8 +13,8 @@ from realtime.config import Config
 from realtime.errors import counted
 from realtime.io.files.midifile import FileNote
 from realtime.io.files.rewrite import NewTrack, rewrite
-from realtime.io.offline.continuation import Continuation
-from realtime.io.offline.source import NEAR_BARS, Source, as_played, bars_before, draw_result
+from realtime.io.offline.continuation import Continuation, Player
+from realtime.io.offline.source import NEAR_BARS, OWN_BARS, Source, as_played, bars_before, draw_result
 from realtime.io.offline.studio import Studio
 from realtime.io.offline.voices import NOTHING, constraints_of
 from realtime.io.progress import Progress
@@ -70,7 +70,20 @@ def compose(
     return music_of.line(
         f"{target}: {counted(bars, 'bar')} and {counted(len(added), 'note')} after bar {first}"
         + (f"; bars {first + 1} to {first + bars} are a loop" if loop else "")
+        + _who(music_of, players, bool(general.parts))
     )
+
+
+def _who(source: Source, players: Sequence[Player], asked: bool) -> str:
+    """Which parts go on and why, and which of the file's do not."""
+    parts = [PART_NAMES[part] for part in sorted({player.part for player in players})]
+    others = [PART_NAMES[part] for part in sorted({*source.part}) if PART_NAMES[part] not in parts]
+    if not parts:
+        return ""
+    if asked:
+        return f"; only {', '.join(parts)}, as --part asks"
+    on = f"; on go the parts that play in the last {OWN_BARS} bars: {', '.join(parts)}"
+    return on + (f"; silent there: {', '.join(others)} (--part {others[0]} brings it back)" if others else "")
 
 
 def _unused(name: str, taken: Container[str]) -> str:

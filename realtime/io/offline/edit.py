@@ -17,6 +17,7 @@ from realtime.editing import edit
 from realtime.editing.changes import Scene
 from realtime.editing.edit import Codec, Result
 from realtime.editing.lexicon import understood
+from realtime.editing.reached import reached
 from realtime.errors import UserError, counted
 from realtime.io.files import midifile, pianoroll
 from realtime.io.files.midifile import FileNote, MidiPiece
@@ -34,6 +35,10 @@ from realtime.music.vocabulary import DRUMS, PART_NAMES
 
 DIRECTIONS = "directions.json"
 """Lies beside the model."""
+
+
+LOUDNESS, LOUDER = "loudness", 24
+"""A control of velocities alone; how much an amount of 1 adds to them."""
 
 
 class Tools(NamedTuple):
@@ -137,7 +142,7 @@ def edit_file(
     """Write `source` with the bars changed into `target`, and a picture of both. Returns a line for the user; raises
     `UserError`, and then nothing is written."""
     check_outputs(source, target, png, "edited")
-    if missing := sorted(wishes.keys() - with_.directions.keys()):
+    if missing := sorted(wishes.keys() - with_.directions.keys() - {LOUDNESS}):
         raise UserError(
             f"{', '.join(missing)}: {DIRECTIONS} beside the model has no such direction; ask for another control"
         )
@@ -153,28 +158,36 @@ def edit_file(
     added = rewrite(smf, target, removed, changed.added, otherwise=changed.otherwise)
     if png is not None:
         _draw(png, source.name, piece, chosen_bars, removed, added, result, changed.edges)
-    moved = len(result.moved)
+    moved = len(result.moved) + changed.louder
     units = (np.nanmean(result.after, 0) - np.nanmean(result.before, 0)) / SCALE
-    reached = [
+    said = [
         f"{name} {units[ATTRIBUTES.index(name)]:+.2f} of {amount.level + amount.rise / 2:+.2f}"
         for name, amount in wishes.items()
         if name in ATTRIBUTES
     ]
-    counts = f"{counted(len(added) - moved, 'note')} added, {len(removed) - moved} removed, {moved} moved"
+    said += [
+        f"{name} {changed.styles[name]:+.2f} of {amount.level + amount.rise / 2:+.2f}"
+        for name, amount in wishes.items()
+        if name in changed.styles
+    ]
+    said += [f"loudness of {counted(changed.louder, 'note')} changed"] if LOUDNESS in wishes else []
+    counts = f"{counted(len(added) - moved, 'note')} added, {len(removed) - moved} removed, {len(result.moved)} moved"
     mended = "".join(f"; {source.name}: {what}" for what in smf.mended)
     span = f"bars {chosen_bars.first}-{chosen_bars.last}"
-    return f"{target}: {span}, {counts}; " + ", ".join(reached or ["style changed"]) + mended
+    return f"{target}: {span}, {counts}; " + ", ".join(said) + mended
 
 
 class Changed(NamedTuple):
     """What to take out of a piece and what to put in; what to put in where a moved note has no room; the change of the
-    attributes; the cells' edges in ticks."""
+    attributes; the cells' edges in ticks; how far it went towards each style; of how many notes only the loudness changes."""
 
     removed: list[FileNote]
     added: list[FileNote]
     otherwise: dict[FileNote, FileNote]
     result: Result
     edges: np.ndarray
+    styles: dict[str, float]
+    louder: int
 
 
 def change(
@@ -202,7 +215,7 @@ def change(
             f"bars {bars.first}-{bars.last}: no notes of these parts on a piano's keys in them; give other bars or parts"
         )
     scene = Scene(whole[here], np.array(voice)[np.array(pitched)[here]], of_choice, free, edges, key_of(whole))
-    amounts = {name: amount.over(len(edges) - 1) for name, amount in wishes.items()}
+    amounts = {name: amount.over(len(edges) - 1) for name, amount in wishes.items() if name != LOUDNESS}
     with Progress("editing") as show:
         result = edit.edit(scene, amounts, with_.directions, with_.codec, show)
     removed = [notes[i] for i in [*result.removed, *result.moved]]
@@ -211,7 +224,20 @@ def change(
     for new in result.added:
         onset, duration = new.onset * PULSES_PER_TICK, new.duration * PULSES_PER_TICK
         added.append(replace(notes[new.like], onset_pulse=onset, duration_pulse=duration, pitch=new.pitch))
-    return Changed(removed, added, otherwise, result, edges)
+    styles = [name for name in wishes if name in STYLES]
+    far = reached(scene, result, styles, with_.directions, with_.codec) if styles else {}
+    wish = wishes.get(LOUDNESS, Amount())
+
+    def louder(note: FileNote) -> FileNote:
+        share = (note.onset_pulse - start) / (end - start)
+        velocity = note.velocity + round(LOUDER * (wish.level + wish.rise * share))
+        return replace(note, velocity=min(max(velocity, 1), 127))
+
+    gone = {*result.removed, *result.moved}
+    same = [note for i, note in enumerate(notes) if free[i] and i not in gone and louder(note) != note]
+    otherwise = {louder(note): before for note, before in otherwise.items()}
+    added = [louder(note) for note in added] + [louder(note) for note in same]
+    return Changed(removed + same, added, otherwise, result, edges, far, len(same))
 
 
 def _ticks(note: FileNote) -> tuple[int, int]:
