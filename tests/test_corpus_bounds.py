@@ -78,3 +78,16 @@ def test_a_manifest_names_nothing_outside_of_the_corpus(path: str, tmp_path: Pat
                 list(corpora.read(root, rows))
         else:
             assert [data for _, data in corpora.read(root, rows)] == [b""]
+
+
+def test_a_tar_is_read_up_to_what_would_take_minutes_to_unpack(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("ok.mid")
+        info.size = len(MID)
+        tar.addfile(info, io.BytesIO(MID))
+        bomb = tarfile.TarInfo("bomb.bin")
+        bomb.size = 1 << 40
+        tar.addfile(bomb)  # its header alone
+    corpus = corpora.find(tmp_path)
+    assert [data for _, data in corpora.read(tmp_path, corpus.rows)] == [MID]
+    assert "bomb.bin in it has 1048576 MB" in corpus.skipped["a.tar.gz"]

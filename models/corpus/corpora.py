@@ -122,6 +122,10 @@ def _contents(place: Path, paths: Sequence[str] | None = None) -> Iterator[tuple
         with tarfile.open(place, "r|*") as tar:
             left = set(paths or ())
             for member in tar:
+                if member.size > MOST_TABLE_BYTES:  # to get past it, all of it would have to be unpacked
+                    raise tarfile.ReadError(
+                        f"{member.name} in it has {member.size >> 20} MB, as nothing of a corpus has"
+                    )
                 if member.isfile() and (member.name in left if paths else _is_of_use(member.name)):
                     file = tar.extractfile(member) if member.size <= _most_bytes(member.name) else None
                     yield member.name, file.read() if file else b""
