@@ -259,6 +259,9 @@ def bench(
     music: Annotated[
         bool, typer.Option("--music", help="measure what Antiphon plays: key, grid, register, rests, endings")
     ] = False,
+    knobs: Annotated[
+        bool, typer.Option("--knobs", help="measure what the knobs change: density, register, polyphony, in every mode")
+    ] = False,
     provider: Provider = None,
     model: ModelFile = None,
 ) -> None:
@@ -268,6 +271,10 @@ def bench(
         from realtime.io.bench import music as bench_music
 
         bench_music.run(settings, json_file)
+    elif knobs:
+        from realtime.io.bench import knobs as bench_knobs
+
+        bench_knobs.run(settings, json_file)
     else:
         from realtime.io.bench import table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import mido
@@ -263,3 +264,31 @@ def test_key_and_range_hold_for_every_pitched_voice_whatever_else_plays(tmp_path
             assert all(
                 sum(n.onset_pulse <= m.onset_pulse < n.onset_pulse + n.duration_pulse for n in own) <= 2 for m in own
             )
+
+
+LULLABY = (  # Brahms, op. 49 no. 4: (key, eighths), from the third beat of a bar of 3/4
+    (64, 1), (64, 1), (67, 3), (64, 1), (64, 1), (67, 2), (64, 1), (67, 1), (72, 2), (71, 2), (69, 2), (69, 2), (67, 2),
+    (62, 1), (64, 1), (65, 2), (62, 2), (62, 1), (64, 1), (65, 4), (62, 1), (65, 1), (71, 1), (69, 1), (67, 2), (71, 2), (72, 4),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_plain_tune_does_not_end_in_one_repeated_chord(seed: int, tmp_path: Path) -> None:
+    if not SHIPPED.exists():
+        pytest.skip(f"the model that ships is not in this checkout: {SHIPPED.name}")
+    messages, at = [metre(0, 3, 4)], 960
+    for key, eighths in LULLABY:
+        messages.append((at, mido.Message("note_on", note=key, velocity=80)))
+        messages.append((at + 220 * eighths, mido.Message("note_off", note=key)))
+        at += 240 * eighths
+    save(tmp_path / "in.mid", messages)
+    compose(
+        configuration(None, {"engine.seed": seed}), tmp_path / "in.mid", tmp_path / "out.mid", 8, False, None, print
+    )
+    smf = load(tmp_path / "out.mid")
+    onsets: dict[int, set[int]] = {}
+    for note in new_notes(smf, midifile.piece_of(smf)):
+        onsets.setdefault(note.onset_pulse, set()).add(note.pitch)
+    chords = [onsets[at] for at in sorted(onsets)]
+    repeated = sum(one == other for one, other in pairwise(chords)) / (len(chords) - 1)
+    assert repeated < 0.5 and len({*map(frozenset, chords[-6:])}) > 1

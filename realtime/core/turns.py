@@ -54,6 +54,7 @@ class Turns:
         self.leading = Leading(settings, self.grid, lambda lead: self.requests.append(lead))
         self._strikes = Strikes(self.grid)
         self._planned_until = 0
+        self._turn_over = LONG_AGO
 
     @property
     def mode(self) -> Mode:
@@ -145,7 +146,7 @@ class Turns:
         if self.player.has_only_touched() and tick - rests >= self.player.rest_ticks:
             return True
         last_pulse = self._output.last_pulse
-        ended = rests if last_pulse is None else max(rests, last_pulse // PULSES_PER_TICK)
+        ended = max(rests, self._turn_over, rests if last_pulse is None else last_pulse // PULSES_PER_TICK)
         return self.turn is None and not len(self._output.ledger) and tick - ended >= restart_ticks
 
     def jump(self) -> None:
@@ -155,7 +156,7 @@ class Turns:
         self.plans.jump()
         self.player = PlayerState(self._settings.rest_ticks)
         self._strikes = Strikes(self.grid)
-        self.decided_pulse = LONG_AGO
+        self.decided_pulse = self._turn_over = LONG_AGO
         if self._transport.rolling:
             tick = self._transport.next_tick()
             self._passing.relocate(tick)
@@ -201,6 +202,7 @@ class Turns:
         elif self.turn is not None and turn != self.turn:
             if self.turn.end is not None and tick >= self.turn.end:
                 self._output.end_by(PULSES_PER_TICK * (self.turn.silent_from or self.turn.end))
+                self._turn_over = self.turn.end
                 self.turn = None
             else:
                 self._cancel_turn(boundary)

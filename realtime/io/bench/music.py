@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,7 +114,7 @@ def duet(config: Config, model: Model, tune: Tune, mode: str) -> Duet:
         ours = his
     end = max(his[-1][1], ours[-1][1]) + (TAIL_BARS * bar if ours == his else 0)
     # Tick 0 is a downbeat; a tune with a pick-up begins later in its bar.
-    timing = Timing(engine_settings(config), tune.bpm, counted_in=True)
+    timing = Timing(replace(engine_settings(config), restart_ticks=0), tune.bpm, counted_in=True)
     _, take, _ = play(model, worker_setup(config), timing, messages, timing.ns_at(end * PULSES_PER_TICK))
     return Duet(notes_of(take.notes("player")), notes_of(take.notes("antiphon")), his, ours)
 
