@@ -36,7 +36,11 @@ def test_a_fresh_home_stays_as_it_was(command: tuple[str, ...], tmp_path: Path) 
     )
     assert ran.returncode in (0, 1) and "Traceback" not in ran.stderr, ran.stderr
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} - {"trace"}
-    asked_for = {f"work/out/{name}" for name in ("duet.mid", "duet.png", "report.json")} if "demo" in command else set()
+    asked_for = (
+        {f"work/out/{name}" for name in ("duet.mid", "duet.png", "duet.wav", "report.json")}
+        if "demo" in command
+        else set()
+    )
     assert {path for path in written if not re.fullmatch(FONTS, path)} == asked_for
     if watched:
         assert not re.findall(r".*AF_INET6?\b.*", trace.read_text())
