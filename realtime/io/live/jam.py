@@ -31,6 +31,8 @@ from realtime.io.live.take import report, summary
 from realtime.io.live.tracks import LeftOn
 from realtime.io.midi.rtmidi_ports import RtMidiInput, RtMidiOutput
 
+LAST_S = 2.0
+"""How long the last lines may take: those that are still to be drawn, and the summary after them."""
 END_S = 2.5
 """How long closing may take once the recording is written, and ending once it was asked for twice."""
 
@@ -60,7 +62,7 @@ def jam(config: Config, write_line: Callable[[str], None]) -> None:
     try:
         closed = _play(config, target_file, say, print_out, show, keys)
     finally:
-        said = [print_out.close(), say.close()]
+        said = [print_out.close(LAST_S), say.close()]
         if show is not None and screen is not None:
             show.close()
             screen.close()

@@ -27,7 +27,7 @@ from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.notes import note_array
 from realtime.music.vocabulary import MELODY
 
-CLOSE_S = 1.0
+CLOSE_S = 0.5
 HEARD_TICKS = 16 * TICKS
 """Chord and key are estimated from what was played in so long a time."""
 HEAR_TICKS = TICKS
