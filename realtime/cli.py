@@ -6,9 +6,6 @@ it runs, so that every command starts quickly.
 
 from __future__ import annotations
 
-from realtime import process  # before all else: Ctrl-C ends the command while the rest is loaded
-
-# isort: split
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from realtime import __version__
+from realtime import __version__, process
 from realtime.errors import UserError
 from realtime.file_commands import chords, compose, edit, infill, render
 from realtime.options import (

@@ -13,6 +13,8 @@ from types import FrameType
 INTERRUPTED = 130
 """The exit status of what Ctrl-C has ended, as shells have it."""
 _PROGRAM = sys.argv[0].replace("\\", "/")
+_MODULE = sys.argv[0] == "-m" and "realtime.cli" in sys.orig_argv
+"""Python says "-m" until it has found the module."""
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:
@@ -35,6 +37,6 @@ def _own_screen() -> None:
     sys.stderr = os.fdopen(screen, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors)
 
 
-if "antiphon" in _PROGRAM.rpartition("/")[2] or _PROGRAM.endswith("realtime/cli.py"):
+if "antiphon" in _PROGRAM.rpartition("/")[2] or _PROGRAM.endswith("realtime/cli.py") or _MODULE:
     signal.signal(signal.SIGINT, _interrupt)
     _own_screen()
