@@ -17,7 +17,6 @@ from models.nets.decoder import Decoder
 from models.nets.layers import HEAD_SIZE
 from realtime.composing.contract import METADATA_KEY, Contract
 from realtime.io.graphs.stepper import INPUTS, OUTPUTS, inputs_of
-from realtime.music.vocabulary import FIELDS, HELD
 
 OPSET = 23
 """The first opset with RMS normalisation."""
@@ -27,26 +26,31 @@ def contract_of(decoder: Decoder, name: str, operators: str, weights: str, data_
     """What a file made of `decoder` says of itself."""
     size = decoder.size
     context = decoder.context.width if decoder.context is not None else 0
-    return Contract(name, size.d_model, size.layers, size.d_model // HEAD_SIZE, operators, weights, data_hash, context)
+    return Contract(
+        name,
+        size.d_model,
+        size.layers,
+        size.d_model // HEAD_SIZE,
+        operators,
+        weights,
+        data_hash,
+        context,
+        decoder.memory is not None,
+    )
 
 
 def to_onnx(decoder: Decoder, contract: Contract) -> onnx.ModelProto:
-    """The step graph in float32, in one piece: for any number of events T >= 1, or for T = 1 where a layer needs that."""
+    """The step graph in float32, in one piece."""
     graph = StepGraph(decoder, contract.operators).eval()
-    states = state_shapes(decoder)
+    states = graph.state_shapes()
     inputs = {name: torch.from_numpy(np.zeros(shape, dtype)) for name, (shape, dtype) in inputs_of(contract).items()}
-    free = {}
-    if not graph.stepwise:
-        any_count = {1: torch.export.Dim("T", min=1, max=1 << 20)}
-        free = {name: any_count for name in ("event", "held", "context") if name in inputs}
-        inputs |= {name: inputs[name].repeat(1, 2, 1) for name in free}  # an example of T = 1 would fix T
-    names = [*INPUTS, "context"]
+    names = [*INPUTS, "candidates", "features", "context"]
     return convert(
         graph,
         (*(inputs.get(name) for name in names), [torch.zeros(shape) for shape in states.values()]),
         [*inputs, *(f"{name}_in" for name in states)],
         [*OUTPUTS, *(f"{name}_out" for name in states)],
-        (*(free.get(name) for name in names), [None] * len(states)),
+        (*(None for _ in names), [None] * len(states)),
         contract.to_json(),
     )
 
@@ -77,13 +81,6 @@ def convert(
     _tidy(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: says})
     return model
-
-
-def state_shapes(decoder: Decoder) -> dict[str, torch.Size]:
-    """Shape of every state of the step graph by its bare name, in its order: those of the blocks after one event."""
-    with torch.no_grad():
-        _, states = decoder.trunk(torch.zeros(1, 1, len(FIELDS), dtype=torch.int64), torch.zeros(1, 1, HELD), chunk=1)
-    return {f"{name}{i}": x.shape for i, pair in enumerate(states) for name, x in zip("sc", pair, strict=True)}
 
 
 def _name_lengths(graph: onnx.GraphProto, free: list[Any]) -> None:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from export.convert import convert
-from export.graph import matrix
+from export.operators import matrix
 from export.quantise import BLOCK, quantise
 from models.command import Parser, make_folder
 from models.corpus.cells import Cells

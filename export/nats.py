@@ -14,6 +14,7 @@ from models.corpus.windows import Windows, collate
 from models.evaluation.scoring import forced_logits
 from models.nets.decoder import Decoder
 from models.training.losses import VALIDATION_ROLES, head_losses
+from realtime.composing.contract import DRAWN
 from realtime.io.graphs.stepper import Stepper
 from realtime.music.vocabulary import HEADS
 
@@ -24,7 +25,7 @@ MOST_NATS = 0.02
 def validation_windows(corpus: Path, cache: Path, each: int = 8, length: int = 256) -> dict[str, Tensor]:
     """A batch of validation windows, `each` of every role that is scored; see `models.corpus.windows.window`."""
     pack = load_pack(corpus, cache)
-    sets = [Windows(pack, "valid", length, 1, NONE, each, role) for role in VALIDATION_ROLES]
+    sets = [Windows(pack, "valid", length, 1, NONE, each, role, memory=True) for role in VALIDATION_ROLES]
     return collate([windows[i] for windows in sets for i in range(each)])
 
 
@@ -39,9 +40,11 @@ def nats_difference(decoder: Decoder, path: Path, windows: dict[str, Tensor]) ->
     with torch.no_grad():
         for i in range(len(windows["events"])):
             one = {name: x[i : i + 1] for name, x in windows.items()}
-            ours += float(head_losses(decoder(one["events"], one["held"], one["targets"])[0], one).sum())
+            recalled = (one["candidates"], one["features"])
+            logits, _ = decoder(one["events"], one["held"], one["targets"], candidates=recalled)
+            ours += float(head_losses(logits[: len(HEADS)], one).sum())
     stepper = Stepper.load(path, "cpu", slots=2)
-    arrays = (windows[name].numpy() for name in ("events", "held", "targets"))
-    logits = torch.from_numpy(np.stack([forced_logits(stepper, *one) for one in zip(*arrays, strict=True)]))
-    theirs = float(head_losses(list(logits.split(list(HEADS.values()), -1)), windows).sum())
+    arrays = [{name: x[i].numpy() for name, x in windows.items()} for i in range(len(windows["events"]))]
+    logits = torch.from_numpy(np.stack([forced_logits(stepper, one) for one in arrays]))
+    theirs = float(head_losses(list(logits.split(list(DRAWN.values()), -1))[: len(HEADS)], windows).sum())
     return ours / notes, (theirs - ours) / notes

@@ -145,7 +145,8 @@ class Controls(Section):
     polyphony: float = Field(default=0.0, ge=-1, le=1, description="fewer or more notes at once; 0: as it is")
     style: Style | None = Field(default=None, description="the kind of music; null: any")
     guidance: float = Field(default=1.0, ge=0, le=2, description="how much the plan and these controls count")
-    cc: int = Field(default=20, ge=0, le=113, description="the controllers of the seven, from this number on; 0: none")
+    memory: float = Field(default=0.0, ge=-1, le=1, description="less or more of what was played; 0: as learned")
+    cc: int = Field(default=20, ge=0, le=112, description="the controllers of the eight, from this number on; 0: none")
 
 
 class Sampling(Section):
@@ -160,9 +161,7 @@ class Engine(Section):
     lookahead_beats: float = Field(default=2.0, ge=0.5, le=8)
     commit_ms: float = Field(default=40.0, ge=5, le=500)
     late_ms: float = Field(default=60.0, ge=5, le=1000, description="later than this, a note is dropped and counted")
-    listen_ms: float = Field(
-        default=20.0, ge=0, le=30, description="accompany: wait so long for the player's note before playing with it"
-    )
+    listen_ms: float = Field(default=20.0, ge=0, le=30, description="how long accompany waits for your note")
     seed: int = Field(default=1, ge=0, le=2**31 - 1)
     threads: int = Field(default=1, ge=1, le=64)
 

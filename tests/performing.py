@@ -20,6 +20,7 @@ from realtime.core.tempo import PPQN, PULSES_PER_TICK, TempoMap
 from realtime.io.live.model import Model, Setup
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT, ROLL
+from realtime.music.chords import CHORDS
 from realtime.music.vocabulary import BEAT, HEADS, Role
 from realtime.simulate import Performance, perform
 
@@ -37,7 +38,9 @@ SentList = list[tuple[int, int, bytes]]
 class NoiseStepper:
     """A stepper without a model: every choice that is not masked is equally likely.
 
-    It keeps the events it was fed (`fed`) and their held-now flags (`held`): the stream that a model would have seen.
+    It keeps the events it was fed (`fed`), their held-now flags (`held`) and candidates (`recalled`): the stream that a model
+    would
+    have seen.
     """
 
     def __init__(self, slots: int = 4096) -> None:
@@ -45,6 +48,7 @@ class NoiseStepper:
         self.steps = 0
         self.fed: list[tuple[int, ...]] = []
         self.held: list[np.ndarray] = []
+        self.recalled: list[tuple[np.ndarray | None, np.ndarray | None]] = []
         self._oldest = 0
 
     @property
@@ -55,17 +59,21 @@ class NoiseStepper:
     def oldest(self) -> int:
         return self._oldest
 
-    def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+    def step(  # type: ignore[no-untyped-def]
+        self, event, held, release, bias, sampling, noise, context=None, candidates=None, features=None
+    ):
         self.steps += 1
         self.fed.append(tuple(event))
         self.held.append(held)
+        self.recalled.append((candidates, features))
         self._oldest = max(self._oldest, len(self.fed) - self.slots + 1)
-        return np.array(self.draw(release, bias, noise)), np.zeros(len(HEADS))
+        chord = int(noise[-1] * CHORDS)
+        return np.array([*self.draw(release, bias, noise), chord])
 
     def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
         choice: list[int] = []
-        for i, (name, where) in enumerate(SLICES.items()):
-            allowed = bias[where] > MASKED / 2
+        for i, name in enumerate(HEADS):
+            allowed = bias[SLICES[name]] > MASKED / 2
             if name == "pitch" and choice[0] != BEAT:
                 allowed &= release <= choice[0]
             ids = np.flatnonzero(allowed)
@@ -76,11 +84,12 @@ class NoiseStepper:
 
     def rewind(self, position: int) -> None:
         assert self.oldest <= position <= self.position
-        del self.fed[position:], self.held[position:]
+        del self.fed[position:], self.held[position:], self.recalled[position:]
 
     def reset(self) -> None:
         self.fed.clear()
         self.held.clear()
+        self.recalled.clear()
         self._oldest = 0
 
 
@@ -140,7 +149,9 @@ class ContextStepper(NoiseStepper):
         super().__init__()
         self.contexts: list[np.ndarray] = []
 
-    def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+    def step(  # type: ignore[no-untyped-def]
+        self, event, held, release, bias, sampling, noise, context=None, candidates=None, features=None
+    ):
         del self.contexts[len(self.fed) :]
         self.contexts.append(context)
         return super().step(event, held, release, bias, sampling, (noise + abs(context).sum()) % 1, context)
@@ -158,11 +169,12 @@ def composer_of(
     seed: int = 1,
     settings: EngineSettings | None = None,
     graphs: Graphs | None = None,
+    memory: bool = False,
 ) -> Composer:
     """A composer without a model. With `graphs` it has a rolling latent context."""
     settings = settings or settings_of("trade")
     setup = Setup("", "", 1, constraints, sampling, settings.bars, settings.bpm, seed, settings.controls)
-    return Model(stepper or NoiseStepper(), graphs).composer(setup)  # type: ignore[arg-type]
+    return Model(stepper or NoiseStepper(), graphs, memory).composer(setup)  # type: ignore[arg-type]
 
 
 def duet(

@@ -79,7 +79,9 @@ def test_flat_nll_is_the_sum_over_its_tokens(toy_pack: Pack) -> None:
     decoder = FlatDecoder(SIZES["tiny"]).eval()
     for p in decoder.parameters():
         p.add_(0.1 * torch.randn_like(p))
-    windows = Windows(toy_pack, "train", 40, 3, Augment(corrupt=0.0, stray=0.0, drop=0.0), 3, Role.ACCOMPANY)
+    windows = Windows(
+        toy_pack, "train", 40, 3, Augment(corrupt=0.0, stray=0.0, astray=0.0, drop=0.0), 3, Role.ACCOMPANY
+    )
     batch = collate([windows[i] for i in range(3)])
     assert 0 < batch["note"].sum() < batch["kind"].numel() and batch["kind"].any()  # own notes, the player's, and BEATs
     logits, _ = decoder(batch["events"], batch["held"], batch["targets"])
@@ -106,8 +108,8 @@ def test_flat_nll_is_the_sum_over_its_tokens(toy_pack: Pack) -> None:
                     expected[field] -= log_p(h, field)[event[field]]
                 at = t if last else max(t - 1, 0)
                 x = decoder.held(one["held"][at].float())
-                for i, name in enumerate(("beat", "metre", "tempo", "role"), 5):
-                    x = x + decoder.embed[name](one["events"][at, i])
+                for i, name in enumerate(("beat", "metre", "tempo", "role", "chord"), 5):
+                    x = x + decoder.embed_field(name, one["events"][at, i])
                 name = list(HEADS)[field]
                 x = x + decoder.embed_field(name, event[field])
                 h, state = decoder.mix(x[None, None], state, chunk=1)
@@ -120,8 +122,8 @@ def test_flat_nll_is_the_sum_over_its_tokens(toy_pack: Pack) -> None:
             for field in range(1, 5):
                 at = len(one["events"]) - 1
                 x = decoder.held(one["held"][at].float())
-                for i, name in enumerate(("beat", "metre", "tempo", "role"), 5):
-                    x = x + decoder.embed[name](one["events"][at, i])
+                for i, name in enumerate(("beat", "metre", "tempo", "role", "chord"), 5):
+                    x = x + decoder.embed_field(name, one["events"][at, i])
                 x = x + decoder.embed_field(list(HEADS)[field - 1], final[field - 1])
                 h, state = decoder.mix(x[None, None], state, chunk=1)
                 expected[field] -= log_p(h, field)[final[field]]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from export.__main__ import random_decoder
-from models.nets.checkpoint import LEAST_ROWS, SCALE, load_decoder, save_decoder
+from export.parity import legal_events
+from models.nets.checkpoint import LEAST_ROWS, SCALE, load_decoder, load_weights, save_decoder
+from models.nets.decoder import SIZES, Decoder
 from models.training.ship import main, ship
 from realtime.errors import UserError
+from realtime.music.chords import UNKNOWN
+from realtime.music.vocabulary import BEAT, HEADS
 
 
 @pytest.mark.parametrize("size", ["tiny", "LSTM"])
@@ -66,4 +73,31 @@ def test_a_wrong_command_ends_in_one_line(words: list[str], expected: str, monke
     monkeypatch.setattr("sys.argv", ["checkpoint", *words])
     with pytest.raises(UserError, match=expected) as caught:
         main()
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_vocabulary_1_go_on_as_they_were(tmp_path: Path) -> None:
+    """A run from before chords and memory: a training may start from it, and plays the same at first. It cannot be exported."""
+    torch.manual_seed(5)
+    old = Decoder(replace(SIZES["tiny"], memory=False, chords=False)).eval()
+    with torch.no_grad():
+        old.embed["chord"].weight.zero_()
+    weights = {name: tensor for name, tensor in old.state_dict().items() if "chord" not in name}
+    weights["embed.time.weight"] = weights["embed.time.weight"][: BEAT + 1]
+    save_decoder(tmp_path, weights, {"size": "tiny"})
+    info = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**info, "vocabulary_version": 1}))
+    new = Decoder(SIZES["tiny"]).eval()
+    load_weights(tmp_path, new)
+    rng = np.random.default_rng(1)
+    events, held = (torch.from_numpy(x)[None] for x in legal_events(rng, 60))
+    events[..., -1] = UNKNOWN
+    targets = torch.from_numpy(rng.integers(0, list(HEADS.values()), (1, 60, len(HEADS))))
+    with torch.no_grad():
+        ours, theirs = (decoder(events, held, targets)[0][: len(HEADS)] for decoder in (new, old))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+    assert torch.equal(new.embed["time"].weight[BEAT + 1], old.embed["time"].weight[BEAT]), "a CHORD is like a BEAT"
+    with pytest.raises(UserError, match="made for vocabulary 1, this is 2; train again") as caught:
+        load_decoder(tmp_path)
     assert "\n" not in str(caught.value)

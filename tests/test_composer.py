@@ -27,7 +27,7 @@ from realtime.core.dialogue import Advance, Extend, KeyUp, ModelNote, Plan, Play
 from realtime.core.modes import Harmonise
 from realtime.music.keys import SCALES
 from realtime.music.metre import TICKS
-from realtime.music.vocabulary import BEAT, MODEL_PART, Role
+from realtime.music.vocabulary import BEAT, CHORD, MODEL_PART, Role
 
 BAR = 4 * TICKS
 
@@ -45,8 +45,11 @@ def test_each_beat_is_fed_with_the_keys_that_were_down_in_it() -> None:
     assert [(event[0], keys) for event, keys in fed_with_keys(stepper)] == [
         (BEAT, ()),
         (0, (60,)),
+        (CHORD, (60,)),
         (BEAT, (60,)),
+        (CHORD, (60,)),
         (BEAT, ()),
+        (CHORD, ()),
         (7, (64,)),
     ]
 
@@ -57,7 +60,13 @@ def test_a_key_that_goes_up_on_a_beat_is_not_held_in_it() -> None:
     proposals(composer, trade(1, 1, None, 0, PlayerNote(0, 60, 80, 0)))
     list(composer.handle(KeyUp(48, 60)))
     list(composer.handle(Advance(48)))
-    assert [(event[0], keys) for event, keys in fed_with_keys(stepper)][1:] == [(0, (60,)), (BEAT, (60,)), (BEAT, ())]
+    assert [(event[0], keys) for event, keys in fed_with_keys(stepper)][1:] == [
+        (0, (60,)),
+        (CHORD, (60,)),
+        (BEAT, (60,)),
+        (CHORD, (60,)),
+        (BEAT, ()),
+    ]
 
 
 def test_all_events_have_the_role_of_their_plan_from_the_first_on() -> None:
@@ -83,9 +92,9 @@ def test_a_rest_heard_beat_by_beat_is_the_same_rest() -> None:
 
 def test_the_noise_depends_on_seed_tick_and_place_alone() -> None:
     class Listening(NoiseStepper):
-        def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+        def step(self, event, held, release, bias, sampling, noise, *others):  # type: ignore[no-untyped-def]
             drawn.append(tuple(noise))
-            return super().step(event, held, release, bias, sampling, noise, context)
+            return super().step(event, held, release, bias, sampling, noise, *others)
 
     def noises(seed: int, *notes: PlayerNote) -> list[tuple[float, ...]]:
         drawn.clear()
@@ -94,18 +103,18 @@ def test_the_noise_depends_on_seed_tick_and_place_alone() -> None:
         return list(drawn)
 
     drawn: list[tuple[float, ...]] = []
-    chord = noises(1, PlayerNote(24, 60, 80, 0), PlayerNote(24, 64, 80, 0))  # BEAT, BEAT, note, note
-    assert len(set(chord)) == 4
-    assert noises(1, PlayerNote(0, 40, 1, 2), PlayerNote(24, 70, 99, 1), PlayerNote(24, 71, 99, 1))[2:] == chord[1:]
+    chord = noises(1, PlayerNote(24, 60, 80, 0), PlayerNote(24, 64, 80, 0))  # BEAT, CHORD, BEAT, note, note
+    assert len(set(chord)) == 5
+    assert noises(1, PlayerNote(0, 40, 1, 2), PlayerNote(24, 70, 99, 1), PlayerNote(24, 71, 99, 1))[3:] == chord[2:]
     assert not set(noises(2, PlayerNote(24, 60, 80, 0))) & set(chord)
     assert all(0 <= x < 1 for row in chord for x in row)
 
 
 def test_it_is_freer_first_and_cooler_towards_the_end_of_its_turn() -> None:
     class Listening(NoiseStepper):
-        def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+        def step(self, event, held, release, bias, sampling, noise, *others):  # type: ignore[no-untyped-def]
             temperatures.append(float(sampling[0, 0]))
-            return super().step(event, held, release, bias, sampling, noise, context)
+            return super().step(event, held, release, bias, sampling, noise, *others)
 
     temperatures: list[float] = []
     proposals(composer_of(Listening()), trade(1, 0, Turn(0, 192), 192))
@@ -245,9 +254,9 @@ nonsense = st.one_of(
 @given(st.lists(nonsense, min_size=1, max_size=6))
 def test_a_draw_that_is_no_legal_note_becomes_a_rest_and_is_counted(draws: list[np.ndarray]) -> None:
     class Broken(NoiseStepper):
-        def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
-            _, log_prob = super().step(event, held, release, bias, sampling, noise, context)
-            return draws[self.steps % len(draws)], log_prob
+        def step(self, *inputs):  # type: ignore[no-untyped-def]
+            choice = super().step(*inputs)
+            return np.array([*draws[self.steps % len(draws)], choice[-1]])
 
     rules = Constraints(lowest=50, highest=70)
     turn = Turn(0, 384)
@@ -261,9 +270,9 @@ def test_a_draw_that_is_no_legal_note_becomes_a_rest_and_is_counted(draws: list[
 
 def test_a_pitch_that_still_sounds_is_no_legal_note() -> None:
     class Stubborn(NoiseStepper):
-        def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
-            super().step(event, held, release, bias, sampling, noise, context)
-            return np.array([5 if event[0] == BEAT else 9, MODEL_PART, 60, 16, 20]), np.zeros(5)  # 32 ticks long
+        def step(self, event, held, release, bias, sampling, noise, *others):  # type: ignore[no-untyped-def]
+            chord = super().step(event, held, release, bias, sampling, noise, *others)[-1]
+            return np.array([5 if event[0] >= BEAT else 9, MODEL_PART, 60, 16, 20, chord])  # 32 ticks long
 
     replies = list(composer_of(Stubborn()).handle(Plan(1, 0, None, Role.TRADE, Turn(0, 96), 96)))
     notes = [reply.note for reply in replies if not isinstance(reply, Reached)]

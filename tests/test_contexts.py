@@ -104,7 +104,7 @@ def test_a_new_context_net_only_has_a_bias_to_its_plan_and_a_noisy_plan_at_time_
     changed = [
         not torch.equal(a, b) for a, b in zip(decoder(*inputs)[0], decoder(*inputs, conditioning=out)[0], strict=True)
     ]
-    assert changed == [True, False, True, False, False], "of time and pitch"
+    assert changed == [True, False, True, False, False, False], "of time and pitch"
     net = ContextNet(32)
     torch.nn.init.normal_(net.leave.weight)
     none = out._replace(plan_time=torch.zeros_like(out.plan_time))

@@ -61,7 +61,7 @@ def test_controllers_of_any_channel_turn_the_knobs_before_and_while_playing() ->
     assert not session.engine.rolling
     session.play(midi.note_on(0, 60, 80), 10)
     session.play(midi.control(0, 26, 0), tick_ns(5))
-    session.play(midi.control(0, 27, 0), tick_ns(6))
+    session.play(midi.control(0, 28, 0), tick_ns(6))
     assert session.engine.knobs.controls == Controls(register=1.0, guidance=0.0)
     assert [request.controls for request in session.requests if isinstance(request, Steer)] == [
         Controls(register=1.0),

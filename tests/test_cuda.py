@@ -35,10 +35,10 @@ cpu = Stepper.load(path, "cpu", slots=8)
 random = np.random.default_rng(1)
 differences = []
 for step in range(24):  # three times around the ring
-    event, held, noise = np.arange(9) % 3, random.random(256) < 0.1, random.random(5)
-    sampling = np.tile([1.0, 0.0, 1.0], (5, 1))
+    event, held, noise = np.arange(10) % 3, random.random(256) < 0.1, random.random(6)
+    sampling = np.tile([1.0, 0.0, 1.0], (6, 1))
     for one in (stepper, cpu):
-        one.step(event, held, np.zeros(128), np.zeros(228), sampling, noise)
+        one.step(event, held, np.zeros(128), np.zeros(337), sampling, noise)
     differences.append(float(np.abs(stepper.last_logits - cpu.last_logits).max()))
 print(json.dumps({**said, "differences": differences}))
 """
@@ -74,13 +74,15 @@ def steps(cuda: Path, model: Path, provider: str, **env: str) -> dict[str, objec
     assert ran.returncode == 0, ran.stderr
     assert len(ran.stdout.splitlines()) == 1, ran.stdout
     said: dict[str, object] = json.loads(ran.stdout)
-    return said
+    return {**said, "not computed": sorted(set(re.findall(r"^UNEMULATED (.*)$", ran.stderr, re.MULTILINE)))}
 
 
 def test_the_first_steps_are_those_of_the_cpu(cuda: Path, tiny_model: Path) -> None:
     """The captures at load run the model, and must leave nothing in the empty history."""
     said = steps(cuda, tiny_model, "cuda")
     assert (said["provider"], said["notice"]) == ("cuda", None)
+    if said["not computed"]:
+        pytest.skip(f"the stand-in for CUDA does not compute all kernels of the step graph: {said['not computed']}")
     differences = said["differences"]
     assert isinstance(differences, list) and max(differences) < 1e-3
 

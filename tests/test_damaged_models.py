@@ -15,13 +15,14 @@ pytest.importorskip("torch", reason="the tiny model is made with torch (pip inst
 
 from onnx import numpy_helper
 
-from realtime.composing.contract import METADATA_KEY, Contract, ContractError
+from realtime.composing.contract import DRAWN, LOGITS, METADATA_KEY, Contract, ContractError
 from realtime.errors import UserError
 from realtime.io.graphs.latent_graphs import LatentGraphs
 from realtime.io.graphs.runtime import run
 from realtime.io.graphs.seal import sealed
 from realtime.io.graphs.stepper import Stepper, read_contract
 from realtime.io.live.settings import SHIPPED_MODEL
+from realtime.music.vocabulary import FIELDS
 
 SHIPPED = sorted(SHIPPED_MODEL.parent.glob("*.onnx"))
 
@@ -72,12 +73,12 @@ def test_a_step_that_gives_no_numbers_ends_in_one_line(tiny_model: Path, tmp_pat
     stepper = Stepper.load(tiny_model, "cpu", slots=2)
     with pytest.raises(UserError, match="no number"):
         stepper.step(
-            np.zeros(9),
+            np.zeros(len(FIELDS)),
             np.full(256, np.nan),
             np.zeros(128),
-            np.zeros(228),
-            np.tile([1.0, 0.0, 1.0], (5, 1)),
-            np.zeros(5),
+            np.zeros(LOGITS),
+            np.tile([1.0, 0.0, 1.0], (len(DRAWN), 1)),
+            np.zeros(len(DRAWN)),
         )
 
 

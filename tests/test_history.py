@@ -12,9 +12,10 @@ from realtime.composing.constraints import Constraints
 from realtime.composing.contract import MASKED
 from realtime.core.dialogue import Bar, Extend, KeyUp, Plan, PlayerNote, Reached, Relocate, Turn
 from realtime.music.cells import rolls
+from realtime.music.chords import UNKNOWN
 from realtime.music.metre import TICKS
 from realtime.music.notes import note_array
-from realtime.music.vocabulary import BEAT, MODEL_PART, Role
+from realtime.music.vocabulary import BEAT, CHORD, MODEL_PART, Role
 
 BAR = 4 * TICKS
 
@@ -98,10 +99,10 @@ class Biases(NoiseStepper):
         super().__init__()
         self.biases: list[np.ndarray] = []
 
-    def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+    def step(self, event, held, release, bias, sampling, noise, *others):  # type: ignore[no-untyped-def]
         del self.biases[len(self.fed) :]
         self.biases.append(bias)
-        return super().step(event, held, release, bias, sampling, noise, context)
+        return super().step(event, held, release, bias, sampling, noise, *others)
 
 
 class Long(NoiseStepper):
@@ -134,7 +135,7 @@ def test_what_a_plan_silences_no_longer_sounds_for_the_model(silence: bool) -> N
     again = proposals(composer, Plan(2, 30, PlayerNote(30, 72, 80, 0), Role.TRADE, Turn(0), 60, silence))
     assert [note.tick for note in again] == ([48] if silence else [])
     sounding = [int(event[0]) for event, held in zip(stepper.fed, stepper.held, strict=True) if held[128 + 60]]
-    assert sounding == ([0, BEAT, 0] if silence else [0, BEAT, 6, BEAT])
+    assert sounding == ([0, BEAT, CHORD, 0] if silence else [0, BEAT, CHORD, 6, BEAT, CHORD])
 
 
 def test_a_cell_holds_nothing_that_was_taken_back() -> None:
@@ -170,8 +171,8 @@ def test_a_jump_keeps_what_was_heard_and_frees_the_keys() -> None:
     proposals(composer, trade(1, 1, None, 0, PlayerNote(0, 60, 80, 0)))
     list(composer.handle(Relocate(200)))
     proposals(composer, trade(2, 201, None, 0, PlayerNote(205, 64, 80, 0)))
-    assert [event[0] for event in stepper.fed] == [BEAT, 0, BEAT, 205 - 192]
-    assert [event[5] for event in stepper.fed] == [0, 0, 0, 0], "tick 200 lies in the first beat of the third bar"
+    assert [event[0] for event in stepper.fed] == [BEAT, 0, BEAT, CHORD, 205 - 192]
+    assert [event[5] for event in stepper.fed] == [0] * 5, "tick 200 lies in the first beat of the third bar"
     assert list(np.flatnonzero(stepper.held[-1])) == [64]
 
 
@@ -205,3 +206,74 @@ def test_warming_up_leaves_no_trace() -> None:
     plan = trade(1, 96, Turn(96, 192), 192)
     assert proposals(composer, plan) == proposals(composer_of(cold), plan)
     assert fed_with_keys(warm) == fed_with_keys(cold)
+
+
+# --- the chord of the beat ---
+
+
+class Drawing(NoiseStepper):
+    """It also keeps the chord that was drawn after each event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chords: list[int] = []
+
+    def step(self, event, *inputs):  # type: ignore[no-untyped-def]
+        del self.chords[len(self.fed) :]
+        choice = super().step(event, *inputs)
+        self.chords.append(int(choice[-1]))
+        return choice
+
+
+def test_the_chord_comes_after_the_players_notes_on_the_beat_and_before_all_others() -> None:
+    stepper = Drawing()
+    composer = composer_of(stepper)
+    for i, tick in enumerate((0, 0, 7, 24)):
+        proposals(composer, trade(i, tick + 1, None, 0, PlayerNote(tick, 60 + i, 80, 0)))
+    own = proposals(composer, trade(9, 25, Turn(24, 48), 47))
+    expected = [(BEAT, 128), (0, 60), (0, 61), (CHORD, 128), (7, 62), (BEAT, 128), (0, 63), (CHORD, 128)]
+    expected += [(note.tick - 24, note.pitch) for note in own]
+    assert own and [(event[0], event[2]) for event in stepper.fed] == expected
+    chords = [event[-1] for event in stepper.fed]
+    first, second = stepper.chords[2], stepper.chords[6]  # drawn after the last of the player's notes on the beat
+    assert chords == [UNKNOWN] * 3 + [first] * 2 + [UNKNOWN] * 2 + [second] * (1 + len(own))
+
+
+@pytest.mark.parametrize("mode", ["continue", "trade", "accompany", "harmonise"])
+def test_each_beat_has_one_chord_whatever_was_taken_back(mode: str) -> None:
+    stepper = Drawing()
+    duet(tune([60, 64, 67, None] * 12, note_ns=170_000_000), 9 * BAR_NS, mode, stepper=stepper)
+    told, own, last = UNKNOWN, 0, -1
+    for i, event in enumerate(stepper.fed):
+        if event[0] == BEAT:
+            told = UNKNOWN
+        elif event[0] == CHORD:
+            assert told == UNKNOWN, "once a beat"
+            told, last = stepper.chords[i - 1], event[-1]
+            assert last == told
+        assert event[-1] == told
+        if event[0] < BEAT and event[1] >= MODEL_PART:
+            own += 1
+            assert told != UNKNOWN, "Antiphon plays when the chord is known"
+    assert own
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(72, 95), st.integers(1, 24), st.integers(0, 5))
+def test_what_was_planned_and_taken_back_is_not_remembered(tick: int, commit: int, seed: int) -> None:
+    """Each event of the stream has the candidates that it would have had without the plan."""
+    note, boundary, turn = PlayerNote(tick, 60, 80, 0), tick + commit, Turn(96, 192)
+    ahead, never = NoiseStepper(), NoiseStepper()
+    planner, listener = (composer_of(stepper, seed=seed, memory=True) for stepper in (ahead, never))
+    for composer in (planner, listener):
+        for i, (start, pitch) in enumerate(((0, 60), (24, 62), (48, 64))):
+            proposals(composer, trade(i, start + 1, None, 0, PlayerNote(start, pitch, 80, 0)))
+            list(composer.handle(KeyUp(start + 12, pitch)))
+    proposals(planner, trade(4, 72, turn, 144), Extend(4, 168))
+    proposals(listener, trade(4, 72, turn, min(boundary, 144)))
+    for composer in (planner, listener):
+        proposals(composer, trade(5, boundary, turn, 192, note))
+    assert fed_with_keys(ahead) == fed_with_keys(never)
+    for ours, theirs in zip(ahead.recalled, never.recalled, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert any((features[:, 0] > 0).any() for _, features in ahead.recalled)

@@ -38,6 +38,12 @@ def struck(sent: SentList, tick: int) -> list[int]:
     ]
 
 
+def onsets_at(play: StepByStep, tick: int, now_ns: int) -> list[int]:
+    """The pitches that begin at a tick, among what is sent by now."""
+    sent = play.engine.poll(now_ns)
+    return [each.message[1] for each in sent if midi.is_note_on(each.message) and each.pulse == tick * PULSES_PER_TICK]
+
+
 def session(hold_ns: int = HOLD_NS) -> StepByStep:
     settings = settings_of("accompany", hold_ns=hold_ns)
     return StepByStep("accompany", composer_of(constraints=BUSY, settings=settings), hold_ns=hold_ns)
@@ -113,10 +119,9 @@ def test_a_chord_that_was_struck_first_leaves_together() -> None:
     for i, pitch in enumerate((48, 55, 64)):
         now_ns = 4 * BEAT_NS + (6 + i) * MS
         play.engine.receive(Proposed(plan.generation, ModelNote(tick, pitch, 80, 24, 0)), now_ns)
-        assert not [sent for sent in play.engine.poll(now_ns) if midi.is_note_on(sent.message)]
+        assert not onsets_at(play, tick, now_ns)
     play.engine.receive(Reached(plan.generation, tick + 48, (), 0), 4 * BEAT_NS + 10 * MS)
-    chord = [sent.message[1] for sent in play.engine.poll(4 * BEAT_NS + 10 * MS) if midi.is_note_on(sent.message)]
-    assert chord == [48, 55, 64]
+    assert onsets_at(play, tick, 4 * BEAT_NS + 10 * MS) == [48, 55, 64]
 
 
 def test_what_a_second_key_replaces_is_not_sent() -> None:
@@ -132,7 +137,7 @@ def test_what_a_second_key_replaces_is_not_sent() -> None:
             )
     for plan in plans:
         play.engine.receive(Reached(plan.generation, 5 * TICKS, (), 0), 4 * BEAT_NS + 8 * MS)
-    assert not [sent for sent in play.engine.poll(4 * BEAT_NS + 30 * MS) if midi.is_note_on(sent.message)]
+    assert not onsets_at(play, 4 * TICKS, 4 * BEAT_NS + 30 * MS)
 
 
 @pytest.mark.parametrize("think_ms", [0, 3, 12, 45])

@@ -10,6 +10,7 @@ from performing import BEAT_NS, MODES, FakeGraphs, NoiseStepper, composer_of
 from test_machine import Session
 
 from realtime import midi
+from realtime.music.chords import CHORDS
 from realtime.music.vocabulary import BEAT
 
 resource = pytest.importorskip("resource", reason="memory is measured as POSIX systems count it")
@@ -29,12 +30,14 @@ class Forgetful(NoiseStepper):
     def position(self) -> int:
         return self._position
 
-    def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
+    def step(  # type: ignore[no-untyped-def]
+        self, event, held, release, bias, sampling, noise, context=None, candidates=None, features=None
+    ):
         self.steps += 1
         self._position += 1
         self._oldest = max(self._oldest, self._position - self.slots + 1)
         drawn = [BEAT, 0, 0, 0, 0] if noise[1] < 0.6 else self.draw(release, bias, noise)
-        return np.array(drawn), np.zeros(5)
+        return np.array([*drawn, int(noise[-1] * CHORDS)])
 
     def rewind(self, position: int) -> None:
         assert self._oldest <= position <= self._position

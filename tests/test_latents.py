@@ -241,7 +241,7 @@ def test_plans_that_are_late_are_counted_and_the_music_goes_on() -> None:
         desk.play(message, stamp_ns)
     desk.until(20 * BAR_NS)
     assert desk.engine.counts.late_plans > 4
-    assert desk.engine.counts.notes > 10
+    assert desk.engine.counts.notes > 5
 
 
 def test_going_back_feeds_an_event_with_its_own_context() -> None:
@@ -267,8 +267,8 @@ def test_another_plan_is_another_music() -> None:
 
 def test_a_model_without_context_is_given_none() -> None:
     class Watching(NoiseStepper):
-        def step(self, event, held, release, bias, sampling, noise, context=None):  # type: ignore[no-untyped-def]
-            assert context is None
+        def step(self, event, held, release, bias, sampling, noise, *others):  # type: ignore[no-untyped-def]
+            assert all(other is None for other in others)
             return super().step(event, held, release, bias, sampling, noise)
 
     _, engine = duet(TUNE, 9 * BAR_NS, "trade", stepper=Watching())

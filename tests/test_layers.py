@@ -15,6 +15,7 @@ from models.nets import mixers
 from models.nets.decoder import SIZES, Decoder
 from models.nets.layers import Block, ShortConv, SwiGLU, attend, autocast, product_dtype
 from models.nets.mixers import MIXERS, GatedDeltaNet, WindowAttention, writes
+from realtime.composing.memory import EXPERTS, FEATURES
 from realtime.music.vocabulary import FIELDS, HELD
 
 T = 37
@@ -122,7 +123,13 @@ def test_every_parameter_of_the_decoder_learns() -> None:
     torch.manual_seed(6)
     decoder = Decoder(SIZES["tiny"])
     events, held = music(torch.Generator().manual_seed(7))
-    logits, _ = decoder(events, held, events[..., :5] % 10)
+    assert decoder.memory is not None
+    for layer in (decoder.memory.read, *decoder.memory.query, *decoder.memory.agree):
+        torch.nn.init.normal_(layer.weight, std=0.1)  # they start at zero, and what lies before them learns after them
+    shape = (*events.shape[:2], EXPERTS)
+    ids = torch.randint(0, 10, (*shape, 5), generator=torch.Generator().manual_seed(8))
+    ids[..., 1] %= 5
+    logits, _ = decoder(events, held, events[..., :5] % 10, candidates=(ids, torch.ones(*shape, FEATURES)))
     sum(x.square().mean() for x in logits).backward()  # type: ignore[union-attr]
     for name, parameter in decoder.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name

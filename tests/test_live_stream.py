@@ -16,13 +16,14 @@ pytest.importorskip("torch", reason="the training side needs torch (pip install 
 from performing import NoiseStepper, Script, assert_nothing_hangs, composer_of, settings_of, tick_ns
 
 from models.corpus.pack import BEAT, NOTE
-from models.corpus.windows import stream
+from models.corpus.stream import remembered, stream
 from realtime import midi
 from realtime.composing.constraints import Constraints
 from realtime.composing.contract import MASKED
 from realtime.core.engine import Engine
 from realtime.core.modes import Accompany, Continue, Harmonise, Trade
 from realtime.core.tempo import TempoMap
+from realtime.music.chords import CHORDS
 from realtime.music.metre import BeatGrid
 from realtime.music.notes import NOTE as WIDE_NOTE
 from realtime.music.vocabulary import BEAT_EVENT, FIELDS, MODEL_PART, PART_NAMES, Role, duration_index, tempo_bin
@@ -61,6 +62,12 @@ class Score(NoiseStepper):
         self._notes = sorted(notes, key=lambda note: (note[0], note[2]))
         self._part, self._grid = part, grid
 
+    def step(self, event, *inputs):  # type: ignore[no-untyped-def]
+        choice = super().step(event, *inputs)
+        beats = sum(fed[0] == BEAT_EVENT.time for fed in self.fed)
+        choice[-1] = chord_of(beats - 1)
+        return choice
+
     def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
         beat = self._grid.beat_at(0)
         for event in self.fed[1:]:
@@ -72,6 +79,11 @@ class Score(NoiseStepper):
             if onset < beat.start + beat.length and bias[onset - beat.start] > MASKED / 2:
                 return [onset - beat.start, MODEL_PART + self._part, pitch, duration_index(duration), velocity >> 2]
         return list(BEAT_EVENT)
+
+
+def chord_of(beat: int) -> int:
+    """Some chord for each beat of the piece."""
+    return (beat * 37 + 5) % CHORDS
 
 
 def trained(music: Music, edges: list[int], role: Role, part: int, grid: BeatGrid) -> dict[str, np.ndarray]:
@@ -97,6 +109,9 @@ def trained(music: Music, edges: list[int], role: Role, part: int, grid: BeatGri
         0,
         np.random.default_rng(0),
         0.0,
+        np.array([chord_of(i) for i in range(len(beats))]),
+        remembered(np.zeros(0, WIDE_NOTE), np.zeros(0, bool), np.array(beats, BEAT), 0),
+        listens=role != Role.ACCOMPANY,
     )
 
 
@@ -135,7 +150,7 @@ def assert_the_same_stream(
         script.append((tick_ns(onset), midi.note_on(0, pitch, velocity)))
         script.append((tick_ns(onset + duration), midi.note_off(0, pitch)))
     engine = Engine(chosen, TempoMap(120))
-    composer = composer_of(stepper, Constraints(max_notes=16), settings=chosen)
+    composer = composer_of(stepper, Constraints(max_notes=16), settings=chosen, memory=True)
     performance = perform(engine, composer, script, tick_ns(max(note[0] for note in music[0] + music[1]) + 3))
     assert_nothing_hangs(performance.sent)
     assert engine.counts.rejected == engine.counts.missed_deadlines == 0
@@ -148,6 +163,11 @@ def assert_the_same_stream(
         assert live == training, f"event {i}"
         sounding = [list(np.flatnonzero(flags)) for flags in (held[i], window["held"][i])]
         assert sounding[0] == sounding[1], f"held at event {i}, {live}"
+        ids, features = stepper.recalled[i]
+        np.testing.assert_array_equal(ids, window["candidates"][i], f"candidates after event {i}, {live}")
+        np.testing.assert_allclose(
+            features, window["features"][i], atol=1e-6, err_msg=f"features after event {i}, {live}"
+        )
 
 
 @settings(deadline=None, max_examples=60)

@@ -276,7 +276,7 @@ def test_beats_of_a_rest_are_fed_as_they_pass() -> None:
         [*tune(PHRASE), *tune([64], start_ns=hour_ns)], hour_ns + MS, "harmonise", stepper=resumed
     )
     assert engine.counts.turns == sum(pitch is not None for pitch in PHRASE) + 1
-    assert resumed.steps - resting.steps <= 3
+    assert resumed.steps - resting.steps <= 5, "a beat, its chord, the note, its answer"
     assert_nothing_hangs(performance.sent)
 
 

@@ -122,6 +122,77 @@ def test_both_streams_get_louder_alike_and_only_with_a_player() -> None:
     assert set(alone["velocity"].tolist()) == {80}
 
 
+def eighths(third: bool = False) -> np.ndarray:
+    """Eight bars of eighths in even loudness, a beat's first half as long as its second; with `third` also a sixteenth."""
+    notes = np.zeros(64, WIDE)
+    notes["onset"], notes["duration"], notes["velocity"], notes["pitch"] = np.arange(64) * 12, 12, 80, 60
+    if third:
+        notes["onset"][21] += 6
+    return notes
+
+
+BEATS = np.arange(0, 768, TICKS)
+
+
+@pytest.mark.parametrize("whose", [0, 1], ids=["nobody plays", "a player"])
+def test_swing_moves_the_second_eighths_of_all_beats_alike(whose: int) -> None:
+    places = set()
+    for seed in range(40):
+        player = np.arange(64) % 2 < whose
+        after, _ = perturb(np.random.default_rng(seed), eighths(), player, BARS, replace(NONE, swing=1.0), BEATS)
+        assert np.array_equal(after["onset"][::2], BEATS), "the beats stay"
+        place = set((after["onset"][1::2] - BEATS).tolist())
+        assert len(place) == 1
+        places |= place
+        ends = after["onset"] + after["duration"]
+        assert np.array_equal(ends[:-1], after["onset"][1:]), "a note still ends where the next begins"
+        assert all(np.array_equal(after[name], eighths()[name]) for name in ("pitch", "velocity", "part"))
+    assert places == {14, 15, 16, 17}, "up to a triplet's, and a bit more"
+
+
+def test_only_straight_eighths_of_quarters_are_swung() -> None:
+    swing, no_player = replace(NONE, swing=1.0), np.zeros(64, bool)
+    quarters = eighths()
+    quarters["onset"] *= 2
+    for notes, beats in (
+        (eighths(third=True), BEATS),
+        (quarters, np.arange(0, 1536, TICKS)),
+        (eighths(), np.arange(0, 768, 36)),
+        (eighths(), BEATS[:0]),
+    ):
+        after, _ = perturb(np.random.default_rng(0), notes.copy(), no_player, BARS, swing, beats)
+        assert np.array_equal(after, notes)
+
+
+def test_even_loudness_gets_accents_by_the_place_in_the_bar() -> None:
+    notes = eighths()
+    first, on, off = (
+        np.isin(notes["onset"], BARS),
+        np.isin(notes["onset"], BEATS) & ~np.isin(notes["onset"], BARS),
+        ~np.isin(notes["onset"], BEATS),
+    )
+    levels = []
+    for seed in range(40):
+        after, _ = perturb(
+            np.random.default_rng(seed), notes.copy(), np.zeros(64, bool), BARS, replace(NONE, accent=1.0), BEATS
+        )
+        velocity = after["velocity"]
+        assert velocity.min() >= 1 and velocity.max() <= 127 and len(set(velocity.tolist())) > 3
+        assert velocity[first].mean() > velocity[on].mean() > velocity[off].mean()
+        levels.append(velocity.mean())
+        assert all(np.array_equal(after[name], notes[name]) for name in ("onset", "duration", "pitch", "part"))
+    assert np.std(levels) > 8, "some are loud and some soft"
+
+
+def test_a_performance_keeps_its_own_accents() -> None:
+    notes = eighths()
+    notes["velocity"] += np.arange(64) % 5
+    after, _ = perturb(
+        np.random.default_rng(0), notes.copy(), np.zeros(64, bool), BARS, replace(NONE, accent=1.0), BEATS
+    )
+    assert np.array_equal(after, notes)
+
+
 def test_tempo_moves_by_no_more_than_a_class() -> None:
     rng = np.random.default_rng(0)
     steps = [tempo_shift(rng, replace(NONE, tempo=1.0)) for _ in range(400)]

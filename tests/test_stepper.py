@@ -14,18 +14,20 @@ import torch
 
 from export.__main__ import random_decoder
 from export.convert import contract_of, to_onnx
-from export.parity import GREEDY, check, legal_events
+from export.parity import GREEDY, check, legal_events, random_candidates
 from models.nets.decoder import Decoder
 from realtime.composing.constraints import SLICES
-from realtime.composing.contract import LOGITS, MASKED, METADATA_KEY
+from realtime.composing.contract import DRAWN, EVENT_LOGITS, LOGITS, MASKED, METADATA_KEY
+from realtime.composing.memory import EXPERTS, FEATURES, NOTHING
 from realtime.errors import UserError
-from realtime.io.graphs.stepper import PREFILL, Stepper
-from realtime.music.vocabulary import BEAT, HEADS
+from realtime.io.graphs.stepper import Stepper
+from realtime.music.vocabulary import BEAT, FIELDS, HEADS
 
+NO_EVENT = np.zeros(len(FIELDS))
 FREE = np.zeros(128)
 OPEN_BIAS = np.zeros(LOGITS)
-HALF = np.full(5, 0.5)
-Outcome = tuple[list[int], list[float], list[float]]
+HALF = np.full(len(DRAWN), 0.5)
+Outcome = tuple[list[int], list[float]]
 
 
 @pytest.fixture(scope="session")
@@ -43,43 +45,50 @@ def file(decoder: Decoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def events() -> tuple[np.ndarray, np.ndarray]:
-    return legal_events(np.random.default_rng(6), PREFILL + 44)
+    return legal_events(np.random.default_rng(6), 300)
 
 
 def sampling(temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> np.ndarray:
-    return np.tile(np.array([temperature, top_k, top_p]), (5, 1))
+    return np.tile(np.array([temperature, top_k, top_p]), (len(DRAWN), 1))
 
 
-def test_steps_are_the_whole_of_torch(file: Path, decoder: Decoder, events: tuple[np.ndarray, np.ndarray]) -> None:
+@pytest.mark.parametrize("remembers", [False, True])
+def test_steps_are_the_whole_of_torch(
+    file: Path, decoder: Decoder, events: tuple[np.ndarray, np.ndarray], remembers: bool
+) -> None:
+    """With what the memory says after each event, and without."""
     stepper = Stepper.load(file, "cpu", slots=3)
     rng = np.random.default_rng(7)
-    choices, log_probs, logits = [], [], []
-    for event, held in zip(*events, strict=True):
-        choice, log_prob = stepper.step(event, held, FREE, OPEN_BIAS, sampling(), rng.random(5))
-        choices.append(choice)
-        log_probs.append(log_prob)
+    candidates = random_candidates(rng, len(events[0])) if remembers else None
+    choices, logits = [], []
+    for t, (event, held) in enumerate(zip(*events, strict=True)):
+        recalled = (candidates[0][t], candidates[1][t]) if candidates else (None, None)
+        noise = rng.random(len(DRAWN))
+        choices.append(stepper.step(event, held, FREE, OPEN_BIAS, sampling(), noise, None, *recalled))
         logits.append(stepper.last_logits)
-    inputs = [torch.from_numpy(x)[None] for x in (*events, np.array(choices))]
+    assert np.array(choices).shape == (len(events[0]), len(DRAWN))
+    inputs = [torch.from_numpy(x)[None] for x in (*events, np.array(choices)[:, : len(HEADS)])]
+    given = tuple(torch.from_numpy(x)[None] for x in candidates) if candidates else None
     with torch.no_grad():
-        heads, _ = decoder(*inputs)
+        heads, _ = decoder(*inputs, candidates=given)
     np.testing.assert_allclose(logits, torch.cat(heads, -1)[0].numpy(), atol=1e-4)
-    expected = [head.log_softmax(-1).gather(-1, inputs[2][..., i : i + 1])[0] for i, head in enumerate(heads)]
-    np.testing.assert_allclose(log_probs, torch.cat(expected, -1).numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("count", [1, 2, PREFILL, PREFILL + 43])
-def test_prefill_is_many_steps(file: Path, events: tuple[np.ndarray, np.ndarray], count: int) -> None:
-    fields, held = events
-    streamed, filled = (Stepper.load(file, "cpu", slots=4) for _ in range(2))
-    for event, sounds in zip(fields[:count], held[:count], strict=True):
-        streamed.step(event, sounds, FREE, OPEN_BIAS, GREEDY, HALF)
-    filled.prefill(fields[:count], held[:count])
-    assert filled.position == 1
-    for stepper in (streamed, filled):
-        stepper.step(fields[count], held[count], FREE, OPEN_BIAS, GREEDY, HALF)
-    np.testing.assert_allclose(filled.last_logits, streamed.last_logits, atol=1e-4)
-    filled.prefill(fields[:0], held[:0])
-    assert filled.position == 2
+def test_candidates_change_what_is_drawn(file: Path, events: tuple[np.ndarray, np.ndarray]) -> None:
+    """None are the same as those of an empty memory."""
+    stepper, rng = Stepper.load(file, "cpu", slots=2), np.random.default_rng(3)
+    ids, features = random_candidates(rng, 1)
+    logits = []
+    for recalled in (
+        (None, None),
+        (np.tile(NOTHING, (EXPERTS, 1)), np.zeros((EXPERTS, FEATURES))),
+        (ids[0], features[0]),
+    ):
+        stepper.reset()
+        stepper.step(events[0][0], events[1][0], FREE, OPEN_BIAS, GREEDY, HALF, None, *recalled)
+        logits.append(stepper.last_logits)
+    assert logits[0].tolist() == logits[1].tolist()
+    assert np.abs(logits[2] - logits[0]).max() > 1e-2
 
 
 @pytest.mark.parametrize("operators", ["fused", "native"])
@@ -87,7 +96,7 @@ def test_a_context_is_added_to_the_embeddings(operators: str, decoder: Decoder, 
     """Every event has its own; zeros and none are the same, and the same as a graph that takes none."""
     contract = contract_of(decoder, "tiny", operators, "fp32", "none")
     path = tmp_path / "context.onnx"
-    width = contract.d_model + LOGITS
+    width = contract.d_model + EVENT_LOGITS
     path.write_bytes(to_onnx(decoder, replace(contract, context=width)).SerializeToString())
     assert check(decoder, path).problems("fp32") == []
     stepper, plain = (Stepper.load(model, "cpu", slots=4) for model in (path, file))
@@ -101,7 +110,9 @@ def test_a_context_is_added_to_the_embeddings(operators: str, decoder: Decoder, 
         logits.append(player.last_logits)
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-4)
     assert logits[1].tolist() == logits[2].tolist()
-    assert np.abs(logits[3] - logits[1] - 1).max() > 1e-2, "more than what is added to the logits themselves"
+    assert np.abs((logits[3] - logits[1])[:EVENT_LOGITS] - 1).max() > 1e-2, (
+        "more than what is added to the logits themselves"
+    )
     with pytest.raises(KeyError):
         plain.step(streams[0][0], streams[1][0], FREE, OPEN_BIAS, GREEDY, HALF, ones)
 
@@ -121,9 +132,9 @@ def test_a_file_from_before_contexts_plays(file: Path, tmp_path: Path) -> None:
 def walk(stepper: Stepper, events: tuple[np.ndarray, np.ndarray], start: int, end: int) -> list[Outcome]:
     outcomes = []
     for t in range(start, end):
-        noise = np.random.default_rng((8, t)).random(5)
-        choice, log_prob = stepper.step(events[0][t], events[1][t], FREE, OPEN_BIAS, sampling(), noise)
-        outcomes.append((choice.tolist(), log_prob.tolist(), stepper.last_logits.tolist()))
+        noise = np.random.default_rng((8, t)).random(len(DRAWN))
+        choice = stepper.step(events[0][t], events[1][t], FREE, OPEN_BIAS, sampling(), noise)
+        outcomes.append((choice.tolist(), stepper.last_logits.tolist()))
     return outcomes
 
 
@@ -159,10 +170,11 @@ def test_the_ring_knows_its_ends(file: Path, events: tuple[np.ndarray, np.ndarra
 
 def test_results_are_copies(file: Path, events: tuple[np.ndarray, np.ndarray]) -> None:
     stepper = Stepper.load(file, "cpu", slots=2)
-    choice, log_prob = stepper.step(events[0][0], events[1][0], FREE, OPEN_BIAS, sampling(), HALF)
-    kept = choice.tolist(), log_prob.tolist()
+    choice = stepper.step(events[0][0], events[1][0], FREE, OPEN_BIAS, sampling(), HALF)
+    logits = stepper.last_logits
+    kept = choice.tolist(), logits.tolist()
     walk(stepper, events, 1, 5)
-    assert (choice.tolist(), log_prob.tolist()) == kept
+    assert (choice.tolist(), logits.tolist()) == kept
 
 
 def expected_masses(logits: np.ndarray, temperature: float, top_k: int, top_p: float) -> np.ndarray:
@@ -181,7 +193,7 @@ def times(stepper: Stepper, how: np.ndarray, noise: np.ndarray, bias: np.ndarray
     counts = np.zeros(HEADS["time"])
     for u in noise:
         stepper.rewind(0)
-        choice, _ = stepper.step(np.zeros(9), np.zeros(256), FREE, bias, how, np.full(5, u))
+        choice = stepper.step(NO_EVENT, np.zeros(256), FREE, bias, how, np.full(len(DRAWN), u))
         counts[choice[0]] += 1
     return counts
 
@@ -235,13 +247,13 @@ def test_sounding_pitches_are_masked(file: Path) -> None:
     drawn = set()
     for u in (np.arange(50) + 0.5) / 50:
         stepper.rewind(0)
-        choice, _ = stepper.step(np.zeros(9), np.zeros(256), release, bias, sampling(), np.full(5, u))
+        choice = stepper.step(NO_EVENT, np.zeros(256), release, bias, sampling(), np.full(len(DRAWN), u))
         assert choice[0] == 10
         drawn.add(int(choice[2]))
     assert drawn == {40, 41}
     release[[40, 41]] = 11
-    choice, log_prob = stepper.step(np.zeros(9), np.zeros(256), release, bias, sampling(), HALF)
-    assert choice[0] == BEAT and np.isfinite(log_prob).all()
+    choice = stepper.step(NO_EVENT, np.zeros(256), release, bias, sampling(), HALF)
+    assert choice[0] == BEAT and np.isfinite(stepper.last_logits).all()
 
 
 def cut(data: bytes) -> bytes:
@@ -270,6 +282,16 @@ def amended(**changes: object) -> Callable[[bytes], bytes]:
     return change
 
 
+def of_version_1(data: bytes) -> bytes:
+    """Such a file said nothing of a memory, and knew nine fields."""
+    model = onnx.load_from_string(data)
+    (entry,) = (p for p in model.metadata_props if p.key == METADATA_KEY)
+    says = {key: value for key, value in json.loads(entry.value).items() if key != "memory"}
+    fields = {name: size - (name == "time") for name, size in FIELDS.items() if name != "chord"}
+    entry.value = json.dumps({**says, "contract_version": 1, "vocabulary_version": 1, "fields": fields})
+    return bytes(model.SerializeToString())
+
+
 def renamed(old: str, new: str) -> Callable[[bytes], bytes]:
     def change(data: bytes) -> bytes:
         model = onnx.load_from_string(data)
@@ -292,7 +314,15 @@ def renamed(old: str, new: str) -> Callable[[bytes], bytes]:
         (cut_late, ""),
         (foreign, "holds no contract"),
         (amended(contract_version=99), "contract_version is 99, this program plays"),
+        (amended(contract_version=1), "contract_version is 1, this program plays 2; export it again"),
+        (amended(vocabulary_version=1), "vocabulary_version is 1, this program plays 2; export it again"),
         (amended(vocabulary_version=0), "vocabulary_version is 0"),
+        (of_version_1, "contract_version is 1, this program plays 2; export it again"),
+        (amended(memory=1), "memory is 1, of another kind"),
+        (amended(memory="yes"), "memory is yes, of another kind"),
+        (amended(memory=None), "memory is None, of another kind"),
+        (amended(context=True), "context is True, of another kind"),
+        (amended(memory=False), "inputs and outputs are not those"),
         (amended(fields={}), "fields"),
         (amended(layers=3), "inputs and outputs are not those"),
         (amended(layers="two"), ""),

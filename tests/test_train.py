@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ from safetensors.torch import load_file
 from models.command import exit_status
 from models.corpus.pack import Pack
 from models.corpus.perturb import NONE
-from models.corpus.windows import CENSORED, Windows, collate
+from models.corpus.stream import CENSORED
+from models.corpus.windows import Windows, collate
 from models.nets.checkpoint import load_decoder, load_weights, save_json
 from models.nets.decoder import SIZES, Decoder
 from models.training.decoder import main as train_main
 from models.training.loop import lr_scale, make_optimisers, optimiser_tensors, restore_optimisers
 from models.training.losses import head_losses
+from realtime.composing.contract import DRAWN
 from realtime.errors import UserError
+from realtime.music.chords import UNKNOWN
 from realtime.music.vocabulary import HEADS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,11 +100,12 @@ def _numbers(entry: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def test_head_losses_against_a_naive_count(toy_pack: Pack) -> None:
-    windows = Windows(toy_pack, "train", 64, 7, NONE, 6)
+    chords = np.random.default_rng(1).integers(0, UNKNOWN + 1, len(toy_pack.beats))
+    windows = Windows(replace(toy_pack, chords=chords), "train", 64, 7, NONE, 6)
     batch = collate([windows[i] for i in range(6)])
     generator = torch.Generator().manual_seed(1)
-    logits = [2 * torch.randn(6, 64, size, generator=generator) for size in HEADS.values()]
-    expected = [0.0] * len(HEADS)
+    logits = [2 * torch.randn(6, 64, size, generator=generator) for size in DRAWN.values()]
+    expected = [0.0] * len(DRAWN)
     for b in range(6):
         for t in range(64):
             p = [np.exp(x[b, t].double().numpy()) for x in logits]
@@ -112,6 +117,12 @@ def test_head_losses_against_a_naive_count(toy_pack: Pack) -> None:
             if batch["note"][b, t]:
                 for i in range(1, len(HEADS)):
                     expected[i] -= math.log(p[i][target[i]])
+            if batch["due"][b, t]:
+                expected[-1] -= math.log(
+                    p[-1][int(batch["events"][b, t + 1, 9])] if t < 63 else p[-1][batch["chord"][b, t]]
+                )
+    assert min(expected) > 0
+    assert head_losses(logits[: len(HEADS)], batch).tolist() == pytest.approx(expected[:-1], rel=1e-5)
     assert head_losses(logits, batch).tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -281,7 +292,7 @@ def test_the_module_exits_with_2_and_no_traceback(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [None, "not json", "[]", '{"size": "XL", "vocabulary_version": 1}', '{"size": "tiny", "vocabulary_version": 0}'],
+    [None, "not json", "[]", '{"size": "XL", "vocabulary_version": 2}', '{"size": "tiny", "vocabulary_version": 1}'],
 )
 def test_a_folder_that_is_no_run_ends_in_one_line(content: str | None, tmp_path: Path) -> None:
     if content is not None:

@@ -6,11 +6,13 @@ import random
 from collections.abc import Callable
 
 import pytest
-from performing import BAR_NS, MODES, MS, Script, StepByStep, duet, tune
+from performing import BAR_NS, MODES, MS, Script, StepByStep, composer_of, duet, settings_of, tune
 
 from realtime import midi
-from realtime.core.modes import Harmonise, Trade
+from realtime.composing.constraints import Constraints
+from realtime.core.modes import Harmonise, Mode, Trade
 
+SHORT = Constraints(max_duration=6)
 PHRASE = [60, 62, 64, 65]
 
 
@@ -26,9 +28,14 @@ def test_with_the_output_wired_to_the_input_it_does_not_answer_itself(mode: str,
 
 
 def test_a_wire_that_takes_long_is_found_within_eight_notes() -> None:
-    _, engine = duet(tune(PHRASE * 2), 4 * BAR_NS, loopback_ns=100 * MS)
+    _, engine = duet(tune(PHRASE * 2), 4 * BAR_NS, constraints=SHORT, loopback_ns=100 * MS)
     assert engine.feeds_back
     assert engine.counts.player_notes == 8 + 7
+
+
+def session_of(mode: str, modes: dict[str, Mode]) -> StepByStep:
+    """A session in which Antiphon plays short notes, and so many of them."""
+    return StepByStep(mode, composer_of(constraints=SHORT, settings=settings_of(mode, modes=modes)), modes=modes)
 
 
 def with_returns(session: StepByStep, script: Script, until_ns: int, returns: Callable[[bytes], Script]) -> None:
@@ -46,7 +53,7 @@ def with_returns(session: StepByStep, script: Script, until_ns: int, returns: Ca
 
 @pytest.mark.parametrize("channel", [0, 4])
 def test_a_wire_that_changes_channel_and_velocity_is_ignored_too(channel: int) -> None:
-    session = StepByStep("trade", modes={"trade": Trade(1)})
+    session = session_of("trade", {"trade": Trade(1)})
 
     def returned(message: bytes) -> Script:
         return [(2 * MS, bytes([midi.kind(message) | channel, message[1], 100 if midi.is_note_on(message) else 64]))]
@@ -59,7 +66,7 @@ def test_a_wire_that_changes_channel_and_velocity_is_ignored_too(channel: int) -
 @pytest.mark.parametrize("mode", ["trade", "harmonise"])
 def test_a_player_who_imitates_is_heard(mode: str) -> None:
     """Every note of Antiphon's is played again, some 150 ms later."""
-    session, rng = StepByStep(mode, modes={"trade": Trade(1), "harmonise": Harmonise(1)}), random.Random(3)
+    session, rng = session_of(mode, {"trade": Trade(1), "harmonise": Harmonise(1)}), random.Random(3)
     imitated: list[bytes] = []
 
     def imitate(message: bytes) -> Script:

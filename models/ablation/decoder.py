@@ -42,7 +42,7 @@ from models.training.loop import descend, lr_scale, make_optimisers
 from models.training.losses import VALIDATION_ROLES, window_losses
 from realtime.errors import UserError
 from realtime.music.metre import TICKS
-from realtime.music.vocabulary import BEAT, MODEL_PART, Role, duration_index
+from realtime.music.vocabulary import BEAT, HEADS, MODEL_PART, Role, duration_index
 
 ABLATION_SIZES = {"small": Size(128, 3, 96), "tiny": SIZES["tiny"], "S": SIZES["S"]}
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -59,9 +59,9 @@ class ParallelHeads(ChainedHeads):
         super().__init__(d_model, hidden)
         self.known = nn.ModuleDict()
 
-    def logits(self, i: int, entered: Tensor, drawn: list[Tensor]) -> Tensor:
+    def hidden_of(self, i: int, entered: Tensor, drawn: list[Tensor]) -> Tensor:
         """As in `ChainedHeads`; what is drawn already makes no difference."""
-        return super().logits(i, entered, [])
+        return super().hidden_of(i, entered, [])
 
 
 def parallel(size: Size) -> Decoder:
@@ -205,7 +205,8 @@ def score(decoder: Decoder, variant: Variant, pack: Pack, args: argparse.Namespa
             rows = []
             for batch in batches(windows, variant, args.batch):
                 logits, _ = decoder(batch["events"], batch["held"], batch["targets"])
-                rows += torch.cat([window_losses(logits, batch), batch["note"].sum(1, keepdim=True)], 1).tolist()
+                losses = window_losses(logits, batch)[:, : len(HEADS)]
+                rows += torch.cat([losses, batch["note"].sum(1, keepdim=True)], 1).tolist()
             found[f"{condition}/{role.name.lower()}"] = [[round(x, 3) for x in row] for row in rows]
     return found
 

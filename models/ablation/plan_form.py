@@ -55,7 +55,7 @@ class Listening:
         self.now, self.next = nothing.repeat(len(duets), 1, 1), nothing.repeat(len(duets), 1, 1)  # (B, BEATS, d)
 
     def read(self, events: Tensor, held: Tensor) -> Tensor:
-        """As the decoder's. events: (B, 1, 9)."""
+        """As the decoder's. events: (B, 1, 10)."""
         for row, event in enumerate(events[:, 0].tolist()):
             if event[0] != BEAT:
                 start = self.beats[row][self.beat[row]] + event[0]

@@ -17,6 +17,7 @@ import json
 import os
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,11 @@ def load_chords(root: Path, cache: Path, pack: Pack, tiers: tuple[str, ...] = ("
             part.unlink(missing_ok=True)
     chords: np.ndarray = np.load(path, mmap_mode="r")
     return chords
+
+
+def with_chords(pack: Pack, root: Path, cache: Path, tiers: tuple[str, ...] = ("main",)) -> Pack:
+    """The pack whose pieces have a chord for every beat. Raises `UserError` as `load_chords` does."""
+    return replace(pack, chords=load_chords(root, cache, pack, tiers)["chord"])
 
 
 def _build(pack: Pack, annotations: dict[str, Spans]) -> np.ndarray:

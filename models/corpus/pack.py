@@ -58,6 +58,8 @@ class Piece:
     split: str
     notes: np.ndarray
     beats: np.ndarray
+    chords: np.ndarray | None = None
+    """The chord of each beat, a class of `realtime.music.chords`, where chords were made for the pack."""
 
     @property
     def bar_starts(self) -> np.ndarray:
@@ -80,6 +82,8 @@ class Pack:
     skipped: dict[str, str]
     duplicates: dict[str, str] = field(default_factory=dict)
     torn: dict[str, str] = field(default_factory=dict)
+    chords: np.ndarray | None = None
+    """The chord of each beat (`models.corpus.chords.with_chords`)."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -87,7 +91,14 @@ class Pack:
     def __getitem__(self, i: int) -> Piece:
         row = self.table[i]
         (n0, n1), (b0, b1) = row["notes"], row["beats"]
-        return Piece(row["id"], row["source"], row["split"], self.notes[n0:n1], self.beats[b0:b1])
+        return Piece(
+            row["id"],
+            row["source"],
+            row["split"],
+            self.notes[n0:n1],
+            self.beats[b0:b1],
+            None if self.chords is None else self.chords[b0:b1],
+        )
 
     def rows(self, split: str) -> list[int]:
         """Indices of the pieces of a split."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from realtime.music.chords import transpose
 from realtime.music.vocabulary import DRUMS, MELODY
 
 SHIFT_SEMITONES = (-6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6)
@@ -42,6 +43,18 @@ class Augment:
     stray: float = 0.4
     """The same where the model goes along with the player: up to this share, another in each window. An accompanist who may
     rely on its own past alone does not listen."""
+    astray: float = 0.4
+    """Windows in which the model goes along with the player and half of its own past bars are fed in another key. Live its past
+    is what it played itself, so the player's notes and the chord have to decide."""
+    unquoted: float = 0.3
+    """Windows in which the model goes along with the player and its memory does not point to its own notes."""
+    pause: float = 0.4
+    """CONTINUE windows in which a bar or two of rest lie between the player's end and the model's beginning."""
+    swing: float = 0.12
+    """Windows in simple metres in which straight eighths are swung."""
+    accent: float = 0.5
+    """Windows of a piece with one loudness for all notes that are given accents and swells, as a performer would: a file of even
+    loudness is not to teach flat answers to a player who accents."""
     drop: float = 0.03
     """The player's notes that are missing."""
     wrong: float = 0.02
@@ -56,6 +69,10 @@ class Augment:
     """Windows in which the player has a velocity curve and an articulation of their own."""
     one_part: float = 0.4
     """Windows in which all of the player's notes come as one part, as from one keyboard."""
+    forget: float = 0.1
+    """Windows whose memory has no candidates, and in the others as many of the experts; so that the decoder also stands alone."""
+    mistake: float = 0.04
+    """Candidates whose pitch is another, so that the decoder does not follow them blindly."""
     lags_ticks: tuple[int, ...] = (0, 1, 2, 3, 6)
     """How late the player's events reach the model; one is drawn a window."""
 
@@ -63,21 +80,50 @@ class Augment:
 NONE = Augment(**{field.name: type(field.default)() for field in fields(Augment)})
 """The music as it is, for scoring."""
 LIVE = Augment(
-    transpose=False, shift=0, loudness=0, tempo=0, corrupt=0, stray=0, unsteady=1, roll=0.5, touch=1, one_part=1
+    transpose=False,
+    shift=0,
+    loudness=0,
+    tempo=0,
+    corrupt=0,
+    stray=0,
+    astray=0,
+    unquoted=0,
+    pause=0,
+    swing=0,
+    accent=0,
+    unsteady=1,
+    roll=0.5,
+    touch=1,
+    one_part=1,
 )
 """The music as it is, with a live player, for scoring."""
 
 
 def perturb(
-    rng: np.random.Generator, notes: np.ndarray, player: np.ndarray, bars: np.ndarray, augment: Augment
+    rng: np.random.Generator,
+    notes: np.ndarray,
+    player: np.ndarray,
+    bars: np.ndarray,
+    augment: Augment,
+    beats: np.ndarray | None = None,
+    chords: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Notes (int64 fields) and whose they are -> the same, changed. `bars`: bar lines within the window, in ticks."""
+    """Notes (int64 fields) and whose they are -> the same, changed. `bars`: bar lines within the window, in ticks. The chords of
+    beats that start at `beats` are transposed with the notes, in place."""
     pitched = notes["part"] != DRUMS
+    if rng.random() < augment.accent and beats is not None:
+        _accents(rng, notes, beats, bars)
+    if rng.random() < augment.swing and beats is not None:
+        _swing(rng, notes, beats)
     if augment.transpose:
-        _transpose(notes, pitched, int(rng.integers(-6, 6)))
+        semitones = _transpose(notes, pitched, int(rng.integers(-6, 6)))
+        if chords is not None:
+            chords[:] = transpose(chords, semitones)
     if rng.random() < augment.shift and len(bars) > 2:
-        later = notes["onset"] >= bars[rng.integers(1, len(bars) - 1)]
-        _transpose(notes, pitched & later, int(rng.choice(SHIFT_SEMITONES)))
+        line = bars[rng.integers(1, len(bars) - 1)]
+        semitones = _transpose(notes, pitched & (notes["onset"] >= line), int(rng.choice(SHIFT_SEMITONES)))
+        if chords is not None and beats is not None:
+            chords[beats >= line] = transpose(chords[beats >= line], semitones)
     if rng.random() < augment.loudness and player.any():
         notes["velocity"] = _curve(rng, notes["velocity"])
     if not player.any():
@@ -105,6 +151,53 @@ def perturb(
     return notes, player
 
 
+EVEN_LOUDNESS = 3
+"""A piece with no more velocities than these was not performed."""
+STRONG, ON_BEAT, OFF_BEAT = 12, 5, -5
+"""Accents of a bar's first beat, of the others, and between beats, in velocity."""
+LONG_BEAT = 24
+SWUNG_TICKS = (14, 15, 16, 17)
+"""Where a swung second eighth of a beat lies, which straight is at 12."""
+
+
+def _accents(rng: np.random.Generator, notes: np.ndarray, beats: np.ndarray, bars: np.ndarray) -> None:
+    """Gives notes of even loudness accents by their place in the bar, a swell over each four bars, and a touch of chance; in
+    place."""
+    if len(np.unique(notes["velocity"])) > EVEN_LOUDNESS or not len(beats):
+        return
+    onset = notes["onset"]
+    accent = np.where(np.isin(onset, beats), ON_BEAT, OFF_BEAT) + (STRONG - ON_BEAT) * np.isin(onset, bars)
+    at = np.searchsorted(bars, onset, side="right")
+    swell = np.sin(np.pi * (at % 4 + 0.5) / 4)
+    change = (
+        rng.uniform(0.3, 1.5) * accent + rng.uniform(-12, 24) * swell + rng.normal(0, rng.uniform(1, 5), len(notes))
+    )
+    level = rng.integers(45, 105)
+    notes["velocity"] = np.clip(np.rint(level + change), 1, 127).astype(np.int64)
+
+
+def _swing(rng: np.random.Generator, notes: np.ndarray, beats: np.ndarray) -> None:
+    """Straight eighths become swung ones, in place: each beat's first half is stretched and its second shortened. Only in beats
+    of a quarter, and where there are eighths but no finer notes."""
+    start = np.append(beats, beats[-1] + LONG_BEAT) if len(beats) else beats
+    if len(start) < 3 or (np.diff(start) != LONG_BEAT).any():
+        return
+    within = (notes["onset"] - start[0]) % LONG_BEAT
+    here = notes["onset"] >= start[0]
+    if not np.isin(within[here], (0, LONG_BEAT // 2)).all() or not (within[here] == LONG_BEAT // 2).any():
+        return
+    middle = int(rng.choice(SWUNG_TICKS))
+    end = notes["onset"] + notes["duration"]
+
+    def moved(tick: np.ndarray) -> np.ndarray:
+        beat, place = np.divmod(tick - start[0], LONG_BEAT)
+        knots = np.interp(place, (0, LONG_BEAT // 2, LONG_BEAT), (0, middle, LONG_BEAT))
+        return beat * LONG_BEAT + np.rint(knots).astype(np.int64) + start[0]
+
+    notes["onset"] = moved(notes["onset"])
+    notes["duration"] = np.maximum(moved(end) - notes["onset"], 1)
+
+
 def tempo_shift(rng: np.random.Generator, augment: Augment) -> int:
     """By how many tempo classes (of a quarter octave) a window is faster: -1, 0 or 1."""
     if rng.random() >= augment.tempo:
@@ -112,11 +205,14 @@ def tempo_shift(rng: np.random.Generator, augment: Augment) -> int:
     return int(np.floor(rng.random() + 4 * rng.uniform(-TEMPO_OCTAVES, TEMPO_OCTAVES)))
 
 
-def _transpose(notes: np.ndarray, which: np.ndarray, semitones: int) -> None:
-    """In place, and no farther than all of them stay MIDI pitches."""
-    if which.any():
-        pitch = notes["pitch"][which]
-        notes["pitch"][which] = pitch + np.clip(semitones, -pitch.min(), 127 - pitch.max())
+def _transpose(notes: np.ndarray, which: np.ndarray, semitones: int) -> int:
+    """In place, and no farther than all of them stay MIDI pitches. Returns by how many semitones."""
+    if not which.any():
+        return semitones
+    pitch = notes["pitch"][which]
+    semitones = int(np.clip(semitones, -pitch.min(), 127 - pitch.max()))
+    notes["pitch"][which] = pitch + semitones
+    return semitones
 
 
 def _curve(rng: np.random.Generator, velocity: np.ndarray) -> np.ndarray:

@@ -1,10 +1,8 @@
 """Pieces -> training windows: who plays what, when it is known, and what the model should have played next.
 
-A window is a stretch of T events of one piece from a bar line on, with the notes dealt out to the player and the model
-by a role (`deal`), and changed as `models.corpus.perturb` has it. Player and model interleave by availability: the
-player's events
-come `lag` ticks late, and at equal ticks the model's come first, so that nothing simultaneous leaks (in HARMONISE the
-player's come first). All randomness comes from the generator passed in: the same seed gives the same window.
+A window is a stretch of T events of one piece from a bar line on, with the notes dealt out to the player and the model by a role
+(`deal`), and changed as `models.corpus.perturb` has it. The player's events come `lag` ticks late; `models.corpus.stream` says in
+what order events with equal ticks come. All randomness comes from the generator passed in: the same seed gives the same window.
 
 INFILL is a stream in two pieces. First, all as the player's and in that role, the bars from the gap's start on, the gap left
 empty: that is how a causal model learns what the gap leads to, and how long it is. Then the bars before the gap and the gap,
@@ -23,10 +21,13 @@ from models.corpus import contexts
 from models.corpus.contexts import NEVER
 from models.corpus.pack import SOURCE_WEIGHTS, Pack, Piece
 from models.corpus.perturb import OWN_SLIP_SEMITONES, Augment, perturb, tempo_shift
+from models.corpus.stream import Remembered, fit, remembered, stream
+from realtime.composing.memory import EXPERTS, NOTHING
 from realtime.errors import UserError
 from realtime.music import vocabulary as voc
+from realtime.music.chords import UNKNOWN
 from realtime.music.notes import NOTE
-from realtime.music.vocabulary import BEAT, BEAT_EVENT, DRUMS, DURATION_TICKS, MELODY, MODEL_PART, OPEN, Role
+from realtime.music.vocabulary import ALONG, BEAT, MELODY, NONE_PITCH, Role
 
 ROLE_SHARES = {
     Role.COMPOSE: 0.20,
@@ -37,9 +38,12 @@ ROLE_SHARES = {
     Role.INFILL: 0.10,
 }
 
-EXACT, CENSORED = 0, 1
+LISTENS = 0.5
+"""The share of ACCOMPANY windows in which Antiphon hears the player's notes before it plays at the same tick."""
 LEAD_BEATS = 16
 """How many beats after a gap are fed before it in INFILL."""
+REMEMBERED = 1536
+"""The most notes before a window that its memory knows; how many it is in one window is drawn."""
 
 
 def deal(
@@ -94,6 +98,8 @@ class Stretch(NamedTuple):
     edges: np.ndarray
     role: Role
     lag: int
+    chords: np.ndarray | None = None
+    """The chord of each beat."""
 
 
 def stretch(
@@ -107,13 +113,46 @@ def stretch(
     player, edges, role = deal(rng, role, notes, bars)
     lag = int(rng.choice(augment.lags_ticks)) if augment.lags_ticks and role != Role.HARMONISE else 0
     notes["onset"] -= origin  # `perturb` lets nothing begin before 0
-    notes, player = perturb(rng, notes, player, bars - origin, augment)
+    here = (piece.beats["start"] >= start) & (piece.beats["start"] <= last)
+    beats = piece.beats[here].copy()
+    chords = None if piece.chords is None else piece.chords[here].astype(np.int64)
+    notes, player = perturb(rng, notes, player, bars - origin, augment, beats["start"] - origin, chords)
     notes["onset"] -= start - origin
     bars, edges = bars - start, edges - start
-    beats = piece.beats[(piece.beats["start"] >= start) & (piece.beats["start"] <= last)].copy()
     beats["start"] -= start
+    if role == Role.CONTINUE and rng.random() < augment.pause:
+        beats, bars, edges, chords = _rest(rng, notes, beats, bars, edges, chords)
     beats["tempo"] = np.clip(beats["tempo"].astype(np.int64) + tempo_shift(rng, augment), 0, voc.FIELDS["tempo"] - 1)
-    return Stretch(notes, player, beats, bars, edges, role, lag)
+    return Stretch(notes, player, beats, bars, edges, role, lag, chords)
+
+
+def _rest(
+    rng: np.random.Generator,
+    notes: np.ndarray,
+    beats: np.ndarray,
+    bars: np.ndarray,
+    edges: np.ndarray,
+    chords: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """One or two bars without notes between the player's end and the model's beginning, where all bars are equally long. The
+    notes are moved in place; returns beats, bars, edges and chords anew."""
+    edge = int(edges[0])
+    first = int(np.searchsorted(beats["start"], edge))
+    size = int(beats["bar_ticks"][0]) if len(beats) else 0
+    count = int((beats["start"] < edge).sum() - np.searchsorted(beats["start"], edge - size))
+    if len(np.unique(beats["bar_ticks"])) != 1 or count < 1 or first < count or (np.diff(bars) != size).any():
+        return beats, bars, edges, chords
+    times = int(rng.integers(1, 3))
+    rest = np.concatenate([beats[first - count : first]] * times)
+    rest["start"] += np.repeat(np.arange(1, times + 1) * size, count)
+    later = beats[first:].copy()
+    later["start"] += times * size
+    if chords is not None:
+        chords = np.concatenate([chords[:first], np.repeat(chords[first - 1], times * count), chords[first:]])
+    notes["onset"] += np.where(notes["onset"] >= edge, times * size, 0)
+    new_bars = edge + np.arange(times) * size
+    bars = np.concatenate([bars[bars < edge], new_bars, bars[bars >= edge] + times * size])
+    return np.concatenate([beats[:first], rest, later]), bars, edges + times * size, chords
 
 
 def window(
@@ -124,41 +163,48 @@ def window(
     role: Role | None = None,
     bar: int | None = None,
     cells: bool = False,
+    memory: bool = False,
 ) -> dict[str, np.ndarray]:
     """One window of `length` events, padded at the end with weight 0.
 
-    Returns `events` (T, 9) int64, `held` (T, 256) uint8, `targets` (T, 5) int64 (the model's next event; NONE fields are
+    Returns `events` (T, 10) int64, `held` (T, 256) uint8, `targets` (T, 5) int64 (the model's next event; NONE fields are
     clipped to 0 where they do not count), `kind` (T,) EXACT or CENSORED, `turn` (T,) 1.0 where the time head counts,
     `note` (T,) 1.0 where the other heads count (the next event is a note of the model's), `tick` (T,) when it is, from the
     window's start (NEVER in what is fed ahead of a gap).
     A CENSORED step was cut short by the player: all that is known is that the model's next event is not before
     `targets[:, 0]`; its loss is -log sum over these times of p.
 
-    With `cells` there is also what `models.corpus.contexts.of_window` gives, for the contexts of its events.
+    Where the piece has chords, each beat's comes as a CHORD event. `due` (T,) is 1.0 where the next event is a CHORD whose class
+    is known, and `chord` (T,) is its class there, else 0. With `cells` there is also what `models.corpus.contexts.of_window`
+    gives, for the contexts of its events; with `memory`, the candidates of `models.corpus.memory` after each event: `candidates`
+    (T, EXPERTS, 5), `features` (T, EXPERTS, FEATURES).
     """
-    notes, start = _excerpt(piece, length, rng, bar, cells)
+    notes, start = _excerpt(piece, length, rng, bar, cells, memory)
     if role is None:
         role = Role(rng.choice(list(ROLE_SHARES), p=list(ROLE_SHARES.values())))
     found = stretch(rng, piece, notes, start, role, augment)
     around = contexts.of_window(piece, start, found.notes, found.player) if cells else {}
     within = found.notes["onset"] >= 0
+    past = remembered(found.notes[~within], found.player[~within], piece.beats, start) if memory else None
     found = found._replace(notes=found.notes[within], player=found.player[within])
-    corrupt = augment.corrupt
-    if found.role in (Role.ACCOMPANY, Role.HARMONISE) and augment.stray:
-        corrupt = float(rng.uniform(0, augment.stray))
+    along = found.role in ALONG
+    corrupt = float(rng.uniform(0, augment.stray)) if along and augment.stray else augment.corrupt
+    astray = along and rng.random() < augment.astray
     if found.role == Role.INFILL:
-        arrays = _around_gap(found, length, rng, corrupt)
+        arrays = _around_gap(found, length, rng, corrupt, past)
     else:
-        notes, player, beats, _, edges, role, lag = found
-        arrays = stream(notes, player, beats, edges, role, lag, rng, corrupt)
-    return fit(arrays, length, found.role) | around
+        listens = found.role != Role.ACCOMPANY or rng.random() < LISTENS
+        notes, player, beats, _, edges, role, lag, chords = found
+        arrays = stream(notes, player, beats, edges, role, lag, rng, corrupt, chords, past, listens, astray)
+    unquoted = along and rng.random() < augment.unquoted
+    return doubted(rng, fit(arrays, length, found.role), augment, unquoted) | around
 
 
 def _excerpt(
-    piece: Piece, length: int, rng: np.random.Generator, bar: int | None, cells: bool
+    piece: Piece, length: int, rng: np.random.Generator, bar: int | None, cells: bool, memory: bool
 ) -> tuple[np.ndarray, int]:
     """Enough notes (`NOTE`) for a window from a bar on, a random one where none is given, and the bar's first tick. With `cells`,
-    also the notes of the bars before that its contexts know of."""
+    also the notes of the bars before that its contexts know of; with `memory`, some of those that it remembers."""
     starts = piece.bar_starts
     if piece.beats["index"][0]:  # a pick-up
         starts = np.append(piece.beats["start"][0], starts)
@@ -168,6 +214,8 @@ def _excerpt(
     start = int(starts[bar])
     first = np.searchsorted(piece.notes["onset"], start)
     before = np.searchsorted(piece.notes["onset"], starts[max(bar - contexts.REACH, 0)]) if cells else first
+    if memory:
+        before = min(before, max(int(first) - int(rng.integers(0, REMEMBERED + 1)), 0))
     notes = piece.notes[before : first + length].astype(NOTE)
     if not len(notes) or notes["onset"][-1] < start:
         notes = piece.notes[-1:].astype(NOTE)
@@ -175,21 +223,22 @@ def _excerpt(
     return notes, start
 
 
-def _around_gap(found: Stretch, length: int, rng: np.random.Generator, corrupt: float) -> dict[str, np.ndarray]:
+def _around_gap(
+    found: Stretch, length: int, rng: np.random.Generator, corrupt: float, past: Remembered | None
+) -> dict[str, np.ndarray]:
     """The stream of INFILL: first the bars from the gap's start on, the gap left empty, then the bars before it and the gap."""
-    notes, player, beats, _, (gap, after), role, lag = found
+    notes, player, beats, _, edges, role, lag, chords = found
+    gap, after = edges
     ours, later = beats["start"] < after, notes["onset"] >= after
-    ahead = stream(
-        notes[later],
-        np.ones(int(later.sum()), bool),
-        beats[beats["start"] >= gap][: int((ours & (beats["start"] >= gap)).sum()) + LEAD_BEATS],
-        np.array([NEVER]),
-        role,
-        lag,
-        rng,
-        0.0,
-    )
-    before = stream(notes[~later], player[~later], beats[ours], np.array([gap]), Role.CONTINUE, lag, rng, corrupt)
+    ahead_beats = beats["start"] >= gap
+    ahead_beats[np.flatnonzero(ahead_beats)[int((ours & ahead_beats).sum()) + LEAD_BEATS :]] = False
+    everyone, no_edges = np.ones(int(later.sum()), bool), np.array([NEVER])
+    told = None if chords is None else np.where(ours, UNKNOWN, chords)[ahead_beats]
+    ahead = stream(notes[later], everyone, beats[ahead_beats], no_edges, role, lag, rng, 0.0, told, past)
+    if past is not None:
+        past = Remembered(*(np.concatenate(pair) for pair in zip(past, ahead.pop("row").T, strict=True)))
+    told = None if chords is None else chords[ours]
+    before = stream(notes[~later], player[~later], beats[ours], edges[:1], Role.CONTINUE, lag, rng, corrupt, told, past)
     ahead = {name: values[: length // 3] for name, values in ahead.items()}
     ahead["tick"][:] = NEVER  # what is fed ahead has no context: the latents there know what is in the gap
     room = length - len(ahead["kind"])
@@ -198,113 +247,20 @@ def _around_gap(found: Stretch, length: int, rng: np.random.Generator, corrupt: 
     return {name: np.concatenate([values, before[name][whole:]]) for name, values in ahead.items()}
 
 
-def stream(
-    notes: np.ndarray,
-    player: np.ndarray,
-    beats: np.ndarray,
-    edges: np.ndarray,
-    role: Role,
-    lag: int,
-    rng: np.random.Generator,
-    corrupt: float,
+def doubted(
+    rng: np.random.Generator, arrays: dict[str, np.ndarray], augment: Augment, unquoted: bool = False
 ) -> dict[str, np.ndarray]:
-    """Dealt notes and beats -> the arrays of `window`, as long as they come. `lag` in ticks; negative: the player is early."""
-    tick, source, part, pitch, duration, velocity, end = _rows(notes, player, beats, role, lag)
-    is_beat = source == 0
-    is_player = ~is_beat & (part < MODEL_PART)
-    at = np.searchsorted(beats["start"], tick, side="right") - 1
-    time = np.where(is_beat, BEAT, tick - beats["start"][at])
-
-    fed_pitch = pitch.copy()
-    slip = ~is_beat & ~is_player & (part != DRUMS + MODEL_PART) & (rng.random(len(tick)) < corrupt)
-    fed_pitch[slip] = np.clip(pitch[slip] + rng.choice(OWN_SLIP_SEMITONES, slip.sum()), 0, 127)
-
-    held = _held(tick, end, is_player, fed_pitch, ~is_beat)
-    events = np.stack(
-        [
-            time,
-            part,
-            fed_pitch,
-            duration,
-            velocity,
-            np.minimum(beats["index"][at], 15),
-            np.minimum(beats["bar_ticks"][at] // 12, 31),
-            beats["tempo"][at],
-            np.full(len(tick), role),
-        ],
-        1,
-    )
-    # Step i is asked for event i + 1.
-    nxt = slice(1, None)
-    kind = np.where(is_player[nxt], CENSORED, EXACT)
-    own = ~is_beat[nxt] & ~is_player[nxt]
-    # At equal ticks the model's come first: what arrives says "later than this".
-    after = 0 if role == Role.HARMONISE else 1
-    target_time = np.where(is_player[nxt], np.minimum(time[nxt] + after, BEAT), time[nxt])
-    targets = np.stack([target_time, part[nxt], pitch[nxt], duration[nxt], velocity[nxt]], 1)
-    targets[:, 1:] *= own[:, None]
-    turn = np.ones(len(kind)) if not len(edges) else np.searchsorted(edges, tick[:-1], side="right") % 2
-    turn = turn.astype(np.float32)
-    return {
-        "events": events[:-1],
-        "held": held[:-1],
-        "targets": targets,
-        "kind": kind,
-        "turn": turn,
-        "note": (own * turn).astype(np.float32),
-        "tick": tick[:-1],
-    }
-
-
-def _rows(notes: np.ndarray, player: np.ndarray, beats: np.ndarray, role: Role, lag: int) -> tuple[np.ndarray, ...]:
-    """Notes and beats as columns, a row an event, in stream order: tick, source (0: a beat, then who comes first), part, pitch,
-    duration class, velocity class, and the tick at which the note ends (a beat's is -1)."""
-    b = len(beats)
-    duration_class = voc.duration_indices(notes["duration"])
-    onset = np.maximum(notes["onset"].astype(np.int64) + lag * player, int(beats["start"][0]))
-    release = onset + np.where(player, notes["duration"], DURATION_TICKS[duration_class])
-    tick = np.concatenate([onset, beats["start"].astype(np.int64)])
-    source = np.concatenate(
-        [np.where(player, 1, 2) if role == Role.HARMONISE else np.where(player, 2, 1), np.zeros(b, int)]
-    )
-    part = np.concatenate([notes["part"] + MODEL_PART * ~player, np.full(b, BEAT_EVENT.part)]).astype(np.int64)
-    pitch = np.concatenate([notes["pitch"], np.full(b, BEAT_EVENT.pitch)]).astype(np.int64)
-    duration = np.concatenate([np.where(player, OPEN, duration_class), np.full(b, BEAT_EVENT.duration)])
-    velocity = np.concatenate([notes["velocity"] >> 2, np.full(b, BEAT_EVENT.velocity)])
-    end = np.concatenate([release, np.full(b, -1)])
-    order = np.lexsort((pitch, part, source, tick))
-    order = order[tick[order] < beats["start"][-1] + beats["length"][-1]]  # a lag may lead past the last beat
-    return tuple(x[order] for x in (tick, source, part, pitch, duration, velocity, end))
-
-
-def fit(arrays: dict[str, np.ndarray], length: int, role: Role) -> dict[str, np.ndarray]:
-    """The first `length` steps, padded with BEATs of weight 0 where there are fewer."""
-    out = {name: values[:length] for name, values in arrays.items()}
-    if (missing := length - len(out["kind"])) > 0:
-        quiet = np.array([[*BEAT_EVENT, 0, 0, 0, role]])
-        out["events"] = np.concatenate([out["events"], np.repeat(quiet, missing, 0)])
-        for name in ("held", "targets", "kind", "turn", "note", "tick"):
-            pad = [(0, missing)] + [(0, 0)] * (out[name].ndim - 1)
-            out[name] = np.pad(out[name], pad)
-    return out
-
-
-def _held(
-    tick: np.ndarray, end: np.ndarray, is_player: np.ndarray, pitch: np.ndarray, is_note: np.ndarray
-) -> np.ndarray:
-    """Held-now flags (T, 256) uint8 after each event: player 128, model 128. A new note on a held key ends the old one."""
-    who = np.flatnonzero(is_note)
-    key = np.where(is_player[who], 0, 128) + pitch[who]
-    stop = np.searchsorted(tick, end[who], side="left")  # the first event at or after the release
-    by_key = np.argsort(key, kind="stable")
-    same = key[by_key][1:] == key[by_key][:-1]
-    again = np.full(len(who), len(tick))
-    again[by_key[:-1][same]] = who[by_key[1:][same]]
-    stop = np.maximum(np.minimum(stop, again), who + 1)
-    change = np.zeros((len(tick) + 1, voc.HELD), np.int8)
-    np.add.at(change, (who, key), 1)
-    np.add.at(change, (np.minimum(stop, len(tick)), key), -1)
-    return (np.cumsum(change, 0)[:-1] > 0).astype(np.uint8)
+    """A window with some of its candidates gone or wrong, as `augment` has it. unquoted: those from the model's own notes are
+    gone."""
+    if "candidates" not in arrays or not (augment.forget or augment.mistake or unquoted):
+        return arrays
+    ids, features = arrays["candidates"], arrays["features"]
+    forgotten = (rng.random(EXPERTS) < augment.forget) | (rng.random() < augment.forget)
+    mistaken = (rng.random(ids.shape[:2]) < augment.mistake) & (ids[..., 2] < NONE_PITCH)
+    wrong = np.clip(ids[..., 2] + rng.choice(OWN_SLIP_SEMITONES, mistaken.shape), 0, 127)
+    ids[..., 2] = np.where(mistaken, wrong, ids[..., 2])
+    gone = (np.broadcast_to(forgotten, ids.shape[:2]) | (unquoted & (features[..., 3] == 0)))[..., None]
+    return arrays | {"candidates": np.where(gone, NOTHING, ids), "features": np.where(gone, np.float32(0), features)}
 
 
 class Windows(Dataset[dict[str, np.ndarray]]):
@@ -323,9 +279,10 @@ class Windows(Dataset[dict[str, np.ndarray]]):
         count: int,
         role: Role | None = None,
         cells: bool = False,
+        memory: bool = False,
     ):
         self.pack, self.length, self.seed, self.augment = pack, length, seed, augment
-        self.count, self.role, self.cells = count, role, cells
+        self.count, self.role, self.cells, self.memory = count, role, cells, memory
         self.rows = pack.rows(split)
         if not self.rows:
             raise UserError(f"no piece of the split {split!r} could be used; see models/README.md")
@@ -337,7 +294,7 @@ class Windows(Dataset[dict[str, np.ndarray]]):
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((self.seed, i))
-        return window(self.piece(rng), self.length, rng, self.augment, self.role, cells=self.cells)
+        return window(self.piece(rng), self.length, rng, self.augment, self.role, cells=self.cells, memory=self.memory)
 
     def piece(self, rng: np.random.Generator) -> Piece:
         """Draw one."""

@@ -5,10 +5,9 @@
 Every piece is predicted whole and in order, all of its notes as the model's own: the time of each next event and, of a note,
 part, pitch, duration and velocity. Nats per note are the sum over all factors (the BEATs' times too), divided by the notes.
 The interval is the 95 % bootstrap by song: the pieces of one composition (`cluster` in the manifest) are drawn together.
-`--data` takes any corpus (see `models.corpus.corpora`), and all its splits but "train" are scored. The LSTM has as many
-parameters as
-the model and saw the same windows in the same order; the other baselines are fitted on the training split. Where a folder has
-none and `--fit` names no other corpus, they are fitted on the folder itself, in two halves by song, each to score the other.
+`--data` takes any corpus (see `models.corpus.corpora`), and all its splits but "train" are scored. The baselines are fitted on
+the training split. Where a folder has none and `--fit` names no other corpus, they are fitted on the folder itself, in two halves
+by song, each to score the other. With `--lstm FILE` an exported LSTM is scored too, which was trained with `--size LSTM`.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ from realtime.io.graphs.latent_graphs import LatentGraphs
 from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import SHIPPED_MODEL
 
-SHIPPED_LSTM = SHIPPED_MODEL.with_name("lstm-s.onnx")
 COPY_TRUST_PIECES = 400
 Item = TypeVar("Item")
 
@@ -87,24 +85,25 @@ def fitted(pack: Pack, fit_on: Pack | None) -> Callable[[int], dict[str, Callabl
 
 
 def evaluate(
-    pack: Pack, splits: Sequence[str], model: Path, lstm: Path, fit_on: Pack | None
+    pack: Pack, splits: Sequence[str], model: Path, lstm: Path | None, fit_on: Pack | None
 ) -> tuple[dict[str, Any], list[str]]:
     """({split: {"all" or source: {model: summary}}}, lines that say by how much each baseline is behind).
 
     Raises `UserError` where a model file cannot be played.
     """
-    _open((model, lstm))  # here only to say what is wrong with them
+    models = {"antiphon": model} | ({"lstm": lstm} if lstm else {})
+    _open(list(models.values()))  # here only to say what is wrong with them
     baselines = fitted(pack, fit_on)
     report: dict[str, Any] = {}
     lines: list[str] = []
     fresh = multiprocessing.get_context("spawn")  # onnxruntime does not outlive a fork
-    with ProcessPoolExecutor(os.cpu_count(), fresh, _open, ((model, lstm),)) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), fresh, _open, (list(models.values()),)) as pool:
         for split in splits:
             rows = pack.rows(split)
             played = pool.map(_played, (pack[i] for i in rows))
-            pairs = np.array([pair for _, pair in zip(watched(rows, f"{split}: playing"), played, strict=True)])
+            by_model = np.array([each for _, each in zip(watched(rows, f"{split}: playing"), played, strict=True)])
             streams = [stream_of(pack[i]) for i in watched(rows, f"{split}: reading")]
-            nats = {"antiphon": pairs[:, 0], "lstm": pairs[:, 1]}
+            nats = {name: by_model[:, i] for i, name in enumerate(models)}
             for name in baselines(rows[0]):
                 pairs_of = watched(list(zip(rows, streams, strict=True)), f"{split}: {name}")
                 nats[name] = np.array([baselines(i)[name](stream).sum(0) for i, stream in pairs_of])
@@ -176,7 +175,7 @@ def run() -> None:
     )
     p.add_argument("--fit", type=Path, metavar="DIR", help="corpus to fit the baselines on (default: --data)")
     p.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="an exported model")
-    p.add_argument("--lstm", type=Path, default=SHIPPED_LSTM, help="the exported LSTM")
+    p.add_argument("--lstm", type=Path, metavar="FILE", help="an exported LSTM to score too (default: none)")
     p.add_argument("--json", type=Path, help="write the figures here too")
     args = p.parse_args()
     pack = load_pack(args.data, args.cache, tuple(args.tiers))

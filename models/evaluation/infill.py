@@ -24,9 +24,10 @@ from rich.table import Table
 
 from models.bootstrap import interval, resampled
 from models.command import Parser
-from models.corpus.contexts import of_window
+from models.corpus.contexts import NEVER, of_window
 from models.corpus.pack import Pack, Piece, load_pack, song_of
-from models.corpus.windows import CENSORED, LEAD_BEATS, NEVER, stream
+from models.corpus.stream import CENSORED, Remembered, remembered, stream
+from models.corpus.windows import LEAD_BEATS
 from models.evaluation.scoring import forced_logits, latent_contexts
 from realtime.composing.constraints import SLICES
 from realtime.config import load
@@ -96,36 +97,52 @@ def gap_of(piece: Piece, song: str, rng: np.random.Generator) -> Gap | None:
     )
 
 
+def streams(gap: Gap, mine: tuple[int, ...], role: Role, knows_after: bool) -> dict[str, np.ndarray]:
+    """The gap as a window (`models.corpus.windows.window`) with candidates, as long as it comes. The true notes of `mine` in the
+    gap are the model's to play, in `role`, the others the player's. `knows_after`: what comes after the gap is fed first."""
+    begins, ends = gap.edges
+    notes, here, beats = gap.notes, gap.notes["onset"] < ends, gap.beats
+    player = whose(gap, mine)
+    rng = np.random.default_rng(0)  # nothing is drawn where nothing is corrupted
+    past = remembered(notes[:0], player[:0], beats, 0)
+    ahead = None
+    if knows_after:
+        told = beats[beats["start"] >= begins]
+        told = told[: int((told["start"] < ends).sum()) + LEAD_BEATS]
+        later = notes[~here]
+        edges = np.array([NEVER])
+        ahead = stream(later, np.ones(len(later), bool), told, edges, Role.INFILL, 0, rng, 0.0, past=past)
+        past = Remembered(*ahead.pop("row").T)
+        ahead["tick"] = np.full_like(ahead["tick"], -NEVER)  # no latents yet
+    ours, edges, listens = beats[beats["start"] < ends], np.array([begins]), role != Role.ACCOMPANY
+    arrays = stream(notes[here], player[here], ours, edges, role, 0, rng, 0.0, past=past, listens=listens)
+    del arrays["row"]
+    if ahead is None:
+        return arrays
+    return {name: np.concatenate([ahead[name][:MOST_AHEAD], values]) for name, values in arrays.items()}
+
+
+def whose(gap: Gap, mine: tuple[int, ...]) -> np.ndarray:
+    """Which notes are the player's, (N,) bool: all but those of `mine` in the gap."""
+    onset = gap.notes["onset"]
+    own: np.ndarray = np.isin(gap.notes["part"], mine) & (onset >= gap.edges[0]) & (onset < gap.edges[1])
+    return ~own
+
+
 def nats(
     stepper: Stepper, graphs: LatentGraphs | None, gap: Gap, mine: tuple[int, ...], role: Role, knows_after: bool
 ) -> np.ndarray:
-    """(2,) nats of the true notes of `mine` in the gap, and how many they are; the other parts are the player's, in `role`.
-    `knows_after`: what comes after the gap was fed first."""
-    begins, ends = gap.edges
-    notes, onset = gap.notes, gap.notes["onset"]
-    player = ~(np.isin(notes["part"], mine) & (onset >= begins) & (onset < ends))
-    rng = np.random.default_rng(0)  # nothing is drawn where nothing is corrupted
-    here = onset < ends
-    arrays = stream(
-        notes[here], player[here], gap.beats[gap.beats["start"] < ends], np.array([begins]), role, 0, rng, 0.0
-    )
-    arrays["tick"] = arrays["tick"].astype(np.int64)
-    if knows_after:
-        beats = gap.beats[gap.beats["start"] >= begins]
-        beats = beats[: int((beats["start"] < ends).sum()) + LEAD_BEATS]
-        later = notes[~here]
-        ahead = stream(later, np.ones(len(later), bool), beats, np.array([NEVER]), Role.INFILL, 0, rng, 0.0)
-        ahead["tick"][:] = -NEVER  # no latents yet
-        arrays = {name: np.concatenate([ahead[name][:MOST_AHEAD], values]) for name, values in arrays.items()}
+    """(2,) nats of the true notes of `mine` in the gap, and how many they are; the rest as in `streams`."""
+    arrays = streams(gap, mine, role, knows_after)
     contexts = None
     if graphs is not None:
-        cells = of_window(gap.piece, gap.start, notes, player)
-        ticks = np.maximum(arrays["tick"], cells["edges"][0])
+        cells = of_window(gap.piece, gap.start, gap.notes, whose(gap, mine))
+        ticks = np.maximum(arrays["tick"].astype(np.int64), cells["edges"][0])
         contexts = latent_contexts(graphs, arrays | cells | {"tick": ticks})
-    logits = forced_logits(stepper, arrays["events"], arrays["held"], arrays["targets"], contexts).astype(np.float64)
+    logits = forced_logits(stepper, arrays, contexts).astype(np.float64)
     total = 0.0
-    for head, (name, where) in enumerate(SLICES.items()):
-        rows, target = logits[:, where], arrays["targets"][:, head]
+    for head, name in enumerate(HEADS):
+        rows, target = logits[:, SLICES[name]], arrays["targets"][:, head]
         log_p = rows - np.logaddexp.reduce(rows, 1, keepdims=True)
         exact = np.take_along_axis(log_p, target[:, None], 1)[:, 0]
         counts = arrays["turn"] > 0 if name == "time" else arrays["note"] > 0

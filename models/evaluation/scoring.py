@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from models.corpus.windows import window
 from models.evaluation.baselines import Stream
 from models.nets.context import AHEAD, PAST
 from realtime.composing.constraints import SLICES
-from realtime.composing.contract import LOGITS, MASKED
+from realtime.composing.contract import DRAWN, LOGITS, MASKED
 from realtime.io.graphs.latent_graphs import LatentGraphs
 from realtime.io.graphs.stepper import Stepper
 from realtime.music.attributes import CONTROLS
@@ -23,11 +24,11 @@ from realtime.music.metre import TICKS
 from realtime.music.vocabulary import BEAT, HEADS, Role
 
 
-def whole(piece: Piece, cells: bool = False) -> dict[str, np.ndarray]:
+def whole(piece: Piece, cells: bool = False, memory: bool = False) -> dict[str, np.ndarray]:
     """A piece from its first bar line to its end, as one window (see `windows.window`) without padding."""
-    length = len(piece.notes) + len(piece.beats)
-    arrays = window(piece, length, np.random.default_rng(0), NONE, Role.COMPOSE, bar=0, cells=cells)
-    counts = arrays["turn"] > 0
+    length = len(piece.notes) + len(piece.beats) * (1 if piece.chords is None else 2)
+    arrays = window(piece, length, np.random.default_rng(0), NONE, Role.COMPOSE, bar=0, cells=cells, memory=memory)
+    counts = (arrays["turn"] > 0) | (arrays["due"] > 0)
     return {name: values[counts] if len(values) == len(counts) else values for name, values in arrays.items()}
 
 
@@ -56,41 +57,46 @@ def stream_of(piece: Piece) -> Stream:
     return Stream(arrays["events"][:, 5:7], arrays["targets"])
 
 
-def forced_logits(
-    stepper: Stepper, events: np.ndarray, held: np.ndarray, targets: np.ndarray, contexts: np.ndarray | None = None
-) -> np.ndarray:
-    """The exported graph's logits (T, 228) over a stream from an empty history, each event followed by its target.
+def forced_logits(stepper: Stepper, arrays: Mapping[str, np.ndarray], contexts: np.ndarray | None = None) -> np.ndarray:
+    """The exported graph's logits (T, 337) over a stream from an empty history, each event followed by its target.
 
-    events: (T, 9); held: (T, 256); targets: (T, 5); contexts: (T, d), where the graph takes them. The graph feeds
+    arrays: a window's (`windows.window`); contexts: (T, d), where the graph takes them. The graph feeds
     its heads with its own draws, so each draw is forced to the target by masking all else; the logits are those before the masks.
     """
     starts = np.array([where.start for where in SLICES.values()])
-    free, noise = np.zeros(HEADS["pitch"], np.float32), np.zeros(len(HEADS), np.float32)
-    sampling = np.tile(np.array([1.0, 0.0, 1.0], np.float32), (len(HEADS), 1))
+    free, noise = np.zeros(HEADS["pitch"], np.float32), np.zeros(len(DRAWN), np.float32)
+    sampling = np.tile(np.array([1.0, 0.0, 1.0], np.float32), (len(DRAWN), 1))
+    events, held, targets = arrays["events"], arrays["held"].astype(np.float32), arrays["targets"]
+    recalled = stepper.contract.memory
     logits = np.empty((len(events), LOGITS), np.float32)
     stepper.reset()
-    for t, (event, flags, target) in enumerate(zip(events, held.astype(np.float32), targets, strict=True)):
+    for t, (event, flags, target) in enumerate(zip(events, held, targets, strict=True)):
         bias = np.full(LOGITS, MASKED, np.float32)
-        bias[starts + target] = 0.0
-        stepper.step(event, flags, free, bias, sampling, noise, contexts[t] if contexts is not None else None)
+        bias[starts[:-1] + target] = 0.0
+        bias[SLICES["chord"]] = 0.0
+        context = contexts[t] if contexts is not None else None
+        memory = (arrays["candidates"][t], arrays["features"][t]) if recalled else (None, None)
+        stepper.step(event, flags, free, bias, sampling, noise, context, *memory)
         logits[t] = stepper.last_logits
     return logits
 
 
 def forced_nats(stepper: Stepper, graphs: LatentGraphs | None, piece: Piece) -> np.ndarray:
-    """The exported model's score of a piece, step by step as it is played: (N, 5) nats, 0 where a BEAT has no more. With its
-    graphs it is conditioned on the bars before, as live."""
-    arrays = whole(piece, cells=graphs is not None)
+    """The exported model's score of a piece, step by step as it is played: (N, 5) nats, 0 where a BEAT has no more, and before a
+    CHORD, which is given. With its graphs the model is conditioned on the bars before, as live."""
+    arrays = whole(piece, cells=graphs is not None, memory=stepper.contract.memory)
     contexts = latent_contexts(graphs, arrays) if graphs is not None else None
     targets = arrays["targets"]
-    logits = forced_logits(stepper, arrays["events"], arrays["held"], targets, contexts).astype(np.float64)
+    logits = forced_logits(stepper, arrays, contexts).astype(np.float64)
     nats = np.empty(targets.shape)
-    for head, where in enumerate(SLICES.values()):
+    for head, name in enumerate(HEADS):
+        where = SLICES[name]
         rows = logits[:, where]
         top = rows.max(1)
         chosen = np.take_along_axis(rows, targets[:, head : head + 1], 1)[:, 0]
         nats[:, head] = np.log(np.exp(rows - top[:, None]).sum(1)) + top - chosen
     nats[targets[:, 0] == BEAT, 1:] = 0.0
+    nats[arrays["due"] > 0] = 0.0
     return nats
 
 

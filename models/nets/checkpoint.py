@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from models.nets.rounding import to_rows
 from realtime.errors import UserError
 from realtime.io.files.whole import write_bytes
 from realtime.music import vocabulary
+from realtime.music.vocabulary import BEAT
 
 LEAST_ROWS = 16
 """Matrices with fewer are shipped as they are: those of the decays and of the short convolutions, whose errors add up."""
@@ -46,15 +48,15 @@ def save_decoder(run: Path, weights: dict[str, Tensor], info: dict[str, Any]) ->
     save_json(run / "run.json", {**info, "vocabulary_version": vocabulary.VERSION})
 
 
-def load_info(run: Path) -> dict[str, Any]:
-    """`run.json` of a run folder. Raises `UserError` where there is none."""
+def load_info(run: Path, versions: Sequence[int] = (vocabulary.VERSION,)) -> dict[str, Any]:
+    """`run.json` of a run folder. Raises `UserError` where there is none, or its vocabulary is not of these versions."""
     try:
         info = json.loads((run / "run.json").read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{run}: not a training run ({error}); give the folder that models.train wrote") from None
     if not isinstance(info, dict) or info.get("size") not in SIZES:
         raise UserError(f"{run}/run.json: names no size of {', '.join(SIZES)}; give the folder that models.train wrote")
-    if info.get("vocabulary_version") != vocabulary.VERSION:
+    if info.get("vocabulary_version") not in versions:
         raise UserError(
             f"{run}: made for vocabulary {info.get('vocabulary_version')}, this is {vocabulary.VERSION}; train again"
         )
@@ -69,8 +71,9 @@ def size_of(info: dict[str, Any]) -> Size:
 def load_weights(run: Path, decoder: Decoder) -> None:
     """Give a decoder the weights of a run, in float32. Raises `UserError` where they are not of its size.
 
-    A decoder with a context net may take those of a run without: the net keeps its own, which change nothing yet."""
-    info = load_info(run)
+    A decoder with a context net may take those of a run without: the net keeps its own, which change nothing yet. Weights of
+    vocabulary 1 are grown (`grown`)."""
+    info = load_info(run, (vocabulary.VERSION, 1))
     if size_of(info) not in (decoder.size, replace(decoder.size, context=False)):
         raise UserError(
             f"{run}: a run of size {info['size']}, which is not the one asked for; give --size {info['size']}, or another run"
@@ -79,14 +82,27 @@ def load_weights(run: Path, decoder: Decoder) -> None:
         weights = widened(load_file(run / "model.safetensors"))
         if decoder.context is not None and not size_of(info).context:
             weights |= {name: x for name, x in decoder.state_dict().items() if name.startswith("context.")}
-        decoder.load_state_dict(weights)
+        decoder.load_state_dict(
+            weights if info["vocabulary_version"] == vocabulary.VERSION else grown(weights, decoder)
+        )
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(f"{run}/model.safetensors: cannot be read ({str(error).splitlines()[0]})") from None
 
 
+def grown(weights: dict[str, Tensor], decoder: Decoder) -> dict[str, Tensor]:
+    """Weights of vocabulary 1, which had no chords and no memory, for a decoder that has: it plays as before. A CHORD is
+    embedded as
+    a BEAT, and a chord as nothing; the rest is as the decoder has it."""
+    own = dict(decoder.state_dict())
+    for name in ("embed.chord.weight", "chord_members.weight"):
+        own[name] = torch.zeros_like(own[name])
+    time = weights["embed.time.weight"]
+    return own | weights | {"embed.time.weight": torch.cat([time, time[BEAT : BEAT + 1]])}
+
+
 def load_decoder(run: Path) -> tuple[Decoder, dict[str, Any]]:
     """The decoder of a run, in evaluation mode, and its `run.json`. Raises `UserError`."""
-    info = load_info(run)
+    info = load_info(run)  # of this vocabulary only
     decoder = Decoder(size_of(info))
     load_weights(run, decoder)
     return decoder.eval(), info

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from models.nets.autoencoder import BarAutoencoder, BarDecoder
 from realtime.composing.constraints import SLICES
-from realtime.composing.contract import LOGITS
+from realtime.composing.contract import EVENT_LOGITS
 from realtime.composing.latents import DRAWN, FUTURE, PREFIX
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, KEYS, LATENT, LOWEST, STEP_TICKS, STEPS
@@ -70,7 +70,7 @@ class ContextNet(nn.Module):
         self.controls = nn.Linear(CONTROLS, d_model)
         self.leave = nn.Linear(d_model, d_model, bias=False)
         # The weights of released runs are stored under this name: it gives the context's bias on the logits.
-        self.lean = nn.Linear(SEEN + CONTROLS, LOGITS, bias=False)
+        self.lean = nn.Linear(SEEN + CONTROLS, EVENT_LOGITS, bias=False)
         for layer in (self.leave, self.lean):
             nn.init.zeros_(layer.weight)
         time, key, tick = SLICES["time"].start, torch.arange(KEYS), torch.arange(BEAT)
@@ -83,7 +83,7 @@ class ContextNet(nn.Module):
     @property
     def width(self) -> int:
         """Length of a context vector."""
-        return self.leave.out_features + LOGITS
+        return self.leave.out_features + EVENT_LOGITS
 
     def read_with(self, bars: BarAutoencoder) -> None:
         """Take over the decoder of the autoencoder whose latents it will be given."""

@@ -30,7 +30,7 @@ class FlatDecoder(Decoder):
         for i in range(len(HEADS), len(names)):
             context = context + self.embed_field(names[i], events[..., i])
         before = torch.cat([context[:, :1], context[:, :-1]], 1)
-        is_beat = events[..., :1] == BEAT
+        is_beat = events[..., :1] >= BEAT  # a CHORD has no more than its time either
         place = torch.arange(len(HEADS), device=events.device)
         last = place == torch.where(is_beat, 0, len(HEADS) - 1)
         return tokens + torch.where(last[..., None], context[:, :, None], before[:, :, None]), ~is_beat | (place == 0)
@@ -48,7 +48,7 @@ class FlatDecoder(Decoder):
         at = order[..., None].expand(-1, -1, tokens.shape[-1])
         h, state = self.mix(tokens.flatten(1, 2).gather(1, at), state, chunk)
         h = torch.zeros_like(h).scatter(1, at, h).view(tokens.shape)
-        closing = torch.where(events[..., :1] == BEAT, h[:, :-1, 0], h[:, :-1, -1])
+        closing = torch.where(events[..., :1] >= BEAT, h[:, :-1, 0], h[:, :-1, -1])
         after = [closing, *h[:, 1:, :-1].unbind(2)]  # what each field of the next event is predicted from
         weights, biases = (x.split(list(HEADS.values())) for x in (self.heads.weight, self.heads.bias))
         return [F.linear(x, w, b) for x, w, b in zip(after, weights, biases, strict=True)], state

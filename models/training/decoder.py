@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Subset
 from torch.utils.tensorboard import SummaryWriter
 
 from models.command import Parser, make_folder, positive, share
+from models.corpus.chords import with_chords
 from models.corpus.contexts import LATENTS_ONLY, TRAINING, Draw, contexts
 from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import NONE, Augment
@@ -37,9 +38,12 @@ from models.nets.context import Conditioning
 from models.nets.decoder import SIZES, Decoder
 from models.nets.layers import autocast, product_name
 from models.training.loop import Progress, holding, lr_scale, make_optimisers, write_log
-from models.training.losses import VALIDATION_ROLES, head_losses, validate
+from models.training.losses import VALIDATION_ROLES, candidates_of, head_losses, validate
 from realtime.errors import UserError
 from realtime.music.vocabulary import HEADS
+
+CHORD_WEIGHT = 0.15
+"""What a nat of a chord counts beside one of a note: chords are foretold from little, and are there for the notes' sake."""
 
 
 class Process(NamedTuple):
@@ -62,7 +66,7 @@ class Training:
 
     def __init__(self, args: argparse.Namespace, process: Process) -> None:
         self.args, self.process = args, process
-        pack = load_pack(args.corpus, args.cache)
+        pack = with_chords(load_pack(args.corpus, args.cache), args.corpus, args.cache)
         make_folder(args.out)
         torch.manual_seed(args.seed)  # the same weights in every process
         self.bars = load_bars(args.bars).to(process.device) if args.bars else None
@@ -75,7 +79,7 @@ class Training:
         self.batches = self._batches(pack)
         self.valid = {
             role.name.lower(): Windows(
-                pack, "valid", args.length, 1, NONE, args.valid_windows, role, cells=self.bars is not None
+                pack, "valid", args.length, 1, NONE, args.valid_windows, role, self.bars is not None, self.remembers
             )
             for role in VALIDATION_ROLES
         }
@@ -96,7 +100,8 @@ class Training:
         """From the next step on, this process's share of each batch: every n-th window of one stream."""
         args, (rank, world, _) = self.args, self.process
         count, done = args.steps * args.batch, self.progress.step * args.batch
-        stream = Windows(pack, "train", args.length, args.seed, Augment(), count, cells=self.bars is not None)
+        cells = self.bars is not None
+        stream = Windows(pack, "train", args.length, args.seed, Augment(), count, cells=cells, memory=self.remembers)
         mine = Subset(stream, range(done + rank, count, world))
         return iter(DataLoader(mine, args.batch // world, collate_fn=collate, num_workers=args.workers))
 
@@ -113,26 +118,40 @@ class Training:
         }
         return info if self.bars is None else {**info, "bars": self.bars.name}
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the decoder has a memory, and so wants candidates."""
+        return self.decoder.memory is not None
+
     def condition(self, batch: dict[str, Tensor], seed: int, draw: Draw = TRAINING) -> Conditioning | None:
         """What the events of a batch are conditioned on; None without `--bars`."""
         noise = torch.Generator(self.process.device).manual_seed(seed)
         return contexts(batch, self.bars, draw, noise) if self.bars is not None else None
 
     def step(self) -> Tensor:
-        """Train on the next batch. Returns the nats of each head summed over all processes' windows, and the notes: (6,)."""
+        """Train on the next batch. Returns what was summed over all processes' windows: the nats of each head, with the
+        chord's, the
+        notes and the CHORDs, (8,)."""
         args, progress, (rank, world, device) = self.args, self.progress, self.process
         seed = args.seed * 1_000_003 + progress.step * world + rank
         torch.manual_seed(seed)  # dropout, the same after a resume
         batch = {name: x.to(device) for name, x in next(self.batches).items()}
         conditioning = self.condition(batch, seed)
         with autocast(device):
-            logits, _ = self.model(batch["events"], batch["held"], batch["targets"], conditioning=conditioning)
+            logits, _ = self.model(
+                batch["events"],
+                batch["held"],
+                batch["targets"],
+                conditioning=conditioning,
+                candidates=candidates_of(batch),
+            )
         losses = head_losses(logits, batch)
-        sums = torch.cat([losses.detach(), batch["note"].sum()[None]])
+        sums = torch.cat([losses.detach(), batch["note"].sum()[None], batch["due"].sum()[None]])
         if world > 1:
             dist.all_reduce(sums)
         # DDP averages the gradients over the processes, so each contributes its sum over the mean number of notes.
-        (losses.sum() / (sums[-1] / world).clamp(min=1)).backward()
+        notes, chords = (sums[-2:] / world).clamp(min=1)
+        (losses[: len(HEADS)].sum() / notes + CHORD_WEIGHT * losses[len(HEADS) :].sum() / chords).backward()
         progress.descend(args.lr * lr_scale(progress.step, args.steps))
         return sums.cpu()
 
@@ -169,7 +188,7 @@ class Journal:
 
     def _begin(self) -> None:
         """Nothing was trained since the last line."""
-        self.sums, self.steps, self.busy = torch.zeros(len(HEADS) + 1), 0, 0.0
+        self.sums, self.steps, self.busy = torch.zeros(len(HEADS) + 3), 0, 0.0
 
     def count(self, sums: Tensor, seconds: float) -> None:
         """A step was trained; see `Training.step`."""
@@ -182,8 +201,10 @@ class Journal:
         args, progress = self.training.args, self.training.progress
         progress.seconds += time.monotonic() - self.started
         self.started = time.monotonic()
-        per_head = (self.sums[:-1] / self.sums[-1].clamp(min=1)).tolist()
+        notes, chords = self.sums[-2:].clamp(min=1)
+        per_head = (self.sums[: len(HEADS)] / notes).tolist()
         entry = dict(zip(HEADS, (round(x, 4) for x in per_head), strict=True))
+        entry["chord"] = round(float(self.sums[len(HEADS)] / chords), 4)
         rate = round(self.steps * args.batch * args.length / self.busy)
         self._write({"train": round(sum(per_head), 4), **entry, "events_per_second": rate})
         self.board.add_scalar("train/nats_per_note", sum(per_head), progress.step)

@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 
 from models.corpus.pack import Pack
 from models.corpus.perturb import Augment
-from models.corpus.windows import EXACT, Windows, fit, stream, stretch
+from models.corpus.stream import EXACT, fit, stream
+from models.corpus.windows import Windows, stretch
 from realtime.errors import UserError
 from realtime.music import measures
 from realtime.music.metre import TICKS
@@ -20,6 +21,7 @@ from realtime.music.notes import NOTE, between
 from realtime.music.vocabulary import (
     BEAT,
     DRUMS,
+    FIELDS,
     MODEL_PART,
     Role,
     duration_indices,
@@ -34,7 +36,7 @@ TRIES = 1000
 
 
 class Duet(NamedTuple):
-    """Notes and beats as `windows.stream` takes them, times in ticks from the stretch's start. From `prefix` on the model's part
+    """Notes and beats as `stream.stream` takes them, times in ticks from the stretch's start. From `prefix` on the model's part
     is the model's to play; before it is given."""
 
     notes: np.ndarray
@@ -45,8 +47,9 @@ class Duet(NamedTuple):
     prefix: int
 
     def live_stream(self, rng: np.random.Generator = UNUSED, corrupt: float = 0.0) -> dict[str, np.ndarray]:
-        """The stream as in live play: the player late by the lag."""
-        return stream(self.notes, self.player, self.beats, NO_EDGES, self.role, self.lag, rng, corrupt)
+        """The stream as in live play: the player late by the lag, and not waited for in ACCOMPANY."""
+        listens = self.role != Role.ACCOMPANY
+        return stream(self.notes, self.player, self.beats, NO_EDGES, self.role, self.lag, rng, corrupt, listens=listens)
 
     def early_stream(self, lead: int, rng: np.random.Generator = UNUSED, corrupt: float = 0.0) -> dict[str, np.ndarray]:
         """The stream with the player's notes early by `lead` ticks, and as if they were the model's own: before the others of
@@ -57,7 +60,7 @@ class Duet(NamedTuple):
         classes = self.of_events(events, -lead, duration_indices(self.notes["duration"]))
         events[theirs, 3] = classes[theirs]
         events[theirs, 1] += MODEL_PART
-        events[:, -1] = self.role
+        events[:, list(FIELDS).index("role")] = self.role
         return {
             **arrays,
             "events": events,
@@ -129,7 +132,7 @@ class Duets(Dataset[dict[str, np.ndarray]]):
                 break
         else:
             raise UserError("no piece with two parts was found to play along with; give another --corpus")
-        notes, player, beats, bars, _, role, lag = stretch(rng, piece, notes, start, wanted, windows.augment)
+        notes, player, beats, bars, _, role, lag, _ = stretch(rng, piece, notes, start, wanted, windows.augment)
         prefix = int(bars[min(int(rng.integers(PREFIX_BARS + 1)), len(bars) - 1)])
         return Duet(notes, player, beats, role, lag, prefix)
 
@@ -142,7 +145,8 @@ def asked(arrays: dict[str, np.ndarray], role: Role) -> tuple[np.ndarray, np.nda
     """
     exact, events = arrays["kind"] == EXACT, arrays["events"]
     number = np.cumsum(exact) - exact
-    by_player = (events[:, 1] < MODEL_PART) & (role != Role.HARMONISE)
+    late = (role == Role.ACCOMPANY) & (arrays["tick"] > arrays["tick"][0])
+    by_player = (events[:, 1] < MODEL_PART) & late
     floor = np.where(events[:, 0] == BEAT, 0, events[:, 0] + by_player)
     choices = np.arange(BEAT + 1)
     own = np.arange(int(exact.sum()))[:, None]
@@ -153,9 +157,9 @@ def asked(arrays: dict[str, np.ndarray], role: Role) -> tuple[np.ndarray, np.nda
 def pair(duets: list[Duet], lead: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Performances as two batches of streams: as heard live, and with the player's notes so many ticks early.
 
-    Each has `events` (B, T, 9) and `held` (B, T, 256); and of the model's own events, the same in both, `targets` (B, J, 5) their
-    fields, `own` (B, J) 1.0 where there is one, `note` (B, J) 1.0 where it is a note; and `step` (B, J), `at` (B, J, 25) as in
-    `asked`.
+    Each has `events` (B, T, 10) and `held` (B, T, 256); and of the model's own events, the same in both, `targets` (B, J, 5)
+    their fields, `own` (B, J) 1.0 where there is one, `note` (B, J) 1.0 where it is a note; and `step` (B, J), `at` (B, J, 25) as
+    in `asked`.
     """
     batches = []
     for streams in ([duet.live_stream() for duet in duets], [duet.early_stream(lead) for duet in duets]):

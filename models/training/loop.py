@@ -18,9 +18,11 @@ from models.nets.decoder import Decoder
 from realtime.errors import UserError
 
 CPU = torch.device("cpu")
-EMA_DECAY = 0.999
-CONTEXT_FASTER = 3.0
-"""How much faster than the rest a context net is trained: mostly it comes to a decoder that has learned already."""
+EMA_DECAY = 0.997
+NEWER_FASTER = 3.0
+"""How much faster than the rest the context net, the memory and the chord head are trained: mostly they come to a decoder that
+has learned already."""
+NEWER = ("context", "memory", "chord_head", "chord_members")
 
 
 def lr_scale(step: int, steps: int, warmup: int = 100) -> float:
@@ -32,11 +34,10 @@ def lr_scale(step: int, steps: int, warmup: int = 100) -> float:
 def make_optimisers(decoder: Decoder, lr: float, name: str) -> list[torch.optim.Optimizer]:
     """AdamW for all, or Muon (orthogonalised momentum) for the matrices of the blocks and AdamW for the rest."""
     matrices = [p for n, p in decoder.blocks.named_parameters() if p.ndim == 2 and "conv" not in n and "decay" not in n]
-    net = getattr(decoder, "context", None)
-    of_context = [p for p in net.parameters() if p.requires_grad] if net is not None else []
-    chosen = {id(p) for p in [*matrices, *of_context]}
+    newer = [p for n, p in decoder.named_parameters() if n.split(".")[0] in NEWER and p.requires_grad]
+    chosen = {id(p) for p in [*matrices, *newer]}
     rest: list[Any] = [{"params": [p for p in decoder.parameters() if p.requires_grad and id(p) not in chosen]}]
-    rest += [{"params": of_context, "faster": CONTEXT_FASTER}] if of_context else []
+    rest += [{"params": newer, "faster": NEWER_FASTER}] if newer else []
     if name == "adamw":
         groups = [{"params": matrices, "weight_decay": 0.05}, *({**group, "weight_decay": 0.0} for group in rest)]
         return [torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.corpus.windows import NEVER
+from models.corpus.contexts import NEVER
 from models.nets.decoder import Decoder, State
 from models.training.duets import Duet
 from realtime.composing.constraints import Constraints
@@ -68,7 +68,7 @@ class Draw:
 class Stage:
     """Duets while they are played, all at once (B of them): what is given, and how far each has come.
 
-    `event` (B, 9) and its `tick` (B,) are the last of each stream, `beat` (B,) the start of the current beat, `at` (B,) the
+    `event` (B, 10) and its `tick` (B,) are the last of each stream, `beat` (B,) the start of the current beat, `at` (B,) the
     next event that is given, `release` (B, 257) the tick at which each key is released, `last` (3, B) tick, part and pitch of
     the model's last note.
     """
@@ -82,13 +82,13 @@ class Stage:
         )
         self.size = torch.tensor([len(queue.tick) for queue in queues])
         self.prefix = torch.tensor([duet.prefix for duet in duets])
-        # Whether the player's events come after the model's of the same tick.
-        self.after = torch.tensor([duet.role != Role.HARMONISE for duet in duets])
+        # Whether the player's events come after the model's of the same tick; those of the first tick never do.
+        self.after = torch.tensor([duet.role == Role.ACCOMPANY for duet in duets])
         self.has = torch.zeros(len(duets), HEADS["part"], dtype=torch.bool)
         for row, duet in zip(self.has, duets, strict=True):
             row[MODEL_PART + np.unique(duet.notes["part"][~duet.player])] = True
         self.event, self.tick = self.events[:, 0].clone(), self.ticks[:, 0].clone()
-        self.beat, self.at = self.tick.clone(), torch.ones(len(duets), dtype=torch.long)
+        self.start, self.beat, self.at = self.tick.clone(), self.tick.clone(), torch.ones(len(duets), dtype=torch.long)
         self.release = torch.zeros(len(duets), 257, dtype=torch.long)  # the last is for BEATs, which have no key
         self.last = torch.full((3, len(duets)), -1)
 
@@ -99,7 +99,7 @@ class Stage:
     def draw(self, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
         """The model's next event: its tick (B,), its fields (B, 5), and whether any pitch was free for it (B,)."""
         sounds = self.sounding()
-        by_player = (self.event[:, 1] < MODEL_PART) & self.after
+        by_player = (self.event[:, 1] < MODEL_PART) & self.after & (self.tick > self.start)
         onset = self.beat + draw((self.tick - self.beat + by_player)[:, None] <= TIMES)
         again = (onset == self.last[0])[:, None]
         part = draw(self.has & ~(again & (self.last[1][:, None] > PARTS)))[:, None]
@@ -115,7 +115,7 @@ class Stage:
         """Go on to the model's note where it comes first, else to what is given. Returns whether it was the note (B,)."""
         rows, at = self.rows, self.at
         due, row, left = self.ticks[rows, at], self.events[rows, at], at < self.size
-        meets = (due == onset) & (row[:, 0] != BEAT) & self.after
+        meets = (due == onset) & (row[:, 0] != BEAT) & self.after & (due > self.start)
         plays = (note[:, 0] < BEAT) & possible & (onset >= self.prefix) & ((onset < due) | meets) & left
         row = torch.where(plays[:, None], torch.cat([note, self.event[:, 5:]], 1), row)
         until = torch.where(plays, onset + LENGTHS[note[:, 3].clamp(max=OPEN - 1)], self.releases[rows, at])

@@ -8,19 +8,22 @@ work was cut up, and a revision changes a note only where the music made it chan
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from realtime.composing.constraints import Constraints, Sampling
 from realtime.composing.contract import Stepper
-from realtime.composing.deferred import Deferred
+from realtime.composing.forkable import Forkable
 from realtime.composing.history import History, Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks
+from realtime.composing.memory import Memory
+from realtime.composing.quoting import quoted
 from realtime.composing.sampler import Sampler
 from realtime.core.dialogue import (
     Advance,
     Bar,
     Extend,
+    HeardNote,
     KeyUp,
     ModelNote,
     Plan,
@@ -29,6 +32,7 @@ from realtime.core.dialogue import (
     Proposed,
     Reached,
     Relocate,
+    Remember,
     Reply,
     Request,
     Retempo,
@@ -36,6 +40,7 @@ from realtime.core.dialogue import (
     Turn,
 )
 from realtime.music.cells import cell_at
+from realtime.music.chords import UNKNOWN
 from realtime.music.controls import AS_IT_IS, Controls
 from realtime.music.given import Given, Lead
 from realtime.music.metre import BeatGrid
@@ -45,6 +50,7 @@ from realtime.music.vocabulary import (
     DRUMS,
     DURATION_TICKS,
     MODEL_PART,
+    NONE_DURATION,
     OPEN,
     Event,
     Role,
@@ -72,25 +78,30 @@ class Composer:
         clock_ns: Callable[[], int],
         latents: Latents | None = None,
         controls: Controls = AS_IT_IS,
+        memory: Memory | None = None,
     ) -> None:
+        """`memory`: for a model that takes candidates, and only for it."""
         self._given = Given(grid)
         """Says for each tick which chord is given: `chord(tick)` is its class, `chords.UNKNOWN` where none is."""
         self._masks = Masks(constraints, self._given)
         self._masks.controls = controls
-        self._history = History(stepper, self._masks.overuse)
+        self._history = History(stepper, self._masks.overuse, memory)
         self._sampler = Sampler(stepper, self._masks, sampling, tempo_bin(bpm), seed, clock_ns, latents)
         self._stepper = stepper
         self._latents = latents
         self._grid = grid
         self._plan = Plan(-1, 0, None, Role.CONTINUE)
         self._start = 0
-        self._drawn = BEAT_EVENT
-        """What comes after the last event of the history, unless that is gone back over."""
+        self._memory = memory
+        self._drawn, self._drawn_chord = BEAT_EVENT, UNKNOWN
+        """What comes after the last event of the history, unless that is gone back over; and the beat's chord, if that is due."""
 
     def warm_up(self) -> None:
         """Take a step and forget it: a model's first run takes longer than the others."""
         self._begin()
         self._history.clear()
+        if self._memory is not None:
+            self._memory.reset()
         self._sampler.take_counts()
         self._stepper.reset()
         if self._latents is not None:
@@ -98,8 +109,8 @@ class Composer:
 
     def fork(self, constraints: Constraints, seed: int) -> Composer:
         """A composer that has heard what this one has heard, under constraints and with a seed of its own. The model is its from
-        now on: this one, which has a `Deferred` stepper and no work left, may be forked again, and nothing else."""
-        assert isinstance(self._stepper, Deferred)
+        now on: this one, which has a `Forkable` stepper and no work left, may be forked again, and nothing else."""
+        assert isinstance(self._stepper, Forkable)
         stepper = self._stepper.fork()
         self._history.drop_old()
         made = copy.deepcopy(self, {id(self._stepper): stepper})
@@ -135,6 +146,8 @@ class Composer:
                 self._close_cell(tick, target)
             case Lead():
                 self._given.lead(request)
+            case Remember(notes):
+                self._remember(notes)
             case Steer(controls):
                 self._masks.controls = controls
                 if self._latents is not None:
@@ -161,7 +174,9 @@ class Composer:
         self._plan = plan
         if self._history.is_empty:
             self._begin()
-        self._history.go_back(plan.boundary, plan.silence, same_turn)
+        # Who accompanies does not wait for the player.
+        on_beat = plan.played.tick if plan.played is not None and plan.role != Role.ACCOMPANY else None
+        self._history.go_back(plan.boundary, plan.silence, same_turn, on_beat)
         last = self._history.last
         if plan.played is not None:
             self._take_in(plan.played)
@@ -174,6 +189,8 @@ class Composer:
         """The player's key went down."""
         tick = max(note.tick, self._history.last.tick)
         self._advance_to(tick)
+        if tick > self._history.last.beat.start:
+            self._settle_chord()  # the player's notes on the beat come before its chord, all others after it
         self._history.key_down(note)
         self._masks.hear(note, int(self._history.keys_down.sum()))
         beat = self._history.last.beat
@@ -196,6 +213,15 @@ class Composer:
         if self._latents is not None:
             self._latents.relocate()
 
+    def _remember(self, notes: Sequence[HeardNote]) -> None:
+        """What was played before is known to the memory; the model's state begins anew."""
+        if self._memory is None:
+            return
+        for tick, part, player, pitch, duration, velocity in notes:
+            length = duration_index(duration) if duration else NONE_DURATION
+            self._memory.add(tick, self._grid.beat_at(tick), part, player, pitch, length, velocity_index(velocity))
+        self._memory.relocate()
+
     def _begin(self) -> None:
         """Feed the beat where time begins. It waits for the first plan, whose role it has like all that follows."""
         beat = self._grid.beat_at(self._start)
@@ -207,6 +233,7 @@ class Composer:
         """Notes up to `until`, each fed to the model as it is made; the draw that lies beyond waits for `Extend`."""
         turn = self._plan.turn
         while turn is not None:
+            self._settle_chord()
             last = self._history.last
             newer = limit()
             stop = until if newer is None else min(until, newer)
@@ -218,8 +245,9 @@ class Composer:
                 continue
             if last.beat.start + self._drawn.time >= stop and not turn.voices:
                 break
+            quote = quoted(last.recall, self._drawn) if last.recall is not None else None
             note, snapshot = self._make_note(turn)
-            yield Proposed(self._plan.generation, note)
+            yield Proposed(self._plan.generation, note, quote)
             self._feed(snapshot)
             if turn.voices and last.made + 1 >= self._masks.controls.answering(turn.voices):
                 break
@@ -247,10 +275,18 @@ class Composer:
     def _advance_to(self, tick: int) -> None:
         """Feed the BEATs up to the beat around `tick`."""
         while (last := self._history.last).beat.start + last.beat.length <= tick:
+            self._settle_chord()
             start = last.beat.start + last.beat.length
             self._feed(self._history.following(BEAT_EVENT, start, self._grid.beat_at(start)))
 
     def _feed(self, snapshot: Snapshot) -> None:
         """Feed one event to the model and keep what it draws next; everything goes through here."""
-        self._drawn = self._sampler.step(snapshot, self._plan, self._history.keys_down)
+        snapshot = self._history.remembered(snapshot)
+        self._drawn, self._drawn_chord = self._sampler.step(snapshot, self._plan, self._history.keys_down)
         self._history.append(snapshot)
+
+    def _settle_chord(self) -> None:
+        """Feed the CHORD of the beat, as it is given or else as it was drawn, unless it was fed before."""
+        if self._history.last.due:
+            given = self._given.chord(self._history.last.beat.start)
+            self._feed(self._history.chord(self._drawn_chord if given == UNKNOWN else given))

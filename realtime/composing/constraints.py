@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from realtime.composing.contract import LOGITS, MASKED
+from realtime.composing.contract import DRAWN, LOGITS, MASKED
 from realtime.music.keys import SCALES
-from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, DURATION_TICKS, HEADS, MELODY, MODEL_PART, OPEN, Role
+from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, DURATION_TICKS, MELODY, MODEL_PART, OPEN, Role
 
-_ends = np.cumsum(list(HEADS.values())).tolist()
+_ends = np.cumsum(list(DRAWN.values())).tolist()
 SLICES: dict[str, slice] = {
-    name: slice(end - size, end) for (name, size), end in zip(HEADS.items(), _ends, strict=True)
+    name: slice(end - size, end) for (name, size), end in zip(DRAWN.items(), _ends, strict=True)
 }
-"""Where each head lies in the 228 logits and biases."""
+"""Where each head lies in the 337 logits and biases."""
 
 
 class Draw(NamedTuple):
@@ -52,6 +52,10 @@ PRESETS: dict[str, dict[Role, Draw]] = {
 """How choices are drawn, by preset and role; a role that is not listed is drawn as CONTINUE."""
 
 
+CHORD_DRAW = Draw(0.7, 0.9)
+"""How chords are drawn: more surely than notes, because a wrong chord spoils all the notes of its beat."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How a choice is drawn: as in the preset, except where a value is given. `cool` multiplies the temperature at the end of a
@@ -64,14 +68,15 @@ class Sampling:
     cool: float = 0.85
 
     def rows(self, progress: float, role: Role = Role.CONTINUE) -> np.ndarray:
-        """(5, 3) float32 temperature, top-k, top-p per head, at `progress` 0..1 through the phrase."""
+        """(6, 3) float32 temperature, top-k, top-p per head, at `progress` 0..1 through the phrase."""
         draw = PRESETS[self.preset].get(role, PRESETS[self.preset][Role.CONTINUE])
         temperature = draw.temperature if self.temperature is None else self.temperature
         top_k = draw.top_k if self.top_k is None else self.top_k
         top_p = draw.top_p if self.top_p is None else self.top_p
         temperature *= 1.0 + (self.cool - 1.0) * min(max(progress, 0.0), 1.0)
-        rows = np.empty((len(HEADS), 3), np.float32)
-        rows[:] = temperature, top_k, top_p
+        rows = np.empty((len(DRAWN), 3), np.float32)
+        rows[:-1] = temperature, top_k, top_p
+        rows[-1] = CHORD_DRAW.temperature, CHORD_DRAW.top_k, CHORD_DRAW.top_p
         return rows
 
 
@@ -103,7 +108,7 @@ class Constraints:
     chords_strict: bool = True
 
     def bias(self, role: Role) -> np.ndarray:
-        """(228,) float32, what stays the same from step to step."""
+        """(337,) float32, what stays the same from step to step."""
         along = role in (Role.ACCOMPANY, Role.HARMONISE)
         parts = self.parts or (ACCOMPANIMENT if along else MELODY,)
         bias = np.zeros(LOGITS, np.float32)

@@ -1,27 +1,27 @@
 """The contract between an exported model and the live program: names, shapes, version.
 
-A model file is one ONNX step graph. It eats T events at once (T = 1 live; more to prefill) and samples what follows
-the last. With B = 1, d_k = d_v = 64 and T free:
+A model file is one ONNX step graph. A call feeds it one event, and it samples what follows. With d_k = d_v = 64:
 
-    inputs   event     int64   (1, T, 9)     the fields of `vocabulary.FIELDS`
-             held      float32 (1, T, 256)   held-now flags: player 128, model 128
-             release   float32 (1, 128)      per pitch the tick, from the start of this beat, at which it is free again
-             bias      float32 (1, 228)      added to the logits of the five heads, in order; -1e9 masks a choice
-             sampling  float32 (1, 5, 3)     per head: temperature, top-k (0: off), top-p
-             noise     float32 (1, 5)        uniform in [0, 1), one number per head: all the randomness there is
-             context   float32 (1, T, d + 228)  what `latent_graphs` makes of the bars so far and of the plan: d numbers that are
-                                             added to the embeddings of each event, 228 that are part of the logits; 0 is
-                                             none. Only in a file whose `Contract.context` is not 0
-             s{i}_in   float32    the state of layer i: of linear attention its memory (1, heads, 64, 64), of an LSTM
-                                  its hidden state (1, 1, d)
-             c{i}_in   float32    the last three inputs of its short convolution (1, 3, 3 d); of an LSTM its cell (1, 1, d)
-    outputs  choice    int64   (1, 5)        the sampled event; time = 24 is BEAT, the rest is then meaningless
-             log_prob  float32 (1, 5)        of each drawn field, as the model gave it, before biases and temperature
-             logits    float32 (1, 228)      of the five heads, each given the fields drawn before it, before biases
-             s{i}_out, c{i}_out              the states after the T events
+    inputs   event      int64   (1, 1, 10)      the fields of `vocabulary.FIELDS`
+             held       float32 (1, 1, 256)     held-now flags: player 128, model 128
+             release    float32 (1, 128)        per pitch the tick, from the start of this beat, at which it is free again
+             bias       float32 (1, 337)        added to the logits of `DRAWN`, in order; -1e9 masks a choice
+             sampling   float32 (1, 6, 3)       per field drawn: temperature, top-k (0: off), top-p
+             noise      float32 (1, 6)          uniform in [0, 1), one number per field drawn: all the randomness there is
+             candidates int64   (1, 1, 11, 5)   what the memory says after the event, and its features
+             features   float32 (1, 1, 11, 11)  (`realtime.composing.memory`); both only where `Contract.memory` is true
+             context    float32 (1, 1, d + 228) what `latent_graphs` makes of the bars so far and of the plan: d numbers that are
+                                                added to the embedding of the event, 228 that are added to the logits of its
+                                                heads; 0 is none. Only in a file whose `Contract.context` is not 0
+             s{i}_in    float32    the state of layer i: of linear attention its memory (1, heads, 64, 64), of an LSTM
+                                   its hidden state (1, 1, d)
+             c{i}_in    float32    the last three inputs of its short convolution (1, 3, 3 d); of an LSTM its cell (1, 1, d)
+    outputs  choice     int64   (1, 6)          the sampled event, and the chord of the beat; time = 24 is BEAT, and the rest
+                                                of the event is then meaningless
+             logits     float32 (1, 337)        of the heads, each given the fields drawn before it, before biases
+             s{i}_out, c{i}_out                 the states after the event
 
-Each layer has its two states; their shapes are those that the graph declares. An LSTM's graph has T fixed at 1, as each of
-its steps needs the one before.
+Each layer has its two states; their shapes are those that the graph declares.
 
 A pitch that still sounds at the drawn time (release > time) is masked inside the graph, because only there the time
 is known. A head whose every choice is masked gives BEAT, never NaN.
@@ -38,11 +38,16 @@ from typing import Protocol
 import numpy as np
 
 from realtime.music import vocabulary
+from realtime.music.chords import CHORDS
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 METADATA_KEY = "antiphon"
 MASKED = -1e9
-LOGITS = sum(vocabulary.HEADS.values())
+DRAWN = {**vocabulary.HEADS, "chord": CHORDS}
+"""What a step draws, with the number of choices: the five fields of an event, each given those before it, and a chord."""
+LOGITS = sum(DRAWN.values())
+EVENT_LOGITS = sum(vocabulary.HEADS.values())
+"""Of the event alone: a context is a part of these."""
 MOST, MOST_LETTERS = 65_536, 200
 """The largest number that a contract may name, and the longest text."""
 
@@ -64,6 +69,8 @@ class Contract:
     weights: str
     data_hash: str
     context: int = 0
+    memory: bool = False
+    """Whether it takes candidates."""
     contract_version: int = CONTRACT_VERSION
     vocabulary_version: int = vocabulary.VERSION
     fields: dict[str, int] = field(default_factory=lambda: dict(vocabulary.FIELDS))
@@ -82,10 +89,12 @@ class Contract:
         for clause, value in asdict(contract).items():
             if clause == "fields":
                 continue
+            if (clause == "memory") != isinstance(value, bool):
+                raise ContractError(f"its {clause} is {str(value)[:MOST_LETTERS]}, of another kind than it has to be")
             words = clause in ("name", "operators", "weights", "data_hash")
             if words and not (isinstance(value, str) and len(value) <= MOST_LETTERS and value.isprintable()):
                 raise ContractError(f"its {clause} is no line of up to {MOST_LETTERS} letters")
-            if not words and not (type(value) is int and 0 <= value <= MOST):
+            if not words and not (isinstance(value, int) and 0 <= value <= MOST):
                 raise ContractError(f"its {clause} is no number from 0 to {MOST}")
         for clause, ours in (
             ("contract_version", CONTRACT_VERSION),
@@ -118,8 +127,10 @@ class Stepper(Protocol):
         sampling: np.ndarray,
         noise: np.ndarray,
         context: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Feed one event (9 fields); returns (choice (5,), log_prob (5,)). Shapes as above, without B and T."""
+        candidates: np.ndarray | None = None,
+        features: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Feed one event (10 fields); returns the choice (6,). Shapes as above, without the leading ones."""
 
     def rewind(self, position: int) -> None:
         """Go back to `position`."""

@@ -17,11 +17,13 @@ from typing import NamedTuple
 import numpy as np
 
 from realtime.composing.contract import Stepper
+from realtime.composing.memory import FORGOTTEN, Memory, Recall
 from realtime.composing.overuse import Overuse
 from realtime.composing.recent_notes import RecentNotes
 from realtime.core.dialogue import ModelNote, PlayerNote
+from realtime.music.chords import UNKNOWN
 from realtime.music.metre import Beat
-from realtime.music.vocabulary import Event
+from realtime.music.vocabulary import BEAT, CHORD, CHORD_EVENT, MODEL_PART, NONE_DURATION, OPEN, Event, duration_index
 
 LONG_FREE = -(1 << 40)
 """A release tick long past: the pitch is free."""
@@ -45,18 +47,25 @@ class Snapshot(NamedTuple):
     """Notes proposed in this turn so far."""
     line: tuple[int, int]
     """The pitch of Antiphon's last note, and how many times in a row it has come by now."""
+    chord: int = UNKNOWN
+    """The chord of the beat, a class of `realtime.music.chords`; UNKNOWN until its CHORD event."""
+    due: bool = False
+    """Whether the CHORD event of the beat is still to come."""
+    recall: Recall | None = None
+    """What the memory says after the event."""
 
 
 class History:
     """See the module's docstring. Antiphon's notes are added to `overuse`, and taken back from it."""
 
-    def __init__(self, stepper: Stepper, overuse: Overuse) -> None:
+    def __init__(self, stepper: Stepper, overuse: Overuse, memory: Memory | None = None) -> None:
         self.keys_down = np.zeros(128, bool)
         """The player's keys that are down now."""
         self._stepper = stepper
         self._snapshots: deque[Snapshot] = deque()
         self._notes = RecentNotes()
         self._overuse = overuse
+        self._memory = memory
         self._answers: dict[int, list[int]] = {}
         """By key of the player's: the pitches of Antiphon's that sound until it goes up."""
 
@@ -80,14 +89,37 @@ class History:
         position, keys = self._stepper.position + 1, self.keys_down.copy()
         if self.is_empty:
             free = np.full(128, LONG_FREE) if release is None else release
-            return Snapshot(position, tick, beat, event, 0, keys, free, 0, (-1, 0))
+            return Snapshot(position, tick, beat, event, 0, keys, free, 0, (-1, 0), due=True)
         last = self.last
         nth = last.nth + 1 if last.tick == tick else 0
         release, made, line = last.release if release is None else release, last.made, last.line
         if own:
             made += 1
             line = (event.pitch, line[1] + 1 if event.pitch == line[0] else 1)
-        return Snapshot(position, tick, beat, event, nth, keys, release, made, line)
+        chord, due = (UNKNOWN, True) if event.time == BEAT else (last.chord, last.due)
+        return Snapshot(position, tick, beat, event, nth, keys, release, made, line, chord, due)
+
+    def chord(self, chord: int) -> Snapshot:
+        """The snapshot after the CHORD event of the beat, which is due."""
+        last = self.last
+        following = self.following(CHORD_EVENT, last.tick, last.beat)
+        return following._replace(keys=last.keys, chord=chord, due=False)  # it may be fed later than it counts
+
+    def remembered(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with what the memory says after it; its note, if it is one, is remembered. For one that is fed again
+        nothing
+        changes."""
+        if self._memory is None or snapshot.recall is not None:
+            return snapshot
+        before = self.last.recall if not self.is_empty else None
+        before = FORGOTTEN._replace(held=self._memory.count) if before is None else before
+        time, part, pitch, duration, velocity = snapshot.event
+        tick, beat = snapshot.tick, snapshot.beat
+        if time < BEAT:
+            player = part < MODEL_PART
+            length = NONE_DURATION if duration == OPEN else duration
+            self._memory.add(tick, beat, part % MODEL_PART, player, pitch, length, velocity)
+        return snapshot._replace(recall=self._memory.recall(tick, beat, before, snapshot.chord))
 
     def append(self, snapshot: Snapshot) -> None:
         """An event was fed. Snapshots whose state has left the ring are dropped."""
@@ -99,22 +131,26 @@ class History:
         while self._snapshots and self._snapshots[0].position < self._stepper.oldest:
             self._snapshots.popleft()
 
-    def go_back(self, boundary: int, silence: bool, same_turn: bool) -> None:
+    def go_back(self, boundary: int, silence: bool, same_turn: bool, on_beat: int | None = None) -> None:
         """Back to the last event before `boundary`, or as far as the ring reaches; not while empty.
 
         `silence`: what sounds of Antiphon's ends at the boundary. `same_turn`: the notes made so far still count as this turn's.
+        `on_beat`: the tick of a note of the player's that comes next; it comes before the chord of a beat that begins there, so
+        that chord, if nothing followed it, is to come again.
         """
         self._notes.take_back(boundary, silence)
         self._overuse.take_back(boundary)
         # The event that is gone back to may have to be fed again, so the ring must still know the state before it.
         while (
             len(self._snapshots) > 1
-            and self.last.tick >= boundary
+            and (self.last.tick >= boundary or (self.last.event.time == CHORD and self.last.beat.start == on_beat))
             and self._snapshots[-2].position > self._stepper.oldest
         ):
             self._snapshots.pop()
         last = self.last
         self._stepper.rewind(last.position)
+        if self._memory is not None and last.recall is not None:
+            self._memory.rewind(last.recall.held)
         release = np.minimum(last.release, boundary) if silence else last.release
         self._snapshots[-1] = last._replace(release=release, made=last.made if same_turn else 0)
 
@@ -131,6 +167,8 @@ class History:
         self._notes.clear()
         self._overuse.clear()
         self._answers.clear()
+        if self._memory is not None:
+            self._memory.relocate()
 
     # --- notes ---
 
@@ -143,6 +181,8 @@ class History:
         """The player's key went up, and its answers end with it."""
         self.keys_down[pitch] = False
         self._notes.key_up(tick, pitch)
+        if self._memory is not None and (onset := self._memory.onset_of(pitch)) is not None:
+            self._memory.release(tick, pitch, duration_index(max(tick - onset, 1)))
         for answer in self._answers.pop(pitch, ()):
             self._notes.release(tick, answer)
             for snapshot in self._snapshots:

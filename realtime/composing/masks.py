@@ -75,7 +75,8 @@ _CLASSES = np.arange(128) % 12
 class Moment(NamedTuple):
     """The situation of one step: its tick and beat, the first tick that may still be planned for (`floor`), how many notes the
     turn has so far, the pitch of the last one and how many times in a row it has come (`line`), when each of Antiphon's pitches
-    is free ((128,) absolute ticks), which keys the player holds ((128,) bool).
+    is free ((128,) absolute ticks), which keys the player holds ((128,) bool). `waits`: what the memory points to begins later,
+    so the turn need not begin at once.
     """
 
     tick: int
@@ -85,6 +86,7 @@ class Moment(NamedTuple):
     line: tuple[int, int]
     release: np.ndarray
     keys_down: np.ndarray
+    waits: bool = False
 
 
 class Masks:
@@ -119,7 +121,7 @@ class Masks:
             self._key = Key(constraints.tonic, "major" if MAJOR_THIRD in constraints.scale else "minor")
 
     def bias(self, role: Role, turn: Turn | None, now: Moment) -> np.ndarray:
-        """(228,) float32, for the five heads in order. Without a turn only the user's constraints count."""
+        """(337,) float32, for the fields of `contract.DRAWN` in order. Without a turn only the user's constraints count."""
         if self._drummer is not None and role not in ALONG and self.hears_drums:
             self._drummer.controls, self._drummer.overuse = self.controls, self.overuse
             return self._drummer.bias(role, turn, now)
@@ -192,7 +194,12 @@ class Masks:
                 allowed &= at + self._constraints.min_duration <= turn.silent_from
         allowed &= (now.release[:, None] > at[None, :]).sum(0) < self._most_notes(role)
         time[:BEAT][~allowed] = MASKED
-        if now.made == 0 and role != Role.ACCOMPANY and beat.start <= turn.start < beat.start + beat.length:
+        if (
+            now.made == 0
+            and not now.waits
+            and role != Role.ACCOMPANY
+            and beat.start <= turn.start < beat.start + beat.length
+        ):
             time[BEAT] = MASKED
 
     def _weigh_pitches(self, pitch: np.ndarray, role: Role, turn: Turn, now: Moment, chord_given: bool) -> None:

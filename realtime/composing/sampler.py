@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from realtime.composing.constraints import Sampling
-from realtime.composing.contract import Stepper
-from realtime.composing.deferred import Deferred
+from realtime.composing.contract import DRAWN, Stepper
 from realtime.composing.history import Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks, Moment, is_legal
+from realtime.composing.quoting import faded, favour, waiting
 from realtime.core.dialogue import Plan, Turn
 from realtime.music.metre import Beat
 from realtime.music.vocabulary import BEAT_EVENT, HEADS, Event, fields
@@ -47,32 +47,39 @@ class Sampler:
         self._step_ns: list[int] = []
         self._rejected = 0
 
-    def step(self, snapshot: Snapshot, plan: Plan, keys_down: np.ndarray) -> Event:
-        """Feed the event of a snapshot, and draw the next one for the plan's turn.
+    def step(self, snapshot: Snapshot, plan: Plan, keys_down: np.ndarray) -> tuple[Event, int]:
+        """Feed the event of a snapshot; draw the next one for the plan's turn, and the chord of the beat, which counts if the
+        next event is a CHORD.
 
         What is fed is what was true at the event; what may be drawn also depends on the keys that the player holds by now,
-        `keys_down` (128,) bool. A draw that is no legal note is counted and becomes a BEAT. Without a turn the draw has no
-        meaning, and a `Deferred` stepper makes none.
+        `keys_down` (128,) bool. A draw that is no legal note is counted and becomes a BEAT. Without a turn, only the chord has
+        a meaning.
         """
-        _, tick, beat, event, nth, keys, release, made, line = snapshot
+        _, tick, beat, event, nth, keys, release, made, line, chord, _, recall = snapshot
+        memory = self._masks.controls.memory
+        waits = recall is not None and plan.turn is not None and waiting(recall, memory, beat, plan.turn.start)
+        now = Moment(tick, beat, plan.boundary, made, line, release, keys_down, waits)
+        bias = self._masks.bias(plan.role, plan.turn, now)
         held = np.concatenate([keys, release > tick]).astype(np.float32)
-        inputs = fields(event, beat, self.tempo, plan.role)
-        context = self._latents.at(tick) if self._latents is not None else None
-        if plan.turn is None and isinstance(self._stepper, Deferred):
-            self._stepper.feed(inputs, held, context)
-            return BEAT_EVENT
-        bias = self._masks.bias(plan.role, plan.turn, Moment(tick, beat, plan.boundary, made, line, release, keys_down))
         free_from = np.maximum(release - beat.start, -1).astype(np.float32)
         sampling = self._sampling.rows(_progress(plan.turn, tick, beat) if plan.turn is not None else 0.0, plan.role)
         random = np.random.Generator(np.random.Philox(key=self.seed, counter=[nth, tick % (1 << 63), 0, 0]))
-        noise = random.random(len(HEADS), np.float32)
+        noise = random.random(len(DRAWN), np.float32)
+        if recall is not None and memory < 0:
+            recall = faded(recall, memory, random.random())
+        elif recall is not None and memory > 0:
+            favour(bias, recall, memory)
+        inputs = fields(event, beat, self.tempo, plan.role, chord)
+        context = self._latents.at(tick) if self._latents is not None else None
         started = self._clock_ns()
-        choice, _ = self._stepper.step(inputs, held, free_from, bias, sampling, noise, context)
+        recalled = (None, None) if recall is None else (recall.ids, recall.features)
+        choice = self._stepper.step(inputs, held, free_from, bias, sampling, noise, context, *recalled)
         self._step_ns.append(self._clock_ns() - started)
-        if not is_legal(choice, bias, release - beat.start):
+        drawn, chord = choice[: len(HEADS)], int(choice[-1])
+        if not is_legal(drawn, bias, release - beat.start):
             self._rejected += 1
-            return BEAT_EVENT
-        return Event(*(int(drawn) for drawn in choice))
+            return BEAT_EVENT, chord
+        return Event(*(int(field) for field in drawn)), chord
 
     def take_counts(self) -> tuple[tuple[int, ...], int]:
         """Since this was last asked: how long each step took (ns), and how many draws were no legal note."""

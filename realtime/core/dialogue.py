@@ -32,6 +32,18 @@ class ModelNote(NamedTuple):
     part: int
 
 
+class HeardNote(NamedTuple):
+    """A note of the session, the player's or Antiphon's: onset tick, part 0..4, whose, MIDI pitch, duration in ticks (0: the key
+    is still down) and velocity."""
+
+    tick: int
+    part: int
+    player: bool
+    pitch: int
+    duration: int
+    velocity: int
+
+
 class Turn(NamedTuple):
     """The ticks in which Antiphon plays: onsets in [start, end), no note sounds beyond `rings`, which is `end` where it is None.
     With `end` None the turn lasts until a plan ends it.
@@ -97,6 +109,12 @@ class Retempo(NamedTuple):
     bpm: float
 
 
+class Remember(NamedTuple):
+    """What was played before this composer took over, in order."""
+
+    notes: tuple[HeardNote, ...]
+
+
 class Bar(NamedTuple):
     """The cell that ends at `tick` is over (`realtime.music.cells`: a bar, or a part of a long one). `target`: the start of
     the first cell for which no notes have been asked yet."""
@@ -111,11 +129,20 @@ class Steer(NamedTuple):
     controls: Controls
 
 
+class Quote(NamedTuple):
+    """Where a quoted note comes from: the onset of its source, in ticks, and whether that is the player's."""
+
+    tick: int
+    player: bool
+
+
 class Proposed(NamedTuple):
     """One note of a plan. The first comes as soon as it is drawn, before the rest is."""
 
     generation: int
     note: ModelNote
+    quote: Quote | None = None
+    """What it quotes, if it does."""
 
 
 class Reached(NamedTuple):
@@ -137,5 +164,5 @@ class Planned(NamedTuple):
     late: int
 
 
-Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo | Bar | Steer | Lead
+Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo | Bar | Steer | Lead | Remember
 Reply = Proposed | Reached | Planned

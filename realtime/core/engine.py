@@ -20,14 +20,27 @@ from realtime import midi
 from realtime.core.chord_keys import SETTLE_NS
 from realtime.core.clocksync import SLOWEST_BPM
 from realtime.core.counts import Counts
-from realtime.core.dialogue import Planned, PlayerNote, Proposed, Reached, Relocate, Reply, Request, Steer, Turn
+from realtime.core.dialogue import (
+    Planned,
+    PlayerNote,
+    Proposed,
+    Reached,
+    Relocate,
+    Remember,
+    Reply,
+    Request,
+    Steer,
+    Turn,
+)
 from realtime.core.echo import EchoGuard
+from realtime.core.heard import Heard
 from realtime.core.knobs import Knobs
 from realtime.core.modes import Mode
 from realtime.core.mpe import Mpe
 from realtime.core.output import Output
 from realtime.core.pedals import Pedals, Switch
 from realtime.core.player_state import EARLY_TICKS, Key, PlayerState
+from realtime.core.quotes import Quotes
 from realtime.core.scheduler import PlannedNote, Sent
 from realtime.core.settings import EngineSettings
 from realtime.core.song_time import SongTime, click_of
@@ -58,6 +71,7 @@ class Engine:
         self._together: list[PlannedNote] = []
         """Notes of one onset that the player has struck already: they are sent together, as soon as all of them are known."""
         self._echo = EchoGuard()
+        self.quotes, self.heard = Quotes(), Heard()
 
     @property
     def rolling(self) -> bool:
@@ -185,6 +199,7 @@ class Engine:
         ended = self._control(message, tick) if kind == midi.CONTROL else self._key(kind, message, pulse, stamp_ns)
         for key in ended:
             self.turns.key_up(key, pulse, tick)
+            self.heard.key_up(tick, key[1])
         self.turns.decide(pulse)
 
     def _key(self, kind: int, message: bytes, pulse: int, stamp_ns: int) -> list[Key]:
@@ -210,6 +225,7 @@ class Engine:
         self.pedals.key_down((channel, pitch))
         note = PlayerNote(tick, pitch, velocity, self.mpe.part(channel, stamp_ns))
         self.turns.key_down((channel, pitch), note, pulse, stamp_ns)
+        self.heard.key_down(note)
         return []
 
     def _control(self, message: bytes, tick: int | None = None) -> list[Key]:
@@ -288,7 +304,9 @@ class Engine:
                     self.counts.plan_ns.append(sum(reply.call_ns))
 
     def _schedule(self, proposed: Proposed, now_ns: int) -> None:
-        generation, (tick, pitch, velocity, duration, part) = proposed
+        generation, (tick, pitch, velocity, duration, part), quote = proposed
+        self.quotes.planned(tick, pitch, quote)
+        self.heard.planned(proposed.note)
         onset_pulse, duration_pulse = tick * PULSES_PER_TICK, duration * PULSES_PER_TICK
         hold_pulse = min(self.turns.hold_pulse(tick), duration_pulse // 2)
         note = PlannedNote(
@@ -313,7 +331,7 @@ class Engine:
 
     def composer_is_new(self, now_ns: int) -> None:
         """The composer was replaced and has heard nothing: tell it the present state. What is planned is still played."""
-        self.turns.requests[:] = [Steer(self.knobs.controls)]
+        self.turns.requests[:] = [Steer(self.knobs.controls), Remember(self.heard.notes())]
         self.leading.tell_again()
         self.turns.plans.complete(self.turns.plans.generation)
         self.turns.answers.complete(self.turns.plans.generation)
@@ -335,7 +353,10 @@ class Engine:
         sends = self.output.take()
         for sent in sends:
             self._echo.sent(sent.message, now_ns)
-            self.counts.notes += midi.is_note_on(sent.message)
+            if midi.is_note_on(sent.message):
+                self.counts.notes += 1
+                self.quotes.sent(sent.pulse // PULSES_PER_TICK, sent.message[1])
+                self.heard.sent(sent.pulse // PULSES_PER_TICK, sent.message[1])
         return sends
 
     def wake_ns(self) -> int | None:

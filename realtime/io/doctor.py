@@ -25,7 +25,7 @@ import numpy as np
 
 from realtime import midi
 from realtime.composing.constraints import Sampling
-from realtime.composing.contract import LOGITS
+from realtime.composing.contract import DRAWN, LOGITS
 from realtime.errors import UserError
 from realtime.io.clock import now_ns
 from realtime.io.live.settings import SHIPPED_MODEL
@@ -217,13 +217,13 @@ def _model(path: Path) -> Iterator[Line]:
     beat = BeatGrid().beat_at(0)
     event = fields(BEAT_EVENT, beat, tempo_bin(120.0), Role.CONTINUE)
     held, release, bias = (np.zeros(size, np.float32) for size in (HELD, HEADS["pitch"], LOGITS))
-    noise = np.full(len(HEADS), 0.5, np.float32)
+    noise = np.full(len(DRAWN), 0.5, np.float32)
     times = []
     for _ in range(WARM_UP + STEPS):
         started = now_ns()
-        _, log_prob = stepper.step(event, held, release, bias, Sampling().rows(0.0), noise)
+        stepper.step(event, held, release, bias, Sampling().rows(0.0), noise)
         times.append(now_ns() - started)
-    if not np.isfinite(log_prob).all():
+    if not np.isfinite(stepper.last_logits).all():
         yield Line("missing", "model: its probabilities are not numbers", fix)
         return
     yield Line("ok", f"model step: {statistics.median(times[WARM_UP:]) / 1e6:.2f} ms")

@@ -1,4 +1,4 @@
-"""The seven knobs with which a musician steers Antiphon while it plays, and the MIDI controllers that turn them. Pure.
+"""The eight knobs with which a musician steers Antiphon while it plays, and the MIDI controllers that turn them. Pure.
 
 Density, register, brightness, tension and polyphony (`realtime.music.attributes`) are -1 to 1, where 0 leaves it to the music; a
 style is one of `attributes.STYLES`, or none. They reach the model through its context (`realtime.composing.latents`).
@@ -27,14 +27,15 @@ MIDDLE = 2
 MORE_VOICES = 2
 """Notes at once beyond the usual at the end of the knob's way."""
 CENTRE, HIGHEST = 64, 127
-KNOBS = (*ATTRIBUTES, "style", "guidance")
+KNOBS = (*ATTRIBUTES, "style", "guidance", "memory")
 """What the controllers turn, in order from the first number on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Controls:
     """The positions of the knobs. `style`: an index of `STYLES`. `guidance`: how much plan and controls count in the context, 0
-    (not at all) to 2, 1 being what the model was trained for."""
+    (not at all) to 2, 1 being what the model was trained for. `memory`: how much of what was played is taken up, -1 (nothing)
+    to 1 (as much as can be), 0 being what the model has learned (`realtime.composing.quoting`)."""
 
     density: float = 0.0
     register: float = 0.0
@@ -43,6 +44,7 @@ class Controls:
     polyphony: float = 0.0
     style: int | None = None
     guidance: float = 1.0
+    memory: float = 0.0
 
     def turned(self, knob: int, value: int) -> Controls:
         """With the knob (an index of `KNOBS`) at a controller's value, 0..127. 64 is the middle: 0, of guidance 1. The styles

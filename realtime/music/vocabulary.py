@@ -1,9 +1,9 @@
 """Music <-> model input: the compound event, its fields and its features.
 
-One model step per event. An event is a note or a BEAT (the step from one beat to the next), and carries
-nine integer fields, in the order of `FIELDS`:
+One model step per event. An event is a note, a BEAT (the step from one beat to the next) or a CHORD (the chord of the beat,
+after the player's notes on the beat and before Antiphon's). It carries ten integer fields, in the order of `FIELDS`:
 
-    time      0..23: tick within the beat of a note's onset (24 ticks a quarter); 24: BEAT
+    time      0..23: tick within the beat of a note's onset (24 ticks a quarter); 24: BEAT; 25: CHORD
     part      0..4: the player's melody, accompaniment, bass, drums, other; 5..9: the model's; 10: none (BEAT)
     pitch     0..127; 128: none
     duration  0..31: an index into `DURATION_TICKS`; 32: OPEN (still held; every player's note); 33: none
@@ -12,8 +12,10 @@ nine integer fields, in the order of `FIELDS`:
     metre     0..31: the bar's length in eighth notes (clipped)
     tempo     0..15: `tempo_bin`
     role      0..7: `Role`, what the model is asked to do
+    chord     0..109: the chord of the beat, a class of `realtime.music.chords`; UNKNOWN before its CHORD, and where none is given
 
-The first five are what the model predicts (its heads); the other four are known beforehand. Beside the fields each
+The first five are what the model predicts (its heads), and before a CHORD the last; the others are known beforehand. Beside
+the fields each
 event has the held-now vector: 2 x 128 flags (player, model), what sounds at the event, the event's own note included.
 
 A feature is given only when it is known live. The player's notes are OPEN, and only the held-now vector shows when they end. The
@@ -28,11 +30,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from realtime.music.chords import CHORD_INPUTS, UNKNOWN
 from realtime.music.metre import Beat, metre_index
 
-VERSION = 1
+VERSION = 2
 
-BEAT = 24
+BEAT, CHORD = 24, 25
 OPEN = 32
 SOURCES = 2
 PART_NAMES = ("melody", "accompaniment", "bass", "drums", "other")
@@ -50,8 +53,8 @@ DURATION_TICKS = np.array([
 
 HEADS = {"time": 25, "part": 10, "pitch": 128, "duration": 33, "velocity": 32}
 """What is predicted, in the order it is drawn, with the number of choices."""
-FIELDS = {"time": 25, "part": 11, "pitch": 129, "duration": 34, "velocity": 33, "beat": 16, "metre": 32, "tempo": 16,
-          "role": 8}  # fmt: skip
+FIELDS = {"time": 26, "part": 11, "pitch": 129, "duration": 34, "velocity": 33, "beat": 16, "metre": 32, "tempo": 16,
+          "role": 8, "chord": CHORD_INPUTS}  # fmt: skip
 """What is fed, with the size of each embedding: the heads' choices, `none` where an event may lack the field."""
 HELD = SOURCES * 128
 NONE_PART, NONE_PITCH, NONE_DURATION, NONE_VELOCITY = 10, 128, 33, 32
@@ -85,6 +88,7 @@ class Event(NamedTuple):
 
 
 BEAT_EVENT = Event(BEAT, NONE_PART, NONE_PITCH, NONE_DURATION, NONE_VELOCITY)
+CHORD_EVENT = BEAT_EVENT._replace(time=CHORD)
 
 
 def duration_index(ticks: int) -> int:
@@ -112,6 +116,6 @@ def tempo_bin(bpm: float) -> int:
     return min(max(int(4 * math.log2(max(bpm, 1.0) / 30.0)), 0), 15)
 
 
-def fields(event: Event, beat: Beat, tempo: int, role: int) -> tuple[int, ...]:
-    """The nine model inputs of an event within a beat (see `FIELDS`)."""
-    return (*event, min(beat.in_bar, 15), metre_index(beat.bar_ticks), tempo, role)
+def fields(event: Event, beat: Beat, tempo: int, role: int, chord: int = UNKNOWN) -> tuple[int, ...]:
+    """The ten model inputs of an event within a beat (see `FIELDS`)."""
+    return (*event, min(beat.in_bar, 15), metre_index(beat.bar_ticks), tempo, role, chord)

@@ -43,6 +43,8 @@ class Step(NamedTuple):
     sampling: np.ndarray
     noise: np.ndarray
     context: np.ndarray | None = None
+    candidates: np.ndarray | None = None
+    features: np.ndarray | None = None
 
 
 class _Tape:
@@ -69,10 +71,13 @@ class _Tape:
         sampling: np.ndarray,
         noise: np.ndarray,
         context: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        arrays = (np.array(values) for values in (held, release, bias, sampling, noise))
-        self.steps.append(Step(tuple(event), *arrays)._replace(context=None if context is None else np.array(context)))
-        return self._stepper.step(event, held, release, bias, sampling, noise, context)
+        candidates: np.ndarray | None = None,
+        features: np.ndarray | None = None,
+    ) -> np.ndarray:
+        given = (held, release, bias, sampling, noise, context, candidates, features)
+        copies = [None if values is None else np.array(values) for values in given]
+        self.steps.append(Step(tuple(event), *copies))  # type: ignore[arg-type]  # None only where a Step may have it
+        return self._stepper.step(event, held, release, bias, sampling, noise, context, candidates, features)
 
     def rewind(self, position: int) -> None:
         self._stepper.rewind(position)
@@ -108,13 +113,10 @@ def context_times(load: Callable[[], Stepper], steps: Sequence[Step], runs: int)
 
     Each context has a stepper of its own; in turns, so that whatever else the machine does falls on all alike.
     """
-    events, held = np.array([step.event for step in steps]), np.stack([step.held for step in steps])
     steppers: dict[int, Stepper] = {}
     for context in CONTEXTS:
         stepper = steppers[context] = load()
-        around = np.arange(context) % len(steps)
-        stepper.prefill(events[around], held[around])
-        _times(stepper, steps, WARM_UP)
+        _times(stepper, steps, context + WARM_UP)
         stepper.rewind(max(stepper.oldest, 1))
     times: dict[int, list[np.ndarray]] = {context: [] for context in CONTEXTS}
     with undisturbed():

@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from realtime.composing.contract import LOGITS, METADATA_KEY, Contract, ContractError
+from realtime.composing.contract import DRAWN, LOGITS, METADATA_KEY, Contract, ContractError
+from realtime.composing.memory import EXPERTS, FEATURES, NOTHING
 from realtime.errors import UserError
 from realtime.io.graphs.runtime import first_line, open_session, ort, run
 from realtime.music.vocabulary import FIELDS, HEADS, HELD
 
 PROVIDERS = ("auto", "cpu", "cuda")
-PREFILL = 256
-"""The most events in one prefill call, where the graph takes many. It bounds the memory that a long history needs."""
 WARM_UP, TIMED = 5, 30
 """Steps that are taken on each device, where the faster is to play."""
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -35,13 +34,12 @@ INPUTS: dict[str, tuple[tuple[int, ...], type]] = {
     "held": ((1, 1, HELD), np.float32),
     "release": ((1, HEADS["pitch"]), np.float32),
     "bias": ((1, LOGITS), np.float32),
-    "sampling": ((1, len(HEADS), 3), np.float32),
-    "noise": ((1, len(HEADS)), np.float32),
+    "sampling": ((1, len(DRAWN), 3), np.float32),
+    "noise": ((1, len(DRAWN)), np.float32),
 }
 """Shapes and types of the inputs that every step graph has; see `inputs_of`."""
 OUTPUTS: dict[str, tuple[tuple[int, ...], type]] = {
-    "choice": ((1, len(HEADS)), np.int64),
-    "log_prob": ((1, len(HEADS)), np.float32),
+    "choice": ((1, len(DRAWN)), np.int64),
     "logits": ((1, LOGITS), np.float32),
 }
 
@@ -72,7 +70,7 @@ class _Buffer:
 class Stepper:
     """A model that is being played. `position` counts its states; `rewind` goes back to one of the last `slots`.
 
-    Position 0 is the empty history. `step` and `prefill` each make one new position. A step always goes from slot i of the ring
+    Position 0 is the empty history. A step always goes from slot i of the ring
     to slot i + 1, in buffers that never move, so each binding is made once and can be captured as a CUDA graph.
     """
 
@@ -87,7 +85,6 @@ class Stepper:
         self._session = session
         self._device = "cuda" if self.provider == "cuda" else "cpu"
         self._shapes = state_shapes(session)
-        self._chunk = PREFILL if isinstance(session.get_inputs()[0].shape[1], str) else 1
         inputs = inputs_of(contract).items()
         self._inputs = {name: _Buffer(shape, dtype, self._device) for name, (shape, dtype) in inputs}
         self._outputs = {name: _Buffer(shape, dtype, self._device) for name, (shape, dtype) in OUTPUTS.items()}
@@ -99,13 +96,9 @@ class Stepper:
             for _ in range(slots)
         ]
         self._bindings = [self._bind(slot) for slot in range(slots)]
-        self._options: list[ort.RunOptions | None] = [
-            None
-        ] * slots  # without graphs there is nothing to look up in them
-        self._plain: ort.RunOptions | None = None
+        # Without graphs there is nothing to look up in the options.
+        self._options: list[ort.RunOptions | None] = [None] * slots
         if graphs:
-            self._plain = ort.RunOptions()
-            self._plain.add_run_config_entry("gpu_graph_id", "-1")
             for slot in range(slots):
                 options = self._options[slot] = ort.RunOptions()
                 options.add_run_config_entry("gpu_graph_id", str(slot))
@@ -198,8 +191,11 @@ class Stepper:
 
     def _try_step(self) -> None:
         held, release, bias = (np.zeros(size, np.float32) for size in (HELD, HEADS["pitch"], LOGITS))
-        sampling = np.tile(np.array([1.0, 0.0, 1.0], np.float32), (len(HEADS), 1))
-        self.step(np.zeros(len(FIELDS), np.int64), held, release, bias, sampling, np.full(len(HEADS), 0.5, np.float32))
+        sampling = np.tile(np.array([1.0, 0.0, 1.0], np.float32), (len(DRAWN), 1))
+        half = np.full(len(DRAWN), 0.5, np.float32)
+        # A candidate of each expert, so that the weights of the memory count too.
+        recalled = (np.zeros((EXPERTS, len(NOTHING))), np.ones((EXPERTS, FEATURES))) if self.contract.memory else ()
+        self.step(np.zeros(len(FIELDS), np.int64), held, release, bias, sampling, half, None, *recalled)
 
     def _not_finite(self) -> UserError:
         return UserError(
@@ -229,12 +225,14 @@ class Stepper:
         sampling: np.ndarray,
         noise: np.ndarray,
         context: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Feed one event and draw the next. Returns copies: choice (5,) int64 and log_prob (5,) float32.
+        candidates: np.ndarray | None = None,
+        features: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Feed one event and draw what follows. Returns a copy of the choice, (6,) int64.
 
-        event: the nine ids of `vocabulary.FIELDS`; held: (256,); release: (128,); bias: (228,); sampling: (5, 3);
-        noise: (5,) in [0, 1); context: (contract.context,), or None for zeros, and for a graph without that input. All are
-        copied; see `realtime.composing.contract`.
+        event: the ten ids of `vocabulary.FIELDS`; held: (256,); release: (128,); bias: (337,); sampling: (6, 3);
+        noise: (6,) in [0, 1); context: (contract.context,), candidates (EXPERTS, 5) and features (EXPERTS, FEATURES): None is
+        nothing, and all that a graph without such an input takes. All are copied; see `realtime.composing.contract`.
         """
         inputs = self._inputs
         inputs["event"].write(event)
@@ -245,43 +243,15 @@ class Stepper:
         inputs["noise"].write(noise)
         if context is not None or "context" in inputs:  # a context for a graph without one is an error
             inputs["context"].write(0.0 if context is None else context)
+        if candidates is not None or "candidates" in inputs:
+            inputs["candidates"].write(NOTHING if candidates is None else candidates)
+            inputs["features"].write(0.0 if features is None else features)
         slot = self.position % self.slots
         run(self.contract.name, self._session.run_with_iobinding, self._bindings[slot], self._options[slot])
         if self._device == "cpu" and not np.isfinite(self._outputs["logits"].host).all():
             raise self._not_finite()
         self._advance()
-        return self._outputs["choice"].read(), self._outputs["log_prob"].read()
-
-    def prefill(self, events: np.ndarray, held: np.ndarray, context: np.ndarray | None = None) -> None:
-        """Feed many events and draw nothing. events: (T, 9); held: (T, 256); context: (T, contract.context) or None, as in
-        `step`. Makes one new position, or none where T = 0."""
-        streams: dict[str, np.ndarray] = {"event": np.asarray(events, np.int64), "held": np.asarray(held, np.float32)}
-        if context is not None or "context" in self._inputs:
-            wide = (len(events), self.contract.context)
-            streams["context"] = np.zeros(wide, np.float32) if context is None else np.asarray(context, np.float32)
-        state = self._ring[self.position % self.slots]
-        last = self._ring[(self.position + 1) % self.slots]
-        for start in range(0, len(events), self._chunk):
-            chunk = slice(start, start + self._chunk)
-            fed = {name: np.ascontiguousarray(stream[None, chunk]) for name, stream in streams.items()}
-            binding = self._session.io_binding()
-            for name, buffer in self._inputs.items():
-                value = ort.OrtValue.ortvalue_from_numpy(fed[name], self._device, 0) if name in fed else buffer.value
-                binding.bind_ortvalue_input(name, value)
-            for name, buffer in self._outputs.items():
-                binding.bind_ortvalue_output(name, buffer.value)
-            for name in self._shapes:
-                binding.bind_ortvalue_input(f"{name}_in", state[name])
-            ends = start + self._chunk >= len(events)
-            for name in self._shapes:
-                if ends:
-                    binding.bind_ortvalue_output(f"{name}_out", last[name])
-                else:
-                    binding.bind_output(f"{name}_out", self._device)
-            run(self.contract.name, self._session.run_with_iobinding, binding, self._plain)
-            state = dict(zip(self._shapes, binding.get_outputs()[len(OUTPUTS) :], strict=True))
-        if len(events):
-            self._advance()
+        return self._outputs["choice"].read()
 
     def rewind(self, position: int) -> None:
         """Go back to an earlier position. Raises `ValueError` where the ring no longer holds it."""
@@ -291,21 +261,24 @@ class Stepper:
 
     def reset(self) -> None:
         """Back to the empty history."""
-        self.restore({name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()})
+        self.restore([{name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}])
 
-    def save(self) -> dict[str, np.ndarray]:
-        """A copy of the state, by name."""
-        return {name: np.array(value.numpy()) for name, value in self._ring[self.position % self.slots].items()}
+    def save(self, count: int) -> list[dict[str, np.ndarray]]:
+        """Copies of the last `count` states, or of as many as the ring holds, oldest first, by name."""
+        first = max(self.position - count + 1, self.oldest)
+        slots = (self._ring[position % self.slots] for position in range(first, self.position + 1))
+        return [{name: np.array(value.numpy()) for name, value in states.items()} for states in slots]
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from a state that was saved. It is position 0 from now on."""
-        for name, value in state.items():
-            self._ring[0][name].update_inplace(value)
-        self.position = self.oldest = 0
+    def restore(self, states: list[dict[str, np.ndarray]]) -> None:
+        """Go on from states that were saved, fewer than `slots`. They are the positions 0, 1, ... from now on."""
+        for slot, state in enumerate(states):
+            for name, value in state.items():
+                self._ring[slot][name].update_inplace(value)
+        self.position, self.oldest = len(states) - 1, 0
 
     @property
     def last_logits(self) -> np.ndarray:
-        """A copy of the last step's logits (228,), before biases."""
+        """A copy of the last step's logits (337,), before biases."""
         return self._outputs["logits"].read()
 
     def _advance(self) -> None:
@@ -343,8 +316,11 @@ def state_shapes(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
 
 
 def inputs_of(contract: Contract) -> dict[str, tuple[tuple[int, ...], type]]:
-    """Shape (for one event) and type of each input of a step graph, its states aside, in order."""
-    return INPUTS | ({"context": ((1, 1, contract.context), np.float32)} if contract.context else {})
+    """Shape for one event and type of each input of a step graph beside its states, in order."""
+    inputs = dict(INPUTS)
+    if contract.memory:
+        inputs |= {"candidates": ((1, 1, EXPERTS, 5), np.int64), "features": ((1, 1, EXPERTS, FEATURES), np.float32)}
+    return inputs | ({"context": ((1, 1, contract.context), np.float32)} if contract.context else {})
 
 
 def _contract(path: Path, session: ort.InferenceSession) -> Contract:
@@ -360,7 +336,7 @@ def _contract(path: Path, session: ort.InferenceSession) -> Contract:
         if (
             list(states) != [f"{kind}{layer}" for layer in range(contract.layers) for kind in "sc"]
             or list(declared) != [*inputs, *(f"{name}_in" for name in states)]
-            or any(declared[name][-1] != shape[-1] for name, (shape, _) in inputs.items())
+            or any(declared[name] != shape for name, (shape, _) in inputs.items())
             or list(outputs) != [*OUTPUTS, *(f"{name}_out" for name in states)]
             or any(outputs[f"{name}_out"] != shape for name, shape in states.items())
             or not all(isinstance(length, int) for shape in states.values() for length in shape)

@@ -19,6 +19,7 @@ from realtime.composing.constraints import Constraints, Sampling
 from realtime.composing.contract import Stepper as AnyStepper
 from realtime.composing.latents import Latents
 from realtime.composing.long_plan import PlannedLatents
+from realtime.composing.memory import CAPACITY, Memory
 from realtime.io.clock import now_ns
 from realtime.music.controls import AS_IT_IS, Controls
 from realtime.music.metre import BeatGrid
@@ -46,8 +47,10 @@ class Setup:
 class Model:
     """An open model. One composer uses it at a time: making another one empties the network's state."""
 
-    def __init__(self, stepper: Stepper, graphs: LatentGraphs | None) -> None:
+    def __init__(self, stepper: Stepper, graphs: LatentGraphs | None, remembers: bool = False) -> None:
+        """`remembers`: the model takes candidates of a memory."""
         self.stepper = stepper
+        self.remembers = remembers
         self.graphs = graphs
         """The networks around the latents; None for a model without a context input."""
 
@@ -58,15 +61,20 @@ class Model:
         from realtime.io.graphs.stepper import Stepper
 
         stepper = Stepper.load(setup.model, setup.provider, setup.threads)
-        return cls(stepper, LatentGraphs.load(Path(setup.model), setup.threads, stepper.contract))
+        graphs = LatentGraphs.load(Path(setup.model), setup.threads, stepper.contract)
+        return cls(stepper, graphs, stepper.contract.memory)
 
     def composer(
-        self, setup: Setup, plan: Mapping[int, np.ndarray] | None = None, stepper: AnyStepper | None = None
+        self,
+        setup: Setup,
+        plan: Mapping[int, np.ndarray] | None = None,
+        stepper: AnyStepper | None = None,
+        notes: int = CAPACITY,
     ) -> Composer:
         """A composer that has heard nothing yet, with the rolling context and the plans of `jam`.
 
         `plan`: latents (128,) by the tick of their cell, in place of the live planner's. `stepper`: used in place of the model's
-        own, which it wraps.
+        own, which it wraps. `notes`: how many are remembered, a power of two.
         """
         stepper = stepper or self.stepper
         stepper.reset()
@@ -76,6 +84,16 @@ class Model:
             latents = PlannedLatents(self.graphs, grid, setup.seed, now_ns, setup.controls, plan)
         elif self.graphs is not None:
             latents = Latents(self.graphs, grid, setup.seed, now_ns, setup.controls)
+        memory = Memory(notes) if self.remembers else None
         return Composer(
-            stepper, setup.constraints, setup.sampling, grid, setup.bpm, setup.seed, now_ns, latents, setup.controls
+            stepper,
+            setup.constraints,
+            setup.sampling,
+            grid,
+            setup.bpm,
+            setup.seed,
+            now_ns,
+            latents,
+            setup.controls,
+            memory,
         )

@@ -115,6 +115,7 @@ def report(engine: Engine, session: Session) -> dict[str, Any]:
         "late_plans": counts.late_plans,
         "rejected_draws": counts.rejected,
         "echoes_ignored": counts.echoes,
+        "quoted": engine.quotes.report(engine.grid),
         "worker_restarts": session.restarts,
         "notes_left_hanging": session.left_hanging,
         "step_ms": percentiles_ms(counts.step_ns),

@@ -10,7 +10,7 @@ import numpy as np
 
 from realtime.composing import long_plan
 from realtime.composing.constraints import Constraints
-from realtime.composing.deferred import Deferred
+from realtime.composing.forkable import Forkable
 from realtime.composing.writing import Writer
 from realtime.config import Config
 from realtime.core.dialogue import Turn
@@ -26,6 +26,8 @@ from realtime.music.vocabulary import Role
 
 CONTEXT_BARS = 64
 """So many bars before a stretch are heard again before it is written; a model of this size holds no more."""
+REMEMBERED_NOTES = 1 << 13
+"""What a voice is continued from, and what it plays, at most. It is copied for each voice."""
 CONTEXT_NOTES = 1024
 """And no more notes than these."""
 VOICE_SEEDS = 1 << 40
@@ -150,7 +152,9 @@ class Studio:
         latents = (latent.tobytes() for latent in plan.values())
         key = (role, gap.tail, gap.start, gap.end, before.tobytes(), gap.after.tobytes(), *plan, *latents)
         if key not in self._writers:
-            writer = Writer(self._model.composer(self._setup, plan, Deferred(self._model.stepper)), self.grid)
+            writer = Writer(
+                self._model.composer(self._setup, plan, Forkable(self._model.stepper), REMEMBERED_NOTES), self.grid
+            )
             writer.lead(self._lead)
             if len(gap.after):
                 writer.begin(gap.tail)

@@ -1,0 +1,371 @@
+"""Memory: pointers into what was played, as candidates for the next event. Pure numpy and standard library; times in ticks.
+
+A recurrent state of fixed size cannot repeat long stretches exactly; a pointer can (induction heads: Olsson et al., "In-context
+Learning and Induction Heads", 2022; pointer-generator networks: See et al., ACL 2017; neural caches: Grave et al., ICLR 2017).
+After every event each *expert* points to at most one earlier note. Its candidate is that note as the next event. The model
+learns how far to follow each expert (`models.nets.memory`). The experts:
+
+    line 0..4   one for each part, with the player's and Antiphon's notes in one line: the longest earlier match of the line's
+                last notes, by slot in the beat and interval. The candidate is the next note of the matched line, transposed.
+    exact       the longest earlier match of all notes, by slot and pitch
+    moved       the longest earlier match of all notes, by slot and interval
+    bars 1..8   the next note at this place of the bar 1, 2, 4 and 8 bars ago
+
+Of equally long matches the latest counts. Matches are found by the hash of the last n notes, n in `ORDERS`, so a note costs the
+same at any length of history. The candidate keeps its distance in time from the match. Where that moment has passed (after a
+rest, say), the candidate waits for the same place in the next bar.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from realtime.music.chords import MEMBERS, NO_CHORD, UNKNOWN
+from realtime.music.metre import TICKS, Beat
+from realtime.music.vocabulary import BEAT, DRUMS, HEADS, NONE_DURATION, NONE_PITCH, NONE_VELOCITY, PART_NAMES
+
+ORDERS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32])
+"""Lengths of match that are told apart, in notes."""
+BARS = np.array([1, 2, 4, 8])
+LINES = len(PART_NAMES)
+EXACT, MOVED = LINES, LINES + 1
+FIRST_BARS = LINES + 2
+EXPERTS = FIRST_BARS + len(BARS)
+KINDS = (*(0,) * LINES, 1, 2, *(3,) * len(BARS))
+"""Which experts share weights: lines, exact, moved, bars."""
+FEATURES = 11
+SLOT_TICKS = 6
+"""Onsets are compared in sixteenths, because a player is a few ticks early or late."""
+NEAR_TICKS = 2
+"""Onsets no farther apart count as equal when success is counted."""
+RATES = np.array([0.25, 0.05])
+"""Rates of the fast and the slow mean of an expert's success."""
+ROUND_TICKS = 12
+"""The distance between match and now is rounded to eighths, so that small deviations of a player do not add up."""
+NO_TIME, NO_PART = HEADS["time"], LINES
+NOTHING = np.array([NO_TIME, NO_PART, NONE_PITCH, NONE_DURATION, NONE_VELOCITY])
+"""The candidate of an expert that has none."""
+CAPACITY = 1 << 16
+"""Notes that are kept: some hours of music. The oldest are forgotten first."""
+UNDOABLE = 1024
+"""Notes that `Memory.rewind` can take back."""
+BASE = np.uint64(0x9E3779B97F4A7C15)
+"""Of the rolling hash of the last n keys k: sum of k[-1 - i] BASE^i, modulo 2^64."""
+_KEY_ROWS, _ORDER_ROWS = np.arange(3)[:, None], np.arange(len(ORDERS))[None, :]
+_SALT = np.arange(1, LINES + 1, dtype=np.uint64) * np.uint64(0xD6E8FEB86659FD93)
+"""Tells the lines apart within one table."""
+_FAR = 1 << 40
+HARMONY = np.where(MEMBERS, 1, -1).astype(np.float32)
+"""Whether a pitch class belongs to a chord, (110, 12): 1 or -1; 0 where there is no chord."""
+HARMONY[[NO_CHORD, UNKNOWN]] = 0
+
+
+class Notes(NamedTuple):
+    """Columns of notes in the order of the event stream, int64 (N,): onset, part 0..4, whose (1: the player's), pitch, duration
+    class, velocity class, and the tick from which on the duration is known."""
+
+    tick: np.ndarray
+    part: np.ndarray
+    player: np.ndarray
+    pitch: np.ndarray
+    duration: np.ndarray
+    velocity: np.ndarray
+    known: np.ndarray
+
+
+class Moment(NamedTuple):
+    """When candidates are asked for, ints or arrays that broadcast against (..., EXPERTS): the tick, its beat's start and length,
+    the metre's bar length, and the chord of the beat, a class of `realtime.music.chords`."""
+
+    tick: np.ndarray | int
+    start: np.ndarray | int
+    length: np.ndarray | int
+    bar: np.ndarray | int
+    chord: np.ndarray | int = UNKNOWN
+
+
+def slot(tick_in_beat: Any) -> Any:
+    """The sixteenth 0..3 nearest to a tick of a beat; the last three ticks belong to the next beat's first."""
+    return (tick_in_beat + SLOT_TICKS // 2) // SLOT_TICKS % (TICKS // SLOT_TICKS)
+
+
+def line_key(slots: Any, interval: Any) -> Any:
+    """The key of a note in its line: its slot, and the interval from the line's note before."""
+    return 1 + slots * 256 + interval + 128
+
+
+def exact_key(slots: Any, drums: Any, pitch: Any) -> Any:
+    """The key of a note among all notes as they were. drums: bool; other parts are not told apart, because a player's keyboard is
+    one part, whatever is played on it."""
+    return 1 + (drums * 4 + slots) * 128 + pitch
+
+
+def moved_key(slots: Any, drums: Any, interval: Any) -> Any:
+    """The key of a note among all notes, whatever their transposition: with the interval from the note before."""
+    return 1 + (drums * 4 + slots) * 256 + interval + 128
+
+
+def place(part: Any, pitch: Any) -> Any:
+    """The order of notes with equal onsets for the experts of bars."""
+    return part * 128 + pitch
+
+
+def describe(
+    notes: Notes,
+    now: Moment,
+    index: np.ndarray,
+    delta: np.ndarray,
+    shift: np.ndarray,
+    length: np.ndarray,
+    success: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Candidates and their features.
+
+    index: (..., EXPERTS) rows of `notes`, -1 where an expert has none; delta: ticks to add to the note's onset; shift: semitones;
+    length: of the match, in notes; success: (..., EXPERTS, 2). Returns ids (..., EXPERTS, 5) as in `NOTHING`, features
+    (..., EXPERTS, FEATURES) float32, the first of which is 1 for a candidate and else 0, and the onsets (..., EXPERTS).
+    """
+    at = np.maximum(index, 0)
+    pitch = notes.pitch[at] + shift
+    there = (index >= 0) & (pitch >= 0) & (pitch < 128)
+    onset = notes.tick[at] + delta
+    bars_later = np.maximum(-((onset - now.tick) // now.bar), 0)
+    onset = onset + bars_later * now.bar
+    time = np.where(onset < now.start + now.length, onset - now.start, BEAT)
+    duration = np.where(notes.known[at] <= now.tick, notes.duration[at], NONE_DURATION)
+    ids = np.stack([time, notes.part[at], pitch, duration, notes.velocity[at]], -1)
+    ids = np.where(there[..., None], ids, NOTHING)
+    features = np.empty((*index.shape, FEATURES), np.float32)
+    features[..., 0] = 1
+    features[..., 1] = np.log2(1 + length) / 5
+    features[..., 2] = np.log2(1 + np.maximum(now.tick - notes.tick[at], 0) / TICKS) / 10
+    features[..., 3] = notes.player[at]
+    features[..., 4] = np.minimum(bars_later, 4) / 4
+    features[..., 5] = shift == 0
+    features[..., 6] = np.log2(1 + (onset - now.tick) / TICKS) / 4
+    features[..., 7:9] = success
+    features[..., 9] = (onset == now.tick) & there
+    chord = np.where((time < BEAT) & (notes.part[at] != DRUMS), now.chord, UNKNOWN)
+    features[..., 10] = HARMONY[chord, np.where(there, pitch, 0) % 12]
+    features *= there[..., None]
+    return ids, features, onset
+
+
+class Recall(NamedTuple):
+    """What the memory says after an event: candidates and features as `describe` gives them, their onsets, the means of each
+    expert's success (EXPERTS, 2) up to then, how many notes match, and the onsets of the notes that they point to (EXPERTS,).
+    `held`: the notes that the memory held."""
+
+    held: int
+    ids: np.ndarray
+    features: np.ndarray
+    onset: np.ndarray
+    success: np.ndarray
+    length: np.ndarray
+    source: np.ndarray
+
+
+FORGOTTEN = Recall(
+    0,
+    np.tile(NOTHING, (EXPERTS, 1)),
+    np.zeros((EXPERTS, FEATURES), np.float32),
+    np.zeros(EXPERTS, np.int64),
+    np.zeros((EXPERTS, 2)),
+    np.zeros(EXPERTS, np.int64),
+    np.zeros(EXPERTS, np.int64),
+)
+"""Before the first event."""
+
+
+class _Undo(NamedTuple):
+    """What `Memory.add` changed beside the columns of the note itself."""
+
+    chains: np.ndarray
+    places: tuple[np.ndarray, np.ndarray, np.ndarray]
+    rows: np.ndarray
+    own: np.ndarray
+    source: np.ndarray
+    length: np.ndarray
+    counts: np.ndarray
+
+
+class Memory:
+    """The notes of a session and an index of them. `add` a note, `recall` the candidates after an event, `rewind` to fewer notes.
+
+    Each costs some microseconds a note, at any length. Notes are rows 0, 1, ..., the last `capacity` of which are known. One hash
+    table for each order and kind of key holds the latest row with that hash; older rows give way, and a row is believed only
+    if its
+    own hash is the one looked for. Nothing is random. Not thread-safe.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        """`capacity`: the notes that are kept, a power of two."""
+        self._capacity, self._table_bits = capacity, capacity.bit_length() - 1
+        self._columns = Notes(*(np.zeros(capacity, np.int64) for _ in Notes._fields))
+        self._next_in_line = np.full(capacity, -1, np.int64)
+        self._hashes = np.zeros((capacity, 3, len(ORDERS)), np.uint64)
+        self._tables = np.full((3, len(ORDERS), capacity), -1, np.int64)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._tables[...] = -1
+        self.count = 0
+        self._chains = np.zeros((LINES + 2, ORDERS[-1]), np.uint64)
+        self._own = np.full(LINES + 2, -1)
+        self._source = np.full(LINES + 2, -1)
+        self._length = np.zeros(LINES + 2, np.int64)
+        self._counts = np.zeros(LINES + 2, np.int64)
+        self._undo: deque[_Undo] = deque(maxlen=UNDOABLE)
+        self.relocate()
+
+    def relocate(self) -> None:
+        """Time goes on from another tick, earlier perhaps: what bars ago was played is not known from there on. The rest is."""
+        self._ticks: list[int] = []
+        self._first = self.count
+
+    def add(self, tick: int, beat: Beat, part: int, player: bool, pitch: int, duration: int, velocity: int) -> None:
+        """A note was struck, `part` 0..4; ticks must not fall but after `relocate`. duration: its class, `NONE_DURATION` while
+        the
+        player holds the key; velocity: its class."""
+        row, at = self.count, self.count % self._capacity
+        known = tick if duration != NONE_DURATION else _FAR
+        for column, value in zip(self._columns, (tick, part, player, pitch, duration, velocity, known), strict=True):
+            column[at] = value
+        which = np.array([part, EXACT, MOVED])
+        slots, drums = slot(tick - beat.start), part == DRUMS
+        before = self._columns.pitch[self._own[which] % self._capacity]
+        leaps = np.where(self._own[which] >= 0, pitch - before, 0)
+        keys = np.array(
+            [
+                line_key(slots, leaps[0]),
+                exact_key(slots, drums, pitch),
+                moved_key(slots, drums, leaps[2]),
+            ]
+        ).astype(np.uint64)
+        old = self._chains[which]
+        chains = np.empty_like(old)
+        chains[:, 0] = keys
+        chains[:, 1:] = old[:, :-1] * BASE + keys[:, None]
+        hashes = chains[:, ORDERS - 1]
+        hashes[0] ^= _SALT[part]
+        spread = (hashes * BASE) >> np.uint64(64 - self._table_bits)
+        places = (_KEY_ROWS, _ORDER_ROWS, spread.astype(np.int64))
+        rows = self._tables[places]
+        whole = (self._counts[which] + 1)[:, None] >= ORDERS
+        fits = (rows > row - self._capacity) & (rows >= 0) & whole
+        fits &= self._hashes[rows % self._capacity, _KEY_ROWS, _ORDER_ROWS] == hashes
+        longest = len(ORDERS) - 1 - np.argmax(fits[:, ::-1], axis=1)
+        found = fits.any(axis=1)
+        self._undo.append(_Undo(old, places, rows, self._own, self._source, self._length, self._counts))
+        self._tables[places] = np.where(whole, row, rows)
+        self._hashes[at] = hashes
+        self._chains[which] = chains
+        if self._own[part] >= 0:
+            self._next_in_line[self._own[part] % self._capacity] = row
+        self._own, self._source, self._length, self._counts = (
+            x.copy() for x in (self._own, self._source, self._length, self._counts)
+        )
+        self._own[which] = row
+        self._source[which] = np.where(found, rows[np.arange(3), longest], -1)
+        self._length[which] = np.where(found, ORDERS[longest], 0)
+        self._counts[which] += 1
+        self._ticks.append(tick)
+        self.count += 1
+        if len(self._ticks) > 2 * self._capacity:
+            del self._ticks[: self._capacity]
+            self._first += self._capacity
+
+    def release(self, tick: int, pitch: int, duration: int) -> None:
+        """The player's key of this pitch went up at `tick`; its note was of this duration class. A key that is not known is
+        none."""
+        for row in range(self.count - 1, max(self.count - UNDOABLE, 0) - 1, -1):
+            at = row % self._capacity
+            if self._columns.player[at] and self._columns.pitch[at] == pitch:
+                if self._columns.duration[at] == NONE_DURATION:
+                    self._columns.duration[at], self._columns.known[at] = duration, tick
+                return
+
+    def onset_of(self, pitch: int) -> int | None:
+        """The onset of the player's latest note of this pitch, if its key was not released."""
+        for row in range(self.count - 1, max(self.count - UNDOABLE, 0) - 1, -1):
+            at = row % self._capacity
+            if self._columns.player[at] and self._columns.pitch[at] == pitch:
+                return int(self._columns.tick[at]) if self._columns.duration[at] == NONE_DURATION else None
+        return None
+
+    def rewind(self, count: int) -> None:
+        """Take back the latest notes, down to `count`. Raises `ValueError` for more than `UNDOABLE`."""
+        if self.count - count > len(self._undo):
+            raise ValueError(f"{self.count - count} notes to take back; at most {len(self._undo)} can be")
+        while self.count > count:
+            undo = self._undo.pop()
+            self.count -= 1
+            which = np.array([self._columns.part[self.count % self._capacity], EXACT, MOVED])
+            self._tables[undo.places] = undo.rows
+            self._chains[which] = undo.chains
+            self._own, self._source, self._length, self._counts = undo.own, undo.source, undo.length, undo.counts
+            if self._ticks:
+                self._ticks.pop()
+
+    def recall(self, tick: int, beat: Beat, before: Recall, chord: int = UNKNOWN) -> Recall:
+        """The candidates after an event at `tick`; `before`: those after the event before it; chord: of the beat."""
+        index, delta = np.full(EXPERTS, -1), np.zeros(EXPERTS, np.int64)
+        shift, length = np.zeros(EXPERTS, np.int64), np.zeros(EXPERTS, np.int64)
+        columns = self._columns
+        there = (self._source >= 0) & (self._source > self.count - self._capacity)
+        source, own = self._source % self._capacity, self._own % self._capacity
+        following = self._source + 1
+        following[:LINES] = self._next_in_line[source[:LINES]]
+        apart = ROUND_TICKS * np.rint((columns.tick[own] - columns.tick[source]) / ROUND_TICKS)
+        index[:FIRST_BARS] = np.where(there, following % self._capacity, -1)
+        delta[:FIRST_BARS] = np.where(there, apart, 0)
+        shift[:FIRST_BARS] = np.where(there, columns.pitch[own] - columns.pitch[source], 0)
+        shift[EXACT] = 0
+        length[:FIRST_BARS] = np.where(there, self._length, 0)
+        for i, bars in enumerate(BARS.tolist()):
+            index[FIRST_BARS + i] = self._bars_ago(tick, bars * beat.bar_ticks)
+            delta[FIRST_BARS + i] = bars * beat.bar_ticks
+        success = before.success
+        if self.count > before.held:
+            success = self._judged(before)
+        moment = Moment(tick, beat.start, beat.length, beat.bar_ticks, chord)
+        ids, features, onset = describe(columns, moment, index, delta, shift, length, success)
+        return Recall(self.count, ids, features, onset, success, length, columns.tick[index])
+
+    def _judged(self, before: Recall) -> np.ndarray:
+        """The means of success after the latest note, which the candidates `before` it foretold or not."""
+        columns, at = self._columns, (self.count - 1) % self._capacity
+        right = (
+            (before.features[:, 0] > 0)
+            & (before.ids[:, 2] == columns.pitch[at])
+            & (np.abs(before.onset - columns.tick[at]) <= NEAR_TICKS)
+        )
+        judged = np.ones(EXPERTS, bool)
+        judged[:LINES] = np.arange(LINES) == columns.part[at]
+        success: np.ndarray = before.success + (judged[:, None] * RATES) * (right[:, None] - before.success)
+        return success
+
+    def _bars_ago(self, tick: int, back: int) -> int:
+        """Where in the columns the note is that came next, so many ticks ago; -1 where there is none."""
+        ticks, columns = self._ticks, self._columns
+        then = tick - back
+        if not ticks or then < ticks[0]:
+            return -1
+        last, at = -1, (self.count - 1) % self._capacity
+        if columns.tick[at] == tick:
+            last = int(place(columns.part[at], columns.pitch[at]))
+        begin = bisect_left(ticks, then)
+        while begin < len(ticks):
+            end = bisect_left(ticks, ticks[begin] + 1, begin)
+            rows = [(self._first + i) % self._capacity for i in range(begin, end)]
+            order = [(int(place(columns.part[r], columns.pitch[r])), n, r) for n, r in enumerate(rows)]
+            later = [entry for entry in order if ticks[begin] > then or entry[0] > last]
+            if later:
+                return min(later)[2]
+            begin = end
+        return -1

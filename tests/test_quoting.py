@@ -1,0 +1,180 @@
+"""The knob for memory, and the report of what was quoted. The network is noise: what is quoted comes from the memory alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from performing import BEAT_NS, NoiseStepper, StepByStep, assert_nothing_hangs, composer_of, settings_of
+
+from realtime import midi
+from realtime.composing.composer import Composer
+from realtime.composing.constraints import SLICES, Constraints
+from realtime.composing.contract import MASKED
+from realtime.composing.memory import FORGOTTEN, Memory, Recall
+from realtime.composing.quoting import faded, favour, quoted
+from realtime.core.dialogue import HeardNote, ModelNote, PlayerNote, Quote
+from realtime.core.engine import Engine
+from realtime.core.heard import Heard
+from realtime.core.quotes import Quotes
+from realtime.core.tempo import TempoMap
+from realtime.music.controls import KNOBS, Controls
+from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.vocabulary import BEAT, HEADS, MELODY, MODEL_PART, Event
+from realtime.simulate import perform
+
+GRID = BeatGrid()
+TUNE = (64, 64, 65, 67, 67, 65, 64, 62, 60, 60, 62, 64, 64, 62, 62, 60)
+"""Ode to Joy, in quarters."""
+
+
+def remembered(notes: int) -> tuple[Memory, Recall]:
+    """The tune, and so many of its first notes again, all in quarters and the player's."""
+    memory, recall = Memory(), FORGOTTEN
+    for i, pitch in enumerate((*TUNE, *TUNE[:notes])):
+        memory.add(i * TICKS, GRID.beat_at(i * TICKS), MELODY, True, pitch, 20, 20)
+        recall = memory.recall(i * TICKS, GRID.beat_at(i * TICKS), recall)
+    return memory, recall
+
+
+def likelihood_bias(recall: Recall, memory: float) -> np.ndarray:
+    bias = np.zeros(sum(HEADS.values()) + 109, np.float32)
+    favour(bias, recall, memory)
+    return bias
+
+
+def test_the_knob_favours_what_came_next() -> None:
+    memory, recall = remembered(6)
+    start = (len(TUNE) + 6) * TICKS
+    recall = memory.recall(start, GRID.beat_at(start), recall)
+    bias = likelihood_bias(recall, 1.0)
+    assert int(bias[SLICES["time"]].argmax()) == 0
+    assert int(bias[SLICES["part"]].argmax()) == MODEL_PART + MELODY
+    assert int(bias[SLICES["pitch"]].argmax()) == TUNE[6]
+    assert np.array_equal(likelihood_bias(recall, 0.5) * 2, bias)
+
+
+def test_nothing_is_favoured_without_a_long_match() -> None:
+    _, recall = remembered(1)
+    assert not likelihood_bias(recall, 1.0).any()
+    assert not likelihood_bias(FORGOTTEN, 1.0).any()
+
+
+def test_at_its_other_end_the_knob_takes_all_candidates_away() -> None:
+    _, recall = remembered(8)
+    randoms = np.random.default_rng(1).random(1000)
+    assert all(faded(recall, -1.0, x) is FORGOTTEN for x in randoms)
+    assert all(faded(recall, 0.0, x) is recall for x in randoms)
+    assert 420 < sum(faded(recall, -0.5, x) is FORGOTTEN for x in randoms) < 580
+
+
+def test_a_note_is_a_quote_of_the_place_that_foretold_it() -> None:
+    memory, recall = remembered(6)
+    start = (len(TUNE) + 6) * TICKS
+    recall = memory.recall(start, GRID.beat_at(start), recall)
+    again = Event(0, MODEL_PART, TUNE[6], 20, 20)
+    assert quoted(recall, again) == Quote(6 * TICKS, True)
+    assert quoted(recall, again._replace(pitch=TUNE[6] + 1)) is None
+    assert quoted(recall, again._replace(time=12)) is None
+    assert quoted(FORGOTTEN, again) is None
+
+
+class BiasStepper(NoiseStepper):
+    """A stepper without a model that draws by the biases alone: all choices are equally likely where they are equal."""
+
+    def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+        choice: list[int] = []
+        for i, name in enumerate(HEADS):
+            logits = bias[SLICES[name]].astype(float)
+            if name == "pitch" and choice[0] != BEAT:
+                logits = np.where(release <= choice[0], logits, MASKED)
+            mass = np.cumsum(np.exp(logits - logits.max()))
+            choice.append(int(np.searchsorted(mass, noise[i] * mass[-1], side="right")))
+        return choice
+
+
+def duet(memory: float, seed: int) -> tuple[Engine, list[int]]:
+    """The tune twice, its first half a third time; then what Antiphon plays: its pitches."""
+    settings = settings_of("continue", controls=Controls(memory=memory), restart_ticks=0)
+    composer = composer_of(BiasStepper(), Constraints(max_duration=TICKS), settings=settings, seed=seed, memory=True)
+    script = []
+    for i, pitch in enumerate((*TUNE, *TUNE, *TUNE[:8])):
+        script += [(i * BEAT_NS, midi.note_on(0, pitch, 80)), (round((i + 0.9) * BEAT_NS), midi.note_off(0, pitch))]
+    engine = Engine(settings, TempoMap(settings.bpm))
+    performance = perform(engine, composer, script, 56 * BEAT_NS)
+    assert_nothing_hangs(performance.sent)
+    return engine, [message[1] for _, _, message in performance.sent if midi.is_note_on(message)]
+
+
+def test_with_the_knob_at_its_end_the_tune_is_taken_up_where_it_was_left() -> None:
+    for seed in range(3):
+        engine, pitches = duet(1.0, seed)
+        assert pitches[:6] == list(TUNE[8:14])
+        assert engine.quotes.of_player >= 6
+        (first, *_) = engine.quotes.report(GRID)["passages"]
+        assert first["of"] == "player" and first["notes"] >= 6
+
+
+def test_without_memory_next_to_nothing_is_quoted() -> None:
+    quotes = sum(duet(-1.0, seed)[0].quotes.of_player for seed in range(3))
+    assert quotes <= 2
+
+
+def test_the_report_joins_notes_in_a_row_and_counts_what_was_sent() -> None:
+    quotes = Quotes()
+    for i in range(4):
+        quotes.planned(400 + i * TICKS, 60 + i, Quote(i * TICKS, True))
+    quotes.planned(800, 70, Quote(90, False))
+    quotes.planned(900, 71, Quote(90, False))
+    quotes.planned(900, 71, None)  # planned anew, as no quote
+    for tick, pitch in ((400, 60), (424, 61), (448, 62), (800, 70), (900, 71)):
+        quotes.sent(tick, pitch)
+    report = quotes.report(GRID)
+    assert (report["of_player"], report["of_own"]) == (3, 1)
+    assert report["passages"] == [
+        {"bar": 5, "from_bar": 1, "of": "player", "notes": 3},
+        {"bar": 9, "from_bar": 1, "of": "own", "notes": 1},
+    ]
+
+
+def test_a_controller_turns_it() -> None:
+    session = StepByStep("trade", controls_cc=20)
+    number = 20 + KNOBS.index("memory")
+    assert number == 27
+    session.play(midi.control(0, number, 127), 0)
+    assert session.engine.knobs.controls.memory == 1.0
+    session.play(midi.control(0, number, 0), 1)
+    assert session.engine.knobs.controls.memory == -1.0
+
+
+def test_a_composer_that_takes_over_knows_what_was_played() -> None:
+    settings = settings_of("continue", controls=Controls(memory=1.0), restart_ticks=0)
+
+    def composer() -> Composer:
+        return composer_of(BiasStepper(), Constraints(max_duration=TICKS), settings=settings, memory=True)
+
+    session = StepByStep("continue", composer(), controls=Controls(memory=1.0), restart_ticks=0)
+    for i, pitch in enumerate((*TUNE, *TUNE, *TUNE[:7])):
+        session.play(midi.note_on(0, pitch, 80), i * BEAT_NS)
+        session.play(midi.note_off(0, pitch), round((i + 0.9) * BEAT_NS))
+    session.composer = composer()
+    session.engine.composer_is_new(round(38.95 * BEAT_NS))
+    session.play(midi.note_on(0, TUNE[7], 80), 39 * BEAT_NS)
+    session.play(midi.note_off(0, TUNE[7]), round(39.9 * BEAT_NS))
+    session.until(52 * BEAT_NS)
+    pitches = [message[1] for _, _, message in session.sent if midi.is_note_on(message)]
+    assert pitches[:4] == list(TUNE[8:12])
+
+
+def test_notes_that_were_heard_have_their_durations_and_planned_ones_count_when_sent() -> None:
+    heard = Heard()
+    heard.key_down(PlayerNote(0, 60, 80, MELODY))
+    heard.key_down(PlayerNote(0, 64, 70, MELODY))
+    heard.key_up(20, 60)
+    heard.key_up(21, 99)
+    heard.planned(ModelNote(24, 67, 90, 12, 2))
+    heard.planned(ModelNote(48, 69, 90, 12, 2))
+    heard.sent(24, 67)
+    assert heard.notes() == (
+        HeardNote(0, MELODY, True, 60, 20, 80),
+        HeardNote(0, MELODY, True, 64, 0, 70),
+        HeardNote(24, 2, False, 67, 12, 90),
+    )
