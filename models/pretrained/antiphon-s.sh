@@ -1,7 +1,7 @@
 #!/bin/sh
-# How antiphon-s, its latents, its planner and the LSTM beside it were trained and exported:
+# How antiphon-s, its latents, its planner and the LSTM to compare it with are trained and exported:
 #   sh models/pretrained/antiphon-s.sh CORPUS OUT
-# About five hours on two CPU cores. Started again after a kill, it goes on from the last checkpoints.
+# About eight hours on two CPU cores. Started again after a kill, it goes on from the last checkpoints.
 set -eu
 corpus=$1 out=$2
 export OMP_WAIT_POLICY=passive
@@ -17,7 +17,9 @@ train s3 S 440 8e-4 3 --init "$out/s2"
 train lstm-s LSTM 1700 2e-3 1
 python -m models.train_bars --corpus "$corpus" --cache "$out/cache" --out "$out/bars" --steps 10000
 python -m models.train_planner --corpus "$corpus" --cache "$out/cache" --bars "$out/bars" --out "$out/planner" --steps 4000
-train antiphon-s S 720 1e-3 4 --init "$out/s3" --bars "$out/bars"
+train s4 S 720 1e-3 4 --init "$out/s3" --bars "$out/bars"
+train s5 S 500 1e-3 5 --init "$out/s4" --bars "$out/bars"
+train antiphon-s S 1300 1e-3 11 --init "$out/s5" --bars "$out/bars"
 python -m export "$out/antiphon-s" -o "$out/antiphon-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
 python -m export "$out/lstm-s" -o "$out/lstm-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
 python -m export.latents --bars "$out/bars" --planner "$out/planner" --decoder "$out/antiphon-s" -o "$out"
