@@ -10,6 +10,7 @@ from performing import BAR_NS, MODES, MS, FakeGraphs, Script, duet
 from realtime import midi
 from realtime.composing.recent_notes import RecentNotes
 from realtime.core.dialogue import ModelNote, PlayerNote
+from realtime.core.output import SHORTEST_PULSES
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.music.cells import cell_edges, rolls
 from realtime.music.notes import note_array
@@ -57,8 +58,10 @@ def ticks_of(messages: list[tuple[int, int, bytes]]) -> list[tuple[int, int, int
     return notes
 
 
+SHORTEST_TICKS = SHORTEST_PULSES // PULSES_PER_TICK
+"""An answer to a shorter note sounds longer than the note."""
 player_scripts = st.lists(
-    st.tuples(st.integers(0, 16 * 96), st.integers(48, 72), st.integers(1, 150)), min_size=1, max_size=30
+    st.tuples(st.integers(0, 16 * 96), st.integers(48, 72), st.integers(SHORTEST_TICKS, 150)), min_size=1, max_size=30
 )
 
 

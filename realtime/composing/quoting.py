@@ -11,7 +11,7 @@ import numpy as np
 
 from realtime.composing.constraints import SLICES
 from realtime.composing.memory import EXPERTS, FIRST_BARS, FORGOTTEN, NEAR_TICKS, Recall
-from realtime.core.dialogue import Quote
+from realtime.core.dialogue import Quote, Turn
 from realtime.music.metre import Beat
 from realtime.music.vocabulary import BEAT, MODEL_PART, NONE_DURATION, Event
 
@@ -46,13 +46,18 @@ def favour(bias: np.ndarray, recall: Recall, memory: float) -> None:
         bias[SLICES["velocity"]][velocity] += nats / 4
 
 
-def waiting(recall: Recall, memory: float, beat: Beat, start: int) -> bool:
-    """Whether what the longest match points to begins after this beat, within a bar of the turn's `start` (ticks): the place of a
-    tune that the player broke off comes again at the same place of a bar."""
+def waiting(recall: Recall, memory: float, beat: Beat, turn: Turn) -> bool:
+    """Whether what the longest match points to begins after this beat, within a bar of the turn's start: the place of a tune that
+    the player broke off comes again at the same place of a bar. An answer to a single note never waits."""
     lengths = np.where(_SOURCES & (recall.features[:, 0] > 0), recall.length, 0)
     best = int(np.argmax(lengths))
-    return memory >= 0 and bool(
-        lengths[best] >= LONG_ENOUGH and beat.start + beat.length <= recall.onset[best] <= start + beat.bar_ticks
+    return (
+        memory >= 0
+        and not turn.voices
+        and bool(
+            lengths[best] >= LONG_ENOUGH
+            and beat.start + beat.length <= recall.onset[best] <= turn.start + beat.bar_ticks
+        )
     )
 
 

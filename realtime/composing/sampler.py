@@ -57,7 +57,7 @@ class Sampler:
         """
         _, tick, beat, event, nth, keys, release, made, line, chord, _, recall = snapshot
         memory = self._masks.controls.memory
-        waits = recall is not None and plan.turn is not None and waiting(recall, memory, beat, plan.turn.start)
+        waits = recall is not None and plan.turn is not None and waiting(recall, memory, beat, plan.turn)
         now = Moment(tick, beat, plan.boundary, made, line, release, keys_down, waits)
         bias = self._masks.bias(plan.role, plan.turn, now)
         held = np.concatenate([keys, release > tick]).astype(np.float32)
