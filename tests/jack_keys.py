@@ -11,8 +11,18 @@ from __future__ import annotations
 import collections
 import json
 import sys
+import time
 
 import jack
+
+PATIENCE_S = 5.0
+
+
+def await_wires(*ports: jack.OwnPort) -> None:
+    """Wait until the ports are connected, so that what is played is heard; not for ever, as some are not to be."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not all(port.connections for port in ports) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def main() -> None:
@@ -34,6 +44,7 @@ def main() -> None:
             if line.strip() == "heard":
                 print(json.dumps(heard), flush=True)
             else:
+                await_wires(out, back)
                 to_play.append(bytes.fromhex(line))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -20,6 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT.parent / "shared" / "gpu" / "fakecuda"
 if not SOURCE.is_dir() or shutil.which("g++") is None:
     pytest.skip("the stand-in for CUDA, or a compiler for it, is not here", allow_module_level=True)
+if importlib.util.find_spec("nvidia") is not None:
+    pytest.skip(
+        "the CUDA runtime itself is installed, and would be loaded in place of the stand-in", allow_module_level=True
+    )
 if "CUDAExecutionProvider" not in ort.get_available_providers() or sys.platform != "linux":
     pytest.skip("this onnxruntime has no CUDA provider", allow_module_level=True)
 
