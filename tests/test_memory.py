@@ -63,14 +63,11 @@ def test_a_session_recalls_what_a_window_does(seed: int) -> None:
                 pending.remove(due)
             if kind:
                 _, part, player, pitch, duration, velocity, known = notes[which]
-                held = memory.onset_of(pitch) if player else None
-                if held is not None:  # struck again before it was released: the window knows both ends, a keyboard one
-                    memory.release(
-                        tick, pitch, notes[max(j for j in range(which) if notes[j][3] == pitch and notes[j][2])][4]
-                    )
+                if player:  # it may be struck again before it was released: the window knows both ends, a keyboard one
+                    memory.release(tick, pitch)
                 memory.add(tick, when[i], part, player, pitch, NONE_DURATION if player else duration, velocity)
                 if player:
-                    pending.append((known, pitch, duration))
+                    pending.append((known, pitch))
             recalls.append(memory.recall(tick, when[i], recalls[-1], chord[when[i].start]))
     got_ids = np.stack([recall.ids for recall in recalls[1:]])
     got = np.stack([recall.features for recall in recalls[1:]])

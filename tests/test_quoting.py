@@ -119,14 +119,15 @@ def test_without_memory_next_to_nothing_is_quoted() -> None:
 
 
 def test_the_report_joins_notes_in_a_row_and_counts_what_was_sent() -> None:
-    quotes = Quotes()
+    heard, quotes = Heard(), Quotes()
     for i in range(4):
-        quotes.planned(400 + i * TICKS, 60 + i, Quote(i * TICKS, True))
-    quotes.planned(800, 70, Quote(90, False))
-    quotes.planned(900, 71, Quote(90, False))
-    quotes.planned(900, 71, None)  # planned anew, as no quote
+        heard.planned(ModelNote(400 + i * TICKS, 60 + i, 80, 12, MELODY), Quote(i * TICKS, True))
+    heard.planned(ModelNote(800, 70, 80, 12, MELODY), Quote(90, False))
+    heard.planned(ModelNote(900, 71, 80, 12, MELODY), Quote(90, False))
+    heard.planned(ModelNote(900, 71, 80, 12, MELODY))  # planned anew, as no quote
     for tick, pitch in ((400, 60), (424, 61), (448, 62), (800, 70), (900, 71)):
-        quotes.sent(tick, pitch)
+        if (quote := heard.sent(tick, pitch)) is not None:
+            quotes.add(tick, quote)
     report = quotes.report(GRID)
     assert (report["of_player"], report["of_own"]) == (3, 1)
     assert report["passages"] == [

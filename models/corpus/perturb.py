@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from realtime.music.chords import transpose
+from realtime.music.metre import TICKS
 from realtime.music.vocabulary import DRUMS, MELODY
 
 SHIFT_SEMITONES = (-6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6)
@@ -155,7 +156,6 @@ EVEN_LOUDNESS = 3
 """A piece with no more velocities than these was not performed."""
 STRONG, ON_BEAT, OFF_BEAT = 12, 5, -5
 """Accents of a bar's first beat, of the others, and between beats, in velocity."""
-LONG_BEAT = 24
 SWUNG_TICKS = (14, 15, 16, 17)
 """Where a swung second eighth of a beat lies, which straight is at 12."""
 
@@ -179,20 +179,20 @@ def _accents(rng: np.random.Generator, notes: np.ndarray, beats: np.ndarray, bar
 def _swing(rng: np.random.Generator, notes: np.ndarray, beats: np.ndarray) -> None:
     """Straight eighths become swung ones, in place: each beat's first half is stretched and its second shortened. Only in beats
     of a quarter, and where there are eighths but no finer notes."""
-    start = np.append(beats, beats[-1] + LONG_BEAT) if len(beats) else beats
-    if len(start) < 3 or (np.diff(start) != LONG_BEAT).any():
+    start = np.append(beats, beats[-1] + TICKS) if len(beats) else beats
+    if len(start) < 3 or (np.diff(start) != TICKS).any():
         return
-    within = (notes["onset"] - start[0]) % LONG_BEAT
+    within = (notes["onset"] - start[0]) % TICKS
     here = notes["onset"] >= start[0]
-    if not np.isin(within[here], (0, LONG_BEAT // 2)).all() or not (within[here] == LONG_BEAT // 2).any():
+    if not np.isin(within[here], (0, TICKS // 2)).all() or not (within[here] == TICKS // 2).any():
         return
     middle = int(rng.choice(SWUNG_TICKS))
     end = notes["onset"] + notes["duration"]
 
     def moved(tick: np.ndarray) -> np.ndarray:
-        beat, place = np.divmod(tick - start[0], LONG_BEAT)
-        knots = np.interp(place, (0, LONG_BEAT // 2, LONG_BEAT), (0, middle, LONG_BEAT))
-        return beat * LONG_BEAT + np.rint(knots).astype(np.int64) + start[0]
+        beat, place = np.divmod(tick - start[0], TICKS)
+        knots = np.interp(place, (0, TICKS // 2, TICKS), (0, middle, TICKS))
+        return beat * TICKS + np.rint(knots).astype(np.int64) + start[0]
 
     notes["onset"] = moved(notes["onset"])
     notes["duration"] = np.maximum(moved(end) - notes["onset"], 1)

@@ -23,7 +23,7 @@ from realtime.composing.recent_notes import RecentNotes
 from realtime.core.dialogue import ModelNote, PlayerNote
 from realtime.music.chords import UNKNOWN
 from realtime.music.metre import Beat
-from realtime.music.vocabulary import BEAT, CHORD, CHORD_EVENT, MODEL_PART, NONE_DURATION, OPEN, Event, duration_index
+from realtime.music.vocabulary import BEAT, CHORD, CHORD_EVENT, MODEL_PART, NONE_DURATION, OPEN, Event
 
 LONG_FREE = -(1 << 40)
 """A release tick long past: the pitch is free."""
@@ -107,8 +107,7 @@ class History:
 
     def remembered(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with what the memory says after it; its note, if it is one, is remembered. For one that is fed again
-        nothing
-        changes."""
+        nothing changes."""
         if self._memory is None or snapshot.recall is not None:
             return snapshot
         before = self.last.recall if not self.is_empty else None
@@ -181,8 +180,8 @@ class History:
         """The player's key went up, and its answers end with it."""
         self.keys_down[pitch] = False
         self._notes.key_up(tick, pitch)
-        if self._memory is not None and (onset := self._memory.onset_of(pitch)) is not None:
-            self._memory.release(tick, pitch, duration_index(max(tick - onset, 1)))
+        if self._memory is not None:
+            self._memory.release(tick, pitch)
         for answer in self._answers.pop(pitch, ()):
             self._notes.release(tick, answer)
             for snapshot in self._snapshots:

@@ -26,7 +26,16 @@ import numpy as np
 
 from realtime.music.chords import MEMBERS, NO_CHORD, UNKNOWN
 from realtime.music.metre import TICKS, Beat
-from realtime.music.vocabulary import BEAT, DRUMS, HEADS, NONE_DURATION, NONE_PITCH, NONE_VELOCITY, PART_NAMES
+from realtime.music.vocabulary import (
+    BEAT,
+    DRUMS,
+    HEADS,
+    NONE_DURATION,
+    NONE_PITCH,
+    NONE_VELOCITY,
+    PART_NAMES,
+    duration_index,
+)
 
 ORDERS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32])
 """Lengths of match that are told apart, in notes."""
@@ -198,8 +207,7 @@ class Memory:
 
     Each costs some microseconds a note, at any length. Notes are rows 0, 1, ..., the last `capacity` of which are known. One hash
     table for each order and kind of key holds the latest row with that hash; older rows give way, and a row is believed only
-    if its
-    own hash is the one looked for. Nothing is random. Not thread-safe.
+    if its own hash is the one looked for. Nothing is random. Not thread-safe.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -230,8 +238,7 @@ class Memory:
 
     def add(self, tick: int, beat: Beat, part: int, player: bool, pitch: int, duration: int, velocity: int) -> None:
         """A note was struck, `part` 0..4; ticks must not fall but after `relocate`. duration: its class, `NONE_DURATION` while
-        the
-        player holds the key; velocity: its class."""
+        the player holds the key; velocity: its class."""
         row, at = self.count, self.count % self._capacity
         known = tick if duration != NONE_DURATION else _FAR
         for column, value in zip(self._columns, (tick, part, player, pitch, duration, velocity, known), strict=True):
@@ -280,23 +287,15 @@ class Memory:
             del self._ticks[: self._capacity]
             self._first += self._capacity
 
-    def release(self, tick: int, pitch: int, duration: int) -> None:
-        """The player's key of this pitch went up at `tick`; its note was of this duration class. A key that is not known is
-        none."""
+    def release(self, tick: int, pitch: int) -> None:
+        """The player's key of this pitch went up at `tick`. A key that is not known to be down is ignored."""
         for row in range(self.count - 1, max(self.count - UNDOABLE, 0) - 1, -1):
             at = row % self._capacity
             if self._columns.player[at] and self._columns.pitch[at] == pitch:
                 if self._columns.duration[at] == NONE_DURATION:
-                    self._columns.duration[at], self._columns.known[at] = duration, tick
+                    held = max(tick - int(self._columns.tick[at]), 1)
+                    self._columns.duration[at], self._columns.known[at] = duration_index(held), tick
                 return
-
-    def onset_of(self, pitch: int) -> int | None:
-        """The onset of the player's latest note of this pitch, if its key was not released."""
-        for row in range(self.count - 1, max(self.count - UNDOABLE, 0) - 1, -1):
-            at = row % self._capacity
-            if self._columns.player[at] and self._columns.pitch[at] == pitch:
-                return int(self._columns.tick[at]) if self._columns.duration[at] == NONE_DURATION else None
-        return None
 
     def rewind(self, count: int) -> None:
         """Take back the latest notes, down to `count`. Raises `ValueError` for more than `UNDOABLE`."""

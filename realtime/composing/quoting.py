@@ -23,6 +23,11 @@ _SOURCES = np.arange(EXPERTS) < FIRST_BARS
 """The experts that know how long their match is."""
 
 
+def _lengths(recall: Recall) -> np.ndarray:
+    """(EXPERTS,) how many notes match, 0 for an expert without a candidate or a length."""
+    return np.where(_SOURCES & (recall.features[:, 0] > 0), recall.length, 0)
+
+
 def faded(recall: Recall, memory: float, random: float) -> Recall:
     """What is left of the candidates with the knob at `memory`: below 0, none in so large a share of the steps. random: in
     [0, 1)."""
@@ -31,7 +36,7 @@ def faded(recall: Recall, memory: float, random: float) -> Recall:
 
 def favour(bias: np.ndarray, recall: Recall, memory: float) -> None:
     """Add to the biases (337,), in place, what the knob at `memory` > 0 gives to the fields of the best candidate."""
-    lengths = np.where(_SOURCES & (recall.features[:, 0] > 0), recall.length, 0)
+    lengths = _lengths(recall)
     if lengths.max() < LONG_ENOUGH:
         return
     best = int(np.argmax(lengths + recall.success[:, 1]))
@@ -49,30 +54,25 @@ def favour(bias: np.ndarray, recall: Recall, memory: float) -> None:
 def waiting(recall: Recall, memory: float, beat: Beat, turn: Turn) -> bool:
     """Whether what the longest match points to begins after this beat, within a bar of the turn's start: the place of a tune that
     the player broke off comes again at the same place of a bar. An answer to a single note never waits."""
-    lengths = np.where(_SOURCES & (recall.features[:, 0] > 0), recall.length, 0)
+    if memory < 0 or turn.voices:
+        return False
+    lengths = _lengths(recall)
     best = int(np.argmax(lengths))
-    return (
-        memory >= 0
-        and not turn.voices
-        and bool(
-            lengths[best] >= LONG_ENOUGH
-            and beat.start + beat.length <= recall.onset[best] <= turn.start + beat.bar_ticks
-        )
-    )
+    later = beat.start + beat.length <= recall.onset[best] <= turn.start + beat.bar_ticks
+    return bool(later and lengths[best] >= LONG_ENOUGH)
 
 
 def quoted(recall: Recall, event: Event) -> Quote | None:
     """The source of a note that was drawn after `recall`, or None: what the longest of the matches foretold, in time and
     pitch."""
+    lengths = _lengths(recall)
     right = (
-        _SOURCES
-        & (recall.features[:, 0] > 0)
-        & (recall.length >= LONG_ENOUGH)
+        (lengths >= LONG_ENOUGH)
         & (recall.ids[:, 2] == event.pitch)
         & (np.abs(recall.ids[:, 0] - event.time) <= NEAR_TICKS)
         & (recall.ids[:, 0] < BEAT)
     )
     if not right.any():
         return None
-    best = int(np.argmax(np.where(right, recall.length, 0)))
+    best = int(np.argmax(lengths * right))
     return Quote(int(recall.source[best]), bool(recall.features[best, 3]))

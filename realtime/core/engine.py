@@ -305,8 +305,7 @@ class Engine:
 
     def _schedule(self, proposed: Proposed, now_ns: int) -> None:
         generation, (tick, pitch, velocity, duration, part), quote = proposed
-        self.quotes.planned(tick, pitch, quote)
-        self.heard.planned(proposed.note)
+        self.heard.planned(proposed.note, quote)
         onset_pulse, duration_pulse = tick * PULSES_PER_TICK, duration * PULSES_PER_TICK
         hold_pulse = min(self.turns.hold_pulse(tick), duration_pulse // 2)
         note = PlannedNote(
@@ -355,8 +354,9 @@ class Engine:
             self._echo.sent(sent.message, now_ns)
             if midi.is_note_on(sent.message):
                 self.counts.notes += 1
-                self.quotes.sent(sent.pulse // PULSES_PER_TICK, sent.message[1])
-                self.heard.sent(sent.pulse // PULSES_PER_TICK, sent.message[1])
+                tick = sent.pulse // PULSES_PER_TICK
+                if (quote := self.heard.sent(tick, sent.message[1])) is not None:
+                    self.quotes.add(tick, quote)
         return sends
 
     def wake_ns(self) -> int | None:

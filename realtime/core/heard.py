@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from realtime.core.dialogue import HeardNote, ModelNote, PlayerNote
+from realtime.core.dialogue import HeardNote, ModelNote, PlayerNote, Quote
 
 MOST_NOTES = 4096
 """An hour of a tune; the oldest are forgotten first. A composer takes a sixth of a second to take them in."""
@@ -17,7 +17,7 @@ class Heard:
 
     def __init__(self) -> None:
         self._notes: deque[HeardNote] = deque(maxlen=MOST_NOTES)
-        self._planned: dict[tuple[int, int], ModelNote] = {}
+        self._planned: dict[tuple[int, int], tuple[ModelNote, Quote | None]] = {}
 
     def key_down(self, note: PlayerNote) -> None:
         """The player struck a key."""
@@ -32,17 +32,18 @@ class Heard:
                     self._notes[-back] = note._replace(duration=max(tick - note.tick, 1))
                 return
 
-    def planned(self, note: ModelNote) -> None:
-        """A note of Antiphon's is planned."""
-        self._planned[note.tick, note.pitch] = note
+    def planned(self, note: ModelNote, quote: Quote | None = None) -> None:
+        """A note of Antiphon's is planned; another plan may have had it before. `quote`: what it quotes."""
+        self._planned[note.tick, note.pitch] = note, quote
         if len(self._planned) > MOST_NOTES:  # what was planned and taken back
-            self._planned = {key: planned for key, planned in self._planned.items() if planned.tick >= note.tick}
+            self._planned = {key: planned for key, planned in self._planned.items() if key[0] >= note.tick}
 
-    def sent(self, tick: int, pitch: int) -> None:
-        """A note of Antiphon's was sent."""
-        note = self._planned.pop((tick, pitch), None)
+    def sent(self, tick: int, pitch: int) -> Quote | None:
+        """A note of Antiphon's was sent. Returns what it quotes."""
+        note, quote = self._planned.pop((tick, pitch), (None, None))
         if note is not None:
             self._notes.append(HeardNote(note.tick, note.part, False, note.pitch, note.duration, note.velocity))
+        return quote
 
     def notes(self) -> tuple[HeardNote, ...]:
         """All of them, in the order in which they were played."""

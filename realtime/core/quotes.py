@@ -26,28 +26,15 @@ class Passage(NamedTuple):
 
 
 class Quotes:
-    """See the module's docstring. A note that is planned counts when it is sent."""
+    """See the module's docstring. Notes count when they are sent."""
 
     def __init__(self) -> None:
         self.of_player = 0
         self.of_own = 0
-        self._planned: dict[tuple[int, int], Quote] = {}
         self._passages: deque[Passage] = deque(maxlen=MOST_PASSAGES)
 
-    def planned(self, tick: int, pitch: int, quote: Quote | None) -> None:
-        """A note is planned; another plan may have had it before."""
-        if quote is None:
-            self._planned.pop((tick, pitch), None)
-        else:
-            self._planned[tick, pitch] = quote
-
-    def sent(self, tick: int, pitch: int) -> None:
-        """A note was sent."""
-        quote = self._planned.pop((tick, pitch), None)
-        if len(self._planned) > MOST_PASSAGES:  # what was planned and taken back
-            self._planned = {key: planned for key, planned in self._planned.items() if key[0] >= tick}
-        if quote is None:
-            return
+    def add(self, tick: int, quote: Quote) -> None:
+        """A note that is a quote was sent."""
         if quote.player:
             self.of_player += 1
         else:
