@@ -50,7 +50,10 @@ class Augment:
     unquoted: float = 0.3
     """Windows in which the model goes along with the player and its memory does not point to its own notes."""
     pause: float = 0.4
-    """CONTINUE windows in which a bar or two of rest lie between the player's end and the model's beginning."""
+    """CONTINUE windows in which a bar or two of rest lie between the player's end and the model's first note; its turn begins
+    some beats before that."""
+    again: float = 0.2
+    """Windows with turns, or with the model alone, whose music the memory knows already: it was played before, and comes again."""
     swing: float = 0.12
     """Windows in simple metres in which straight eighths are swung."""
     accent: float = 0.5
@@ -90,6 +93,7 @@ LIVE = Augment(
     astray=0,
     unquoted=0,
     pause=0,
+    again=0,
     swing=0,
     accent=0,
     unsteady=1,

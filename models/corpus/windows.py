@@ -27,7 +27,7 @@ from realtime.errors import UserError
 from realtime.music import vocabulary as voc
 from realtime.music.chords import UNKNOWN
 from realtime.music.notes import NOTE
-from realtime.music.vocabulary import ALONG, BEAT, MELODY, NONE_PITCH, Role
+from realtime.music.vocabulary import ALONG, BEAT, DRUMS, MELODY, NONE_PITCH, Role
 
 ROLE_SHARES = {
     Role.COMPOSE: 0.20,
@@ -42,6 +42,12 @@ LISTENS = 0.5
 """The share of ACCOMPANY windows in which Antiphon hears the player's notes before it plays at the same tick."""
 LEAD_BEATS = 16
 """How many beats after a gap are fed before it in INFILL."""
+PLAYED_AGAIN = (Role.COMPOSE, Role.CONTINUE, Role.TRADE)
+"""The roles in which a window's music may have been played before."""
+RIGHT_AGAIN = 0.75
+"""The share of these windows in which none of the model's own past pitches is altered."""
+MOST_BETWEEN_BARS = 24
+"""How many bars of rest lie at most between the first time and all that is remembered after it."""
 REMEMBERED = 1536
 """The most notes before a window that its memory knows; how many it is in one window is drawn."""
 
@@ -134,8 +140,10 @@ def _rest(
     edges: np.ndarray,
     chords: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """One or two bars without notes between the player's end and the model's beginning, where all bars are equally long. The
-    notes are moved in place; returns beats, bars, edges and chords anew."""
+    """One or two bars without notes between the player's end and the model's first note, where all bars are equally long. Live a
+    turn begins when the player has rested for some beats, in the middle of a bar as often as not, and what is taken up waits for
+    its place in the bar: so the turn begins in any beat of the last bar of rest, or after it. The notes are moved in place;
+    returns beats, bars, edges and chords anew."""
     edge = int(edges[0])
     first = int(np.searchsorted(beats["start"], edge))
     size = int(beats["bar_ticks"][0]) if len(beats) else 0
@@ -152,7 +160,24 @@ def _rest(
     notes["onset"] += np.where(notes["onset"] >= edge, times * size, 0)
     new_bars = edge + np.arange(times) * size
     bars = np.concatenate([bars[bars < edge], new_bars, bars[bars >= edge] + times * size])
-    return np.concatenate([beats[:first], rest, later]), bars, edges + times * size, chords
+    begins = np.append(rest["start"][-count:], edge + times * size).astype(np.int64)
+    return np.concatenate([beats[:first], rest, later]), bars, rng.choice(begins, 1), chords
+
+
+def _earlier(rng: np.random.Generator, found: Stretch) -> np.ndarray:
+    """The notes of a window as they were played once before, ahead of all that it remembers: by the player, where there is one,
+    and on one keyboard perhaps."""
+    notes = found.notes[found.notes["onset"] >= 0].copy()
+    if not len(notes):
+        return notes
+    back = int(notes["onset"].max()) - min(int(found.notes["onset"].min()), 0)
+    step = 2 * int(found.beats["bar_ticks"][0])  # an even number of bars, so that slots in the beat stay as they are
+    bars = rng.integers(0, MOST_BETWEEN_BARS // 2 + 1)
+    notes["onset"] -= step * (-(-(back + 1) // step) + int(bars))
+    keyboard = notes["part"] != DRUMS
+    if found.player.any() and rng.random() < 0.5:
+        notes["part"][keyboard] = MELODY
+    return notes
 
 
 def window(
@@ -185,10 +210,18 @@ def window(
     found = stretch(rng, piece, notes, start, role, augment)
     around = contexts.of_window(piece, start, found.notes, found.player) if cells else {}
     within = found.notes["onset"] >= 0
-    past = remembered(found.notes[~within], found.player[~within], piece.beats, start) if memory else None
+    before, whose = found.notes[~within], found.player[~within]
+    again = memory and found.role in PLAYED_AGAIN and rng.random() < augment.again
+    if again:
+        earlier = _earlier(rng, found)
+        before = np.concatenate([earlier, before])
+        whose = np.concatenate([np.full(len(earlier), found.role != Role.COMPOSE), whose])
+    past = remembered(before, whose, piece.beats, start) if memory else None
     found = found._replace(notes=found.notes[within], player=found.player[within])
     along = found.role in ALONG
     corrupt = float(rng.uniform(0, augment.stray)) if along and augment.stray else augment.corrupt
+    if again and rng.random() < RIGHT_AGAIN:
+        corrupt = 0.0
     astray = along and rng.random() < augment.astray
     if found.role == Role.INFILL:
         arrays = _around_gap(found, length, rng, corrupt, past)
