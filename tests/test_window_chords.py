@@ -200,8 +200,16 @@ def test_half_of_an_accompanists_own_bars_are_in_another_key() -> None:
         bar = (np.cumsum((events[:, 0] == BEAT) & (events[:, 5] == 0)) - 1)[own]
         drums = events[own, 1] == MODEL_PART + DRUMS
         assert np.array_equal(fed[drums], meant[drums])
-        shifts = [set((fed - meant)[(bar == b) & ~drums].tolist()) for b in np.unique(bar[~drums])]
+        bars = np.unique(bar[~drums])
+        shifts = [set((fed - meant)[(bar == b) & ~drums].tolist()) for b in bars]
         assert all(len(shift) == 1 for shift in shifts), "a bar moves as a whole"
+        counts = out["note"][np.flatnonzero(own) - 1]
+        chords = (np.cumsum((events[:, 0] == BEAT) & (events[:, 5] == 0)) - 1)[chord]
+        asked = np.flatnonzero(chord) - 1
+        for b, (by,) in zip(bars, shifts, strict=True):
+            assert not counts[bar == b].any() if by else counts[bar == b].all(), "what is played in it does not count"
+            here = asked[(chords == b) & (out["due"][asked] > 0)]
+            assert np.array_equal(events[here + 1, 9], transpose(out["chord"][here], by)), "its chords are fed moved"
         if shifts:  # else it plays the drums alone
             shares.append(np.mean([shift != {0} for shift in shifts]))
         assert np.all(events[(events[:, 0] == BEAT) | chord, 2] == NONE_PITCH)

@@ -197,7 +197,7 @@ def heard_last(events: list[Read], out: dict[str, np.ndarray]) -> bool:
     return heard_first(events, out, 1, events[0].tick)
 
 
-def test_an_accompanist_hears_the_player_first_in_half_of_the_windows() -> None:
+def test_an_accompanist_hears_the_player_first_in_most_windows() -> None:
     piece = piece_of([(i * 12, 12, 60 + i % 8 + 12 * part, part) for i in range(40) for part in (0, 1)])
     first = 0
     for seed in range(60):
@@ -205,7 +205,7 @@ def test_an_accompanist_hears_the_player_first_in_half_of_the_windows() -> None:
         events = read_back(piece, out, 0)
         assert heard_first(events, out) != heard_last(events, out)
         first += heard_first(events, out)
-    assert 20 <= first <= 40
+    assert 37 <= first <= 53
 
 
 @settings(max_examples=150, deadline=None)

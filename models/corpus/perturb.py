@@ -44,9 +44,9 @@ class Augment:
     stray: float = 0.4
     """The same where the model goes along with the player: up to this share, another in each window. An accompanist who may
     rely on its own past alone does not listen."""
-    astray: float = 0.4
-    """Windows in which the model goes along with the player and half of its own past bars are fed in another key. Live its past
-    is what it played itself, so the player's notes and the chord have to decide."""
+    astray: float = 0.5
+    """Windows in which the model goes along with the player and half of its own past bars, with their chords, are fed in another
+    key. Live its past is what it played itself, so the player's notes have to decide."""
     unquoted: float = 0.3
     """Windows in which the model goes along with the player and its memory does not point to its own notes."""
     pause: float = 0.4

@@ -14,7 +14,7 @@ from models.corpus.memory import candidates
 from models.corpus.perturb import OWN_SLIP_SEMITONES, SHIFT_SEMITONES
 from realtime.composing.memory import EXPERTS, NOTHING, Moment, Notes, slot
 from realtime.music import vocabulary as voc
-from realtime.music.chords import UNKNOWN
+from realtime.music.chords import UNKNOWN, transpose
 from realtime.music.vocabulary import (
     BEAT,
     BEAT_EVENT,
@@ -89,17 +89,20 @@ def stream(
     lag: in ticks; negative: the player is early. corrupt: the share of the model's own pitches that are fed altered. chords: the
     class of each beat. past: what the memory knows beforehand; with it there are candidates too, and `row` has the stream's notes
     as the memory knows them. listens: whether the player's notes come before Antiphon's, and before the chord, at equal ticks.
-    astray: half of the model's own bars are fed in another key.
+    astray: half of the model's own bars are fed in another key, notes and chords alike; what is to be played in these does not
+    count, but the chord does, so that it is learned from the player's notes and not from the chord before.
     """
     rows = _rows(notes, player, beats, lag, listens, chords is not None)
     at, is_note = rows.beat, rows.is_note
     start = beats["start"].astype(np.int64)[at]
     time = np.where(is_note, rows.tick - start, np.where(rows.source == BEATS, BEAT, CHORD))
-    fed = rows._replace(pitch=_fed_pitches(rng, rows, beats, corrupt, astray))
+    shift = _astray(rng, beats)[at] if astray else np.zeros(len(time), np.int64)
+    fed = rows._replace(pitch=_fed_pitches(rng, rows, corrupt, shift))
     chord = np.full(len(time), UNKNOWN)
     if chords is not None:
         told = np.searchsorted(np.flatnonzero(rows.source == CHORDS), np.arange(len(time)), side="right") - 1 == at
         chord[told] = chords[at[told]]
+    fed_chord = transpose(chord, shift)
     columns = [
         time,
         fed.part,
@@ -110,7 +113,7 @@ def stream(
         np.minimum(beats["bar_ticks"][at] // 12, voc.FIELDS["metre"] - 1),
         beats["tempo"][at],
         np.full(len(time), role),
-        chord,
+        fed_chord,
     ]
     arrays = {
         "events": np.stack(columns, 1)[:-1],
@@ -118,7 +121,8 @@ def stream(
         "tick": rows.tick[:-1],
         **_asked(rows, time, chord, edges),
     }
-    return arrays if past is None else arrays | _recalled(fed, time, chord, beats, past)
+    arrays["note"] *= shift[1:] == 0
+    return arrays if past is None else arrays | _recalled(fed, time, fed_chord, beats, past)
 
 
 def _rows(notes: np.ndarray, player: np.ndarray, beats: np.ndarray, lag: int, listens: bool, with_chords: bool) -> Rows:
@@ -148,17 +152,23 @@ def _rows(notes: np.ndarray, player: np.ndarray, beats: np.ndarray, lag: int, li
     return Rows(*(x[order] for x in (tick, source, part, pitch, duration, velocity, end, length, beat)))
 
 
-def _fed_pitches(rng: np.random.Generator, rows: Rows, beats: np.ndarray, corrupt: float, astray: bool) -> np.ndarray:
-    """The pitches of `rows`, some of the model's own altered, as `stream` has it: (N,)."""
+def _astray(rng: np.random.Generator, beats: np.ndarray) -> np.ndarray:
+    """By how many semitones each beat's bar is in another key, (B,): 0 in about half of them. Bars in a row often share it."""
+    bar = np.cumsum(beats["index"] == 0)
+    count = int(bar.max(initial=0)) + 1
+    drawn = rng.choice(SHIFT_SEMITONES, count) * (rng.random(count) < 0.5)
+    latest = np.maximum.accumulate(np.where(rng.random(count) < 0.5, np.arange(count), 0))
+    shift: np.ndarray = drawn[latest][bar]
+    return shift
+
+
+def _fed_pitches(rng: np.random.Generator, rows: Rows, corrupt: float, shift: np.ndarray) -> np.ndarray:
+    """The pitches of `rows`, some of the model's own altered, and moved by `shift` semitones: (N,)."""
     own = (rows.source == OWN) & (rows.part != DRUMS + MODEL_PART)
     pitch = rows.pitch.copy()
     slip = own & (rng.random(len(pitch)) < corrupt)
     pitch[slip] = np.clip(pitch[slip] + rng.choice(OWN_SLIP_SEMITONES, slip.sum()), 0, 127)
-    if astray:
-        bar = np.cumsum(beats["index"] == 0)[rows.beat]
-        count = bar.max(initial=0) + 1
-        shift = rng.choice(SHIFT_SEMITONES, count) * (rng.random(count) < 0.5)
-        pitch[own] = np.clip(pitch + shift[bar], 0, 127)[own]
+    pitch[own] = np.clip(pitch + shift, 0, 127)[own]
     return pitch
 
 

@@ -38,7 +38,7 @@ ROLE_SHARES = {
     Role.INFILL: 0.10,
 }
 
-LISTENS = 0.5
+LISTENS = 0.75
 """The share of ACCOMPANY windows in which Antiphon hears the player's notes before it plays at the same tick."""
 LEAD_BEATS = 16
 """How many beats after a gap are fed before it in INFILL."""

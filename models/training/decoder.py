@@ -42,7 +42,7 @@ from models.training.losses import VALIDATION_ROLES, candidates_of, head_losses,
 from realtime.errors import UserError
 from realtime.music.vocabulary import HEADS
 
-CHORD_WEIGHT = 0.15
+CHORD_WEIGHT = 0.3
 """What a nat of a chord counts beside one of a note: chords are foretold from little, and are there for the notes' sake."""
 
 
