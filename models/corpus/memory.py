@@ -9,9 +9,11 @@ from realtime.composing.memory import (
     BASE,
     EXACT,
     EXPERTS,
+    FEATURES,
     FIRST_BARS,
     LINES,
     NEAR_TICKS,
+    NOTHING,
     ORDERS,
     RATES,
     ROUND_TICKS,
@@ -92,6 +94,8 @@ def candidates(
     `begin` on, whose onsets never fall. latest: (T,) the last note up to each event, -1 before the first; now: (T,) each.
     """
     steps = len(latest)
+    if not len(notes.tick):
+        return np.tile(NOTHING, (steps, EXPERTS, 1)), np.zeros((steps, EXPERTS, FEATURES), np.float32)
     matched, after, lengths, last = _pointers(notes, slots)
     index = np.full((steps, EXPERTS), -1)
     delta, shift, length = (np.zeros((steps, EXPERTS), np.int64) for _ in range(3))

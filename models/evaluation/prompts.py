@@ -137,6 +137,7 @@ class Listener:
             mode="listen",
             bpm=prompt.bpm,
             bars=((0, prompt.bar),),
+            restart_ticks=0,  # a tune that begins between bar lines, or after a rest, stays where its bars are
             chart=chart,
             player_parts=tuple(min(channel, len(PART_NAMES) - 1) for channel in range(16)),
             channels=tuple(OURS + part for part in range(len(PART_NAMES))),

@@ -1,10 +1,12 @@
 """Fit the chord estimator (`realtime.music.harmony`) to the annotated pieces of a corpus' training split.
 
     python -m models.fit_chords CORPUS -o models/pretrained/harmony.npz
+    python -m models.fit_chords CORPUS -o models/pretrained/harmony.tune.npz --hears tune --epochs 12
 
 Maximum conditional likelihood of the annotated chords, in stretches of up to `STRETCH` beats. Of a piece it sees all voices, or
 without a part: the tune alone, or all but the tune. In a share of the stretches it does not look ahead, and in some of their
-beats it has heard the first half only.
+beats it has heard the first half only. With `--hears tune` all that is seen is the tune up to the first half of each beat: what
+an accompanist knows when a chord is due.
 """
 
 from __future__ import annotations
@@ -30,10 +32,19 @@ from realtime.music.vocabulary import MELODY
 
 HIDDEN, STRETCH, BATCH = 48, 48, 64
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 3e-3, 1e-4, 50
-ALL_VOICES, WITHOUT_TUNE = 0.6, 0.2
-"""Shares of the stretches; the rest has the tune alone."""
-NOT_AHEAD, HALF_HEARD = 0.35, 0.3
-"""Share of the stretches that do not look ahead; of their beats, share of which the second half is not heard."""
+
+
+class Hears(NamedTuple):
+    """What the estimator is to work with. Shares of the stretches: with all voices, without the tune (the rest has the tune
+    alone), not looking ahead; of the beats of these, the share of which the second half is not heard."""
+
+    all_voices: float
+    without_tune: float
+    not_ahead: float
+    half: float
+
+
+HEARS = {"all": Hears(0.6, 0.2, 0.35, 0.3), "tune": Hears(0.0, 0.0, 1.0, 1.0)}
 TIMES = {"openewld": 3}
 """How often a source is seen in an epoch; the others once."""
 SECOND_HALF = [WINDOWS.index("second half"), WINDOWS.index("lowest of the second half")]
@@ -154,7 +165,7 @@ def stretches(found: list[Example], rng: np.random.Generator) -> list[tuple[int,
     return rows
 
 
-def batches(found: list[Example], rng: np.random.Generator) -> Iterator[Batch]:
+def batches(found: list[Example], hears: Hears, rng: np.random.Generator) -> Iterator[Batch]:
     """An epoch."""
     rows = stretches(found, rng)
     for start in range(0, len(rows), BATCH):
@@ -166,19 +177,20 @@ def batches(found: list[Example], rng: np.random.Generator) -> Iterator[Batch]:
         there = np.zeros((len(here), longest), bool)
         for j, (i, a, b) in enumerate(here):
             example, drawn = found[i], rng.random()
-            voices = "all" if drawn < ALL_VOICES else "rest" if drawn < ALL_VOICES + WITHOUT_TUNE else "tune"
+            known = hears.all_voices + hears.without_tune
+            voices = "all" if drawn < hears.all_voices else "rest" if drawn < known else "tune"
             windows[j, : b - a] = example.windows.get(voices, example.windows["all"])[a:b]
             facts[j, : b - a], place[j, : b - a] = example.seen.facts[a:b], example.seen.place[a:b]
             chord[j, : b - a], there[j, : b - a] = example.chords[a:b].astype(np.int64) - 1, True
-        live = rng.random(len(here)) < NOT_AHEAD
+        live = rng.random(len(here)) < hears.not_ahead
         windows[live, :, AHEAD:], facts[live, :, -1] = 0, 0
-        half = live[:, None] & (rng.random((len(here), longest)) < HALF_HEARD)
+        half = live[:, None] & (rng.random((len(here), longest)) < hears.half)
         for window in SECOND_HALF:
             windows[half, window] = 0
         yield Batch(*(torch.from_numpy(array) for array in (windows, facts, place, chord, there)))
 
 
-def fit(found: list[Example], epochs: int, seed: int) -> Field:
+def fit(found: list[Example], hears: Hears, epochs: int, seed: int) -> Field:
     """A field fitted to the examples."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -192,7 +204,7 @@ def fit(found: list[Example], epochs: int, seed: int) -> Field:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
     for epoch in range(epochs):
         total = count = 0.0
-        for batch in batches(found, rng):
+        for batch in batches(found, hears, rng):
             loss = field.nats(batch)
             optimiser.zero_grad()
             loss.backward()
@@ -210,13 +222,16 @@ def main() -> None:
     parser = Parser(prog="python -m models.fit_chords", description=main.__doc__)
     parser.add_corpus("corpus", metavar="CORPUS")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.npz", help="where the weights go")
+    parser.add_argument("--hears", choices=tuple(HEARS), default="all", help="what the estimator is to work with")
     parser.add_argument("--epochs", type=positive, default=6)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     found = examples(args.corpus, load_pack(args.corpus, args.cache))
+    if args.hears == "tune":
+        found = [example for example in found if "tune" in example.windows]
     if not found:
         raise UserError(f"{args.corpus}: no piece of its training split has annotated chords; they are needed here")
-    field = fit(found, args.epochs, args.seed)
+    field = fit(found, HEARS[args.hears], args.epochs, args.seed)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("wb") as file:
         np.savez_compressed(file, **field.weights())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 
+from realtime.composing.chord_hearing import ChordHearing
 from realtime.composing.constraints import Constraints, Sampling
 from realtime.composing.contract import Stepper
 from realtime.composing.forkable import Forkable
@@ -43,6 +44,7 @@ from realtime.music.cells import cell_at
 from realtime.music.chords import UNKNOWN
 from realtime.music.controls import AS_IT_IS, Controls
 from realtime.music.given import Given, Lead
+from realtime.music.harmony import Harmony
 from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import (
     BEAT,
@@ -79,11 +81,13 @@ class Composer:
         latents: Latents | None = None,
         controls: Controls = AS_IT_IS,
         memory: Memory | None = None,
+        harmony: Harmony | None = None,
     ) -> None:
-        """`memory`: for a model that takes candidates, and only for it."""
+        """`memory`: for a model that takes candidates, and only for it. `harmony`: estimates chords from the player's notes."""
         self._given = Given(grid)
         """Says for each tick which chord is given: `chord(tick)` is its class, `chords.UNKNOWN` where none is."""
-        self._masks = Masks(constraints, self._given)
+        hearing = ChordHearing(harmony, grid) if harmony is not None else None
+        self._masks = Masks(constraints, self._given, hearing)
         self._masks.controls = controls
         self._history = History(stepper, self._masks.overuse, memory)
         self._sampler = Sampler(stepper, self._masks, sampling, tempo_bin(bpm), seed, clock_ns, latents)
@@ -135,6 +139,7 @@ class Composer:
                 if not self._history.is_empty:
                     self._advance_to(tick - 1)  # the beats that it was still held in
                 self._history.key_up(tick, pitch)
+                self._masks.key_up(tick, pitch)
             case Advance(tick):
                 if not self._history.is_empty:
                     self._advance_to(tick)
@@ -210,6 +215,7 @@ class Composer:
         self._plan = self._plan._replace(turn=None)
         self._start = tick
         self._history.clear()
+        self._masks.relocate()
         if self._latents is not None:
             self._latents.relocate()
 

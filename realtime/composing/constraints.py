@@ -12,7 +12,7 @@ import numpy as np
 
 from realtime.composing.contract import DRAWN, LOGITS, MASKED
 from realtime.music.keys import SCALES
-from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, DURATION_TICKS, MELODY, MODEL_PART, OPEN, Role
+from realtime.music.vocabulary import ACCOMPANIMENT, ALONG, DRUMS, DURATION_TICKS, MELODY, MODEL_PART, OPEN, Role
 
 _ends = np.cumsum(list(DRAWN.values())).tolist()
 SLICES: dict[str, slice] = {
@@ -52,8 +52,9 @@ PRESETS: dict[str, dict[Role, Draw]] = {
 """How choices are drawn, by preset and role; a role that is not listed is drawn as CONTINUE."""
 
 
-CHORD_DRAW = Draw(0.7, 0.9)
-"""How chords are drawn: more surely than notes, because a wrong chord spoils all the notes of its beat."""
+CHORD_DRAW, CHORD_DRAW_ALONG = Draw(0.7, 0.9), Draw(0.3, 0.9)
+"""How chords are drawn: more surely than notes, because a wrong chord spoils all the notes of its beat; and more surely still where
+the player's notes decide which chord is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ class Sampling:
         temperature *= 1.0 + (self.cool - 1.0) * min(max(progress, 0.0), 1.0)
         rows = np.empty((len(DRAWN), 3), np.float32)
         rows[:-1] = temperature, top_k, top_p
-        rows[-1] = CHORD_DRAW.temperature, CHORD_DRAW.top_k, CHORD_DRAW.top_p
+        chord = CHORD_DRAW_ALONG if role in ALONG else CHORD_DRAW
+        rows[-1] = chord.temperature, chord.top_k, chord.top_p
         return rows
 
 
@@ -109,7 +111,7 @@ class Constraints:
 
     def bias(self, role: Role) -> np.ndarray:
         """(337,) float32, what stays the same from step to step."""
-        along = role in (Role.ACCOMPANY, Role.HARMONISE)
+        along = role in ALONG
         parts = self.parts or (ACCOMPANIMENT if along else MELODY,)
         bias = np.zeros(LOGITS, np.float32)
         part, pitch, duration = bias[SLICES["part"]], bias[SLICES["pitch"]], bias[SLICES["duration"]]

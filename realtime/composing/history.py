@@ -53,6 +53,8 @@ class Snapshot(NamedTuple):
     """Whether the CHORD event of the beat is still to come."""
     recall: Recall | None = None
     """What the memory says after the event."""
+    harmony: tuple[int, int] = (UNKNOWN, 0)
+    """The latest chord that was fed, and the tick of the beat from which on it has been the same."""
 
 
 class History:
@@ -97,13 +99,15 @@ class History:
             made += 1
             line = (event.pitch, line[1] + 1 if event.pitch == line[0] else 1)
         chord, due = (UNKNOWN, True) if event.time == BEAT else (last.chord, last.due)
-        return Snapshot(position, tick, beat, event, nth, keys, release, made, line, chord, due)
+        return Snapshot(position, tick, beat, event, nth, keys, release, made, line, chord, due, None, last.harmony)
 
     def chord(self, chord: int) -> Snapshot:
         """The snapshot after the CHORD event of the beat, which is due."""
         last = self.last
         following = self.following(CHORD_EVENT, last.tick, last.beat)
-        return following._replace(keys=last.keys, chord=chord, due=False)  # it may be fed later than it counts
+        since = last.harmony[1] if chord == last.harmony[0] else last.beat.start
+        # It may be fed later than it counts.
+        return following._replace(keys=last.keys, chord=chord, due=False, harmony=(chord, since))
 
     def remembered(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with what the memory says after it; its note, if it is one, is remembered. For one that is fed again

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from realtime.composing.chord_hearing import ChordHearing
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.composing.overuse import Overuse
@@ -19,6 +20,7 @@ from realtime.composing.player_profile import PlayerProfile
 from realtime.composing.register import spread_bias, wide
 from realtime.composing.voicing import Now, Voicing
 from realtime.core.dialogue import PlayerNote, Turn
+from realtime.music.chords import UNKNOWN
 from realtime.music.controls import AS_IT_IS
 from realtime.music.given import Chord, Given
 from realtime.music.keys import Key
@@ -76,7 +78,8 @@ class Moment(NamedTuple):
     """The situation of one step: its tick and beat, the first tick that may still be planned for (`floor`), how many notes the
     turn has so far, the pitch of the last one and how many times in a row it has come (`line`), when each of Antiphon's pitches
     is free ((128,) absolute ticks), which keys the player holds ((128,) bool). `waits`: what the memory points to begins later,
-    so the turn need not begin at once.
+    and so does the turn. `harmony`: the chord that was drawn or given last, and since when; `due`: the chord of this
+    beat is still to come.
     """
 
     tick: int
@@ -87,18 +90,24 @@ class Moment(NamedTuple):
     release: np.ndarray
     keys_down: np.ndarray
     waits: bool = False
+    harmony: tuple[int, int] = (UNKNOWN, 0)
+    due: bool = False
 
 
 class Masks:
     """The biases of every step. The caller adds the player's notes to `profile` and Antiphon's to `overuse`, and sets `controls`,
     the positions of the knobs: they move the targets of the biases, so that the biases do not work against them."""
 
-    def __init__(self, constraints: Constraints, given: Given | None = None) -> None:
+    def __init__(
+        self, constraints: Constraints, given: Given | None = None, hearing: ChordHearing | None = None
+    ) -> None:
+        """`hearing`: what the player's notes say of the chords, where Antiphon goes along with them."""
         self.profile = PlayerProfile()
         self.overuse = Overuse()
         self.controls = AS_IT_IS
         self._drums: deque[bool] = deque(maxlen=16)
         self._given = given or Given(BeatGrid())
+        self._hearing = hearing
         self.constrain(constraints)
 
     def constrain(self, constraints: Constraints) -> None:
@@ -127,6 +136,8 @@ class Masks:
             return self._drummer.bias(role, turn, now)
         chord = self.voicing.at(now.tick)
         bias = (self._always if chord is None else self._always_given)[role].copy()
+        if self._hearing is not None and now.due and role in ALONG and chord is None:
+            bias[SLICES["chord"]] += self._hearing.bias(now.beat)
         if turn is None:
             return bias
         time, _, pitch, duration, velocity = (bias[SLICES[name]] for name in HEADS)  # views
@@ -152,19 +163,33 @@ class Masks:
                 self._close(left, time, pitch, duration, chord)
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
-        if chord is not None:
-            self.voicing.add(
-                time, pitch, role, turn, Now(now.tick, now.beat, now.floor, np.flatnonzero(now.release > now.tick))
-            )
+        drawn = None
+        if role == Role.ACCOMPANY and chord is None and not now.due:
+            drawn = self.voicing.drawn(now.harmony, now.beat, self._key or self.profile.key)
+        if chord is not None or drawn is not None:
+            sounding = np.flatnonzero(now.release > now.tick)
+            self.voicing.add(time, pitch, role, turn, Now(now.tick, now.beat, now.floor, sounding, drawn))
         return bias
 
     def hear(self, note: PlayerNote, keys_down: int) -> None:
         """The player struck a key; `keys_down` are down now, this one included."""
+        if self._hearing is not None and note.part != DRUMS:
+            self._hearing.key_down(note)
         self._drums.append(note.part == DRUMS)
         if note.part != DRUMS:
             self.profile.add(note, keys_down)
         elif self._drummer is not None:
             self._drummer.profile.add(note, keys_down)
+
+    def key_up(self, tick: int, pitch: int) -> None:
+        """The player's key went up."""
+        if self._hearing is not None:
+            self._hearing.key_up(tick, pitch)
+
+    def relocate(self) -> None:
+        """Time goes on from another tick."""
+        if self._hearing is not None:
+            self._hearing.clear()
 
     @property
     def hears_drums(self) -> bool:
@@ -181,7 +206,7 @@ class Masks:
 
     def _mask_times(self, time: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
         """Onsets lie in the turn, not before what is final or already fed, and where a voice is free. The first note of an
-        answer must come in the beat in which its turn starts."""
+        answer must come in the beat in which its turn starts, or where what it takes up goes on."""
         beat = now.beat
         at = beat.start + np.arange(TICKS)
         allowed = at >= max(now.tick, turn.start)
@@ -194,12 +219,11 @@ class Masks:
                 allowed &= at + self._constraints.min_duration <= turn.silent_from
         allowed &= (now.release[:, None] > at[None, :]).sum(0) < self._most_notes(role)
         time[:BEAT][~allowed] = MASKED
-        if (
-            now.made == 0
-            and not now.waits
-            and role != Role.ACCOMPANY
-            and beat.start <= turn.start < beat.start + beat.length
-        ):
+        if now.made or role == Role.ACCOMPANY:
+            return
+        if now.waits:
+            time[:BEAT] = MASKED
+        elif beat.start <= turn.start < beat.start + beat.length:
             time[BEAT] = MASKED
 
     def _weigh_pitches(self, pitch: np.ndarray, role: Role, turn: Turn, now: Moment, chord_given: bool) -> None:

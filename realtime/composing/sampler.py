@@ -55,10 +55,10 @@ class Sampler:
         `keys_down` (128,) bool. A draw that is no legal note is counted and becomes a BEAT. Without a turn, only the chord has
         a meaning.
         """
-        _, tick, beat, event, nth, keys, release, made, line, chord, _, recall = snapshot
+        _, tick, beat, event, nth, keys, release, made, line, chord, due, recall, harmony = snapshot
         memory = self._masks.controls.memory
         waits = recall is not None and plan.turn is not None and waiting(recall, memory, beat, plan.turn)
-        now = Moment(tick, beat, plan.boundary, made, line, release, keys_down, waits)
+        now = Moment(tick, beat, plan.boundary, made, line, release, keys_down, waits, harmony, due)
         bias = self._masks.bias(plan.role, plan.turn, now)
         held = np.concatenate([keys, release > tick]).astype(np.float32)
         free_from = np.maximum(release - beat.start, -1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The fitted chord estimator that comes with Antiphon, read from its file."""
+"""The fitted chord estimators that come with Antiphon, read from their files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 from realtime.errors import UserError
 from realtime.music.harmony import Harmony
 
-SHIPPED_HARMONY = Path(__file__).resolve().parents[3] / "models" / "pretrained" / "harmony.npz"
+PRETRAINED = Path(__file__).resolve().parents[3] / "models" / "pretrained"
+SHIPPED_HARMONY, TUNE_HARMONY = PRETRAINED / "harmony.npz", PRETRAINED / "harmony.tune.npz"
+"""For all voices of a piece, and for a tune as it is being played."""
 
 
 def load_harmony(path: Path = SHIPPED_HARMONY) -> Harmony:

@@ -21,6 +21,7 @@ from realtime.composing.latents import Latents
 from realtime.composing.long_plan import PlannedLatents
 from realtime.composing.memory import CAPACITY, Memory
 from realtime.io.clock import now_ns
+from realtime.io.files.harmony import TUNE_HARMONY, load_harmony
 from realtime.music.controls import AS_IT_IS, Controls
 from realtime.music.metre import BeatGrid
 
@@ -96,4 +97,5 @@ class Model:
             latents,
             setup.controls,
             memory,
+            load_harmony(TUNE_HARMONY),
         )

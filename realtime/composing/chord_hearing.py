@@ -1,0 +1,78 @@
+"""Which chord the player's notes speak for: a bias on the chord that is drawn for a beat. Pure; times in ticks.
+
+A decoder that goes along with a player knows what it has drawn before, and follows that more than what it hears. The estimator
+(`realtime.music.harmony`, fitted to tunes alone) knows only the player's notes, up to this moment. The chord is drawn from the
+product of both (a product of experts: Hinton, Neural Computation 2002).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtime.composing.contract import DRAWN
+from realtime.core.dialogue import PlayerNote
+from realtime.music.chord_features import FAR, beats_of
+from realtime.music.harmony import RECENT, Harmony
+from realtime.music.metre import TICKS, Beat, BeatGrid
+from realtime.music.notes import NOTE
+
+WEIGHT = 4.0
+"""Of the estimator, beside the decoder's 1. Chords missed in tunes of pop909, OpenEWLD and the lieder, 8 of each, with the weights
+0, 1, 2 and 4: .49, .36, .34, .30."""
+LEAST = 1e-3
+"""The probability that every chord has at least: the decoder knows things too."""
+KEPT = 512
+"""Notes that are remembered at most: no more than these fit into the beats that count."""
+HELD = 0
+"""The duration of a key that is still down."""
+
+
+class ChordHearing:
+    """See the module's docstring. The player's notes are never taken back."""
+
+    def __init__(self, harmony: Harmony, grid: BeatGrid) -> None:
+        self._harmony, self._grid = harmony, grid
+        self._notes = np.zeros(2 * KEPT, NOTE)
+        self._count = 0
+        self._found: tuple[Beat, np.ndarray] | None = None
+        """The bias that was found last, and for which beat; None when the player has done something since."""
+
+    def clear(self) -> None:
+        """Time goes on from another tick."""
+        self._count, self._found = 0, None
+
+    def key_down(self, note: PlayerNote) -> None:
+        """The player's key went down."""
+        if self._count == len(self._notes):
+            self._notes[:KEPT] = self._notes[KEPT:]
+            self._count = KEPT
+        self._notes[self._count] = note.tick, HELD, note.pitch, note.velocity, note.part
+        self._count += 1
+        self._found = None
+
+    def key_up(self, tick: int, pitch: int) -> None:
+        """The player's key went up."""
+        self._found = None
+        notes = self._notes[: self._count]
+        for row in np.flatnonzero((notes["pitch"] == pitch) & (notes["duration"] == HELD)).tolist():
+            notes["duration"][row] = max(tick - int(notes["onset"][row]), 1)
+
+    def bias(self, beat: Beat) -> np.ndarray:
+        """(110,) nats for the chord of a beat of which only the beginning has been heard: none while nothing was."""
+        if self._found is None or self._found[0] != beat:
+            self._found = beat, self._estimate(beat)
+        return self._found[1]
+
+    def _estimate(self, beat: Beat) -> np.ndarray:
+        nats = np.zeros(DRAWN["chord"], np.float32)
+        middle = beat.start + beat.length // 2
+        notes = self._notes[: self._count]
+        notes = notes[(notes["onset"] < middle) & (notes["onset"] > beat.start - (FAR + RECENT) * TICKS)].copy()
+        if not len(notes):
+            return nats
+        held = notes["duration"] == HELD
+        notes["duration"][held] = np.maximum(middle - notes["onset"][held], 1)
+        beats = beats_of(self._grid, max(beat.start - (FAR + RECENT - 1) * TICKS, 0), beat.start + 1)
+        heard = self._harmony.heard(notes, beats)
+        nats[: len(heard)] = WEIGHT * np.log(heard + LEAST)
+        return nats

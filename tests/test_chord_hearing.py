@@ -1,0 +1,83 @@
+"""Which chord the player's notes speak for."""
+
+import numpy as np
+import pytest
+
+from realtime.composing.chord_hearing import KEPT, ChordHearing
+from realtime.core.dialogue import PlayerNote
+from realtime.io.files.harmony import TUNE_HARMONY, load_harmony
+from realtime.music.chords import MEMBERS, chord, root_of
+from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.vocabulary import MELODY
+
+HARMONY = load_harmony(TUNE_HARMONY)
+BAR = 4 * TICKS
+
+
+def hearing() -> ChordHearing:
+    return ChordHearing(HARMONY, BeatGrid(((0, BAR),)))
+
+
+def play(heard: ChordHearing, pitches: list[int], start: int = 0, ticks: int = TICKS) -> int:
+    """One after the other; returns the tick after the last."""
+    for number, pitch in enumerate(pitches):
+        heard.key_down(PlayerNote(start + number * ticks, pitch, 80, MELODY))
+        heard.key_up(start + (number + 1) * ticks - 1, pitch)
+    return start + len(pitches) * ticks
+
+
+def likeliest(heard: ChordHearing, tick: int) -> int:
+    return int(heard.bias(BeatGrid(((0, BAR),)).beat_at(tick)).argmax())
+
+
+def test_nothing_heard_says_nothing() -> None:
+    assert not hearing().bias(BeatGrid(((0, BAR),)).beat_at(0)).any()
+
+
+@pytest.mark.parametrize("semitones", range(-6, 6))
+def test_a_broken_triad_is_its_chord_in_every_key(semitones: int) -> None:
+    heard = hearing()
+    end = play(heard, [60 + semitones + pitch for pitch in (0, 4, 7, 12, 7, 4, 0)])
+    heard.key_down(PlayerNote(end, 64 + semitones, 80, MELODY))
+    found = likeliest(heard, end)
+    assert MEMBERS[found][[(semitones + tone) % 12 for tone in (0, 4)]].all()
+    assert root_of(found) == semitones % 12
+
+
+def test_the_key_on_the_beat_counts_before_it_goes_up() -> None:
+    """C major; on the next bar line a B is struck: no chord with a C and without a B is likeliest any more."""
+    heard = hearing()
+    end = play(heard, [60, 64, 67, 64, 60, 64, 67, 72])
+    before = heard.bias(BeatGrid(((0, BAR),)).beat_at(end)).copy()
+    heard.key_down(PlayerNote(end, 71, 80, MELODY))
+    after = heard.bias(BeatGrid(((0, BAR),)).beat_at(end))
+    tonic, dominant = chord(0, "maj"), chord(7, "maj")
+    assert after[dominant] - after[tonic] > before[dominant] - before[tonic] + 2
+    assert MEMBERS[int(after.argmax())][11]
+
+
+def test_what_is_played_later_changes_nothing() -> None:
+    one, two = hearing(), hearing()
+    end = play(one, [60, 62, 64, 65])
+    play(two, [60, 62, 64, 65])
+    play(two, [61, 63, 66, 68], end + TICKS)
+    beat = BeatGrid(((0, BAR),)).beat_at(end)
+    assert np.array_equal(one.bias(beat), two.bias(beat))
+
+
+def test_time_that_goes_on_elsewhere_begins_anew() -> None:
+    heard = hearing()
+    end = play(heard, [60, 64, 67])
+    heard.clear()
+    assert not heard.bias(BeatGrid(((0, BAR),)).beat_at(end)).any()
+
+
+def test_only_the_latest_notes_are_kept() -> None:
+    """Ten times as many notes as there is room for, and then the same end: the same chord."""
+    short, long = hearing(), hearing()
+    tune = [60, 64, 67, 72] * 20
+    many = play(long, [66 + i % 3 for i in range(10 * KEPT)], ticks=TICKS // 4)
+    many = -(-many // (32 * BAR)) * 32 * BAR
+    one, two = play(short, tune, many), play(long, tune, many)
+    beat = BeatGrid(((0, BAR),)).beat_at(one)
+    assert one == two and np.allclose(short.bias(beat), long.bias(beat))
