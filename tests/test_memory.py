@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 
 from models.corpus.memory import candidates, longest_matches
-from realtime.composing.memory import EXACT, EXPERTS, FIRST_BARS, FORGOTTEN, MOVED, ORDERS, Memory, Moment, Notes, slot
+from realtime.composing.memory import (
+    EXACT,
+    EXPERTS,
+    FIRST_BARS,
+    FORGOTTEN,
+    MOVED,
+    NOTHING,
+    ORDERS,
+    Memory,
+    Moment,
+    Notes,
+    slot,
+)
 from realtime.music.chords import CHORD_INPUTS, NO_CHORD, UNKNOWN, parse_label
 from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import BEAT, DRUMS, MELODY, NONE_DURATION
@@ -117,3 +129,13 @@ def test_a_candidate_in_another_beat_is_not_judged_by_the_chord_of_this_one() ->
     recall = memory.recall(97, GRID.beat_at(97), FORGOTTEN, parse_label("C:7").chord)
     assert recall.ids[FIRST_BARS, :3].tolist() == [BEAT, MELODY, 64] and recall.features[FIRST_BARS, 0] == 1
     assert recall.features[FIRST_BARS, IN_CHORD] == 0
+
+
+def test_without_any_note_there_are_no_candidates() -> None:
+    """A window with nothing but rests, and nothing before it."""
+    none = Notes(*(np.zeros(0, np.int64) for _ in Notes._fields))
+    tick = np.arange(3) * 24
+    ids, features = candidates(
+        none, np.zeros(0, np.int64), 0, np.full(3, -1), Moment(tick, tick, np.full(3, 24), np.full(3, 96))
+    )
+    assert np.array_equal(ids, np.tile(NOTHING, (3, EXPERTS, 1))) and not features.any()

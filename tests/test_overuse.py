@@ -55,3 +55,10 @@ def test_a_beat_that_a_bar_cuts_short_does_not_reach_into_the_next() -> None:
 
 def test_a_waltz_has_bars_of_three_beats() -> None:
     assert played(5, bar=72).bias(beat(5, 1, bar=72), Role.TRADE)[60] < 0
+
+
+def test_the_first_note_of_a_turn() -> None:
+    overuse = played(6)
+    assert overuse.first_since(96) == 96 + 30 and overuse.first_since(5 * 96 + 31) is None
+    overuse.take_back(4 * 96)
+    assert overuse.first_since(3 * 96) == 3 * 96 + 30 and overuse.first_since(4 * 96) is None

@@ -29,7 +29,9 @@ from realtime.composing.player_profile import (
     OUT_OF_KEY_NATS,
     PlayerProfile,
 )
-from realtime.core.dialogue import PlayerNote, Turn
+from realtime.composing.voicing import BASS_TOP, LEANING_NATS
+from realtime.core.dialogue import ModelNote, PlayerNote, Turn
+from realtime.music.chords import UNKNOWN, chord
 from realtime.music.keys import SCALES, Key
 from realtime.music.metre import TICKS, Beat
 from realtime.music.vocabulary import ACCOMPANIMENT, BASS, BEAT, DRUMS, DURATION_TICKS, MELODY, MODEL_PART, Role
@@ -131,11 +133,12 @@ def bias_of(
     keys: np.ndarray = NO_KEYS,
     line: tuple[int, int] = (60, 1),
     sounding: int = 0,
+    **more: object,
 ) -> dict[str, np.ndarray]:
     beat = Beat(tick - tick % 24, TICKS, tick // 24 % 4, 4 * TICKS)
     release = np.full(128, -(1 << 40))
     release[:sounding] = tick + TICKS
-    now = Moment(tick, beat, tick, notes, line, release, keys)
+    now = Moment(tick, beat, tick, notes, line, release, keys, **more)  # type: ignore[arg-type]
     bias = made.bias(role, TURN, now)
     return {name: bias[where] for name, where in SLICES.items()}
 
@@ -170,6 +173,38 @@ def test_no_end_is_in_sight_of_who_plays_along_or_of_a_band() -> None:
         first, last = (bias_of(made, role, TURN.start + beat * TICKS) for beat in (3, 7))
         assert (first["time"][:19] == last["time"][:19]).all()
         assert (first["duration"] == last["duration"]).all()
+
+
+def test_what_is_taken_up_waits_for_its_place() -> None:
+    """No onset before that, and afterwards no haste: notes that were not played while it waited are not missing."""
+    made = masks()
+    waits, begins = (bias_of(made, Role.CONTINUE, TURN.start, 0, waits=waits)["time"] for waits in (True, False))
+    assert (waits[:BEAT] < MASKED / 2).all() and waits[BEAT] > MASKED / 2
+    assert (begins[:19] > MASKED / 2).all() and begins[BEAT] < MASKED / 2
+    at_once, later = masks(), masks()
+    place = TURN.start + 3 * TICKS
+    for tick in range(TURN.start, place + 1, TICKS):
+        at_once.overuse.proposed(ModelNote(tick, 60, 80, 12, 0))
+    later.overuse.proposed(ModelNote(place, 60, 80, 12, 0))
+    rest = [bias_of(each, Role.CONTINUE, place, notes)["time"][BEAT] for each, notes in ((at_once, 4), (later, 1))]
+    assert rest[0] == pytest.approx(rest[1], abs=0.3)
+
+
+def test_an_accompaniment_follows_the_chord_that_was_drawn() -> None:
+    """Its root in the bass first, then its other tones, and nothing else; as a preference, which is no mask. Until the chord of
+    the beat has been drawn there is none, and an answer has none either."""
+    made = masks()
+    drawn = (chord(2, "min"), TURN.start)
+    root = bias_of(made, Role.ACCOMPANY, TURN.start, 0, harmony=drawn)
+    none = bias_of(made, Role.ACCOMPANY, TURN.start, 0, harmony=drawn, due=True)
+    more = root["pitch"] - none["pitch"]
+    assert set(np.flatnonzero((more == more.max())[30:BASS_TOP]) % 12) == {(2 - 30) % 12}
+    assert more.max() - more[40] >= -LEANING_NATS and more.min() > MASKED / 2
+    made.overuse.proposed(ModelNote(TURN.start, 38, 80, 24, 2))
+    then = bias_of(made, Role.ACCOMPANY, TURN.start, 1, harmony=drawn)["pitch"] - none["pitch"]
+    assert min(then[[53, 57, 65, 69]]) > max(then[[52, 54, 55, 56, 58, 59, 60, 61, 63, 64, 66, 67, 68]])
+    answers = [bias_of(made, Role.TRADE, TURN.start, 0, harmony=each)["pitch"] for each in (drawn, (UNKNOWN, 0))]
+    assert np.array_equal(*answers)
 
 
 def test_an_answer_that_has_played_more_than_the_player_would_have_rests_rather() -> None:

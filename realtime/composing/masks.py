@@ -265,7 +265,8 @@ class Masks:
             if now.keys_down.any() and not self._is_drummer:
                 rest += ROOM_NATS
             if rate is not None:
-                rest += self._surplus(turn, now, rate)
+                begun = self.overuse.first_since(turn.start)  # it may have waited for its place
+                rest += self._surplus(turn if begun is None else turn._replace(start=begun), now, rate)
 
     def _weigh_chords(self, time: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
         """Prefer as many notes on an onset as the knobs ask for: no more, and no fewer."""

@@ -62,6 +62,15 @@ class Overuse:
         """The pitches of Antiphon's notes from `tick` on."""
         return [pitch for onset, pitches in self._pitches.items() if onset >= tick for pitch in pitches]
 
+    def first_since(self, tick: int) -> int | None:
+        """The first onset of Antiphon's from `tick` on."""
+        first = None
+        for onset in reversed(self._pitches):  # they are in order, and only the last turn's matter
+            if onset < tick:
+                break
+            first = onset
+        return first
+
     def between(self, start: int, end: int) -> list[int]:
         """The pitches of Antiphon's notes with onsets in [start, end)."""
         return [pitch for tick in range(start, end) if tick in self._pitches for pitch in self._pitches[tick]]
