@@ -53,7 +53,7 @@ class Augment:
     """CONTINUE windows in which a bar or two of rest lie between the player's end and the model's first note; its turn begins
     some beats before that."""
     again: float = 0.2
-    """Windows with turns, or with the model alone, whose music the memory knows already: it was played before, and comes again."""
+    """Windows with turns, or with the model alone, whose music the memory knows already: it was played, and comes again."""
     swing: float = 0.12
     """Windows in simple metres in which straight eighths are swung."""
     accent: float = 0.5

@@ -17,8 +17,8 @@ from realtime.music.metre import TICKS, Beat, BeatGrid
 from realtime.music.notes import NOTE
 
 WEIGHT = 4.0
-"""Of the estimator, beside the decoder's 1. Chords missed in tunes of pop909, OpenEWLD and the lieder, 8 of each, with the weights
-0, 1, 2 and 4: .49, .36, .34, .30."""
+"""Of the estimator, beside the decoder's 1. Chords missed in eight tunes each of pop909, OpenEWLD and the lieder, with the
+weights 0, 1, 2 and 4: .49, .36, .34, .30."""
 LEAST = 1e-3
 """The probability that every chord has at least: the decoder knows things too."""
 KEPT = 512

@@ -53,8 +53,8 @@ PRESETS: dict[str, dict[Role, Draw]] = {
 
 
 CHORD_DRAW, CHORD_DRAW_ALONG = Draw(0.7, 0.9), Draw(0.3, 0.9)
-"""How chords are drawn: more surely than notes, because a wrong chord spoils all the notes of its beat; and more surely still where
-the player's notes decide which chord is right."""
+"""How chords are drawn: more surely than notes, because a wrong chord spoils all the notes of its beat; and more surely still
+where the player's notes decide which chord is right."""
 
 
 @dataclass(frozen=True, slots=True)

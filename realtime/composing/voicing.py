@@ -4,8 +4,8 @@
               and lowest
     bias      the same as preferences, of a few nats, which the model may overrule
 
-A chord that the model has drawn for itself, in an accompaniment, counts as one that is given with `bias`: the notes follow from the
-chord, as they would if somebody had named it.
+A chord that the model has drawn for itself, in an accompaniment, counts as one that is given with `bias`: the notes follow from
+the chord, as they would if somebody had named it.
 
 The player's own notes are never judged: an anticipation or a suspension of the tune changes nothing here.
 """
@@ -49,8 +49,8 @@ GRID = 6
 
 
 class Now(NamedTuple):
-    """Of a step: its tick and beat, the tick from which on onsets are allowed, Antiphon's pitches that sound at the tick, the chord
-    that was drawn for the beat, if any, and the bias of what is not to be."""
+    """Of a step: its tick and beat, the tick from which on onsets are allowed, Antiphon's pitches that sound at the tick, the
+    chord that was drawn for the beat, if any, and the bias of what is not to be."""
 
     tick: int
     beat: Beat
