@@ -20,6 +20,7 @@ from realtime.composing.masks import Masks
 from realtime.composing.memory import Memory
 from realtime.composing.quoting import quoted
 from realtime.composing.sampler import Sampler
+from realtime.core.clashes import clashing
 from realtime.core.dialogue import (
     Advance,
     Bar,
@@ -196,11 +197,14 @@ class Composer:
         self._advance_to(tick)
         if tick > self._history.last.beat.start:
             self._settle_chord()  # the player's notes on the beat come before its chord, all others after it
+        clashes: list[int] = []
+        if self._plan.role == Role.ACCOMPANY and note.part != DRUMS:
+            clashes = clashing(self._history.sounding(tick), note.pitch, note.tick, self._grid, self._given)
         self._history.key_down(note)
         self._masks.hear(note, int(self._history.keys_down.sum()))
         beat = self._history.last.beat
         event = Event(tick - beat.start, note.part, note.pitch, OPEN, velocity_index(note.velocity))
-        self._feed(self._history.following(event, tick, beat))
+        self._feed(self._history.following(event, tick, beat, self._history.ended(tick, clashes)))
 
     def _close_cell(self, tick: int, target: int) -> None:
         """The cell that ends at `tick` is over; what the planner makes of it is for the cell that starts at `target`."""

@@ -191,6 +191,21 @@ class History:
             for snapshot in self._snapshots:
                 snapshot.release[answer] = min(snapshot.release[answer], tick)
 
+    def sounding(self, tick: int) -> list[int]:
+        """The pitches of Antiphon's that sound beyond `tick`."""
+        pitches: list[int] = np.flatnonzero(self.last.release > tick).tolist()
+        return pitches
+
+    def ended(self, tick: int, pitches: list[int]) -> np.ndarray | None:
+        """Antiphon's notes of these pitches end at `tick`. Returns the releases that follow, None where nothing ends."""
+        if not pitches:
+            return None
+        release = self.last.release.copy()
+        release[pitches] = np.minimum(release[pitches], tick)
+        for pitch in pitches:
+            self._notes.release(tick, pitch)
+        return release
+
     def proposed(self, note: ModelNote, answered: int | None = None) -> None:
         """Antiphon made a note. `answered`: the key of the player's with which it ends."""
         self._notes.proposed(note)

@@ -9,6 +9,7 @@ Units: `_pulse` 1/480 quarter note, `_ns` host nanoseconds; ticks (1/24) otherwi
 from __future__ import annotations
 
 from realtime.core.answers import Answers
+from realtime.core.clashes import clashing
 from realtime.core.counts import Counts
 from realtime.core.dialogue import Advance, Extend, KeyUp, Plan, PlayerNote, Relocate, Request, Retempo, Turn
 from realtime.core.leading import Leading
@@ -22,7 +23,7 @@ from realtime.core.strikes import Strikes
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.core.transport import Transport
 from realtime.music.metre import TICKS, BeatGrid
-from realtime.music.vocabulary import DRUMS
+from realtime.music.vocabulary import DRUMS, Role
 
 REST_BARS = 8
 """With a chart, both have to rest for so many bars before it begins anew."""
@@ -86,8 +87,17 @@ class Turns:
             self._yield_turn(pulse, note)
         else:
             self._renew_turn(self._turn_at(note.tick))
+            if self.mode.role == Role.ACCOMPANY and note.part != DRUMS:
+                self._end_clashes(note, pulse)
             boundary = self._unsent(note.tick) if self.listens else max(self._boundary(stamp_ns), note.tick + 1)
             self._plan(boundary, note, self.turn, self._planned_until)
+
+    def _end_clashes(self, note: PlayerNote, pulse: int) -> None:
+        """What sounds of an accompaniment ends where it clashes with this note; the composer knows by the same rule."""
+        pitched = self._settings.channels[:DRUMS] + self._settings.channels[DRUMS + 1 :]
+        sounding = {key[1]: key for key in self._output.ledger.sounding() if key[0] in pitched}
+        for pitch in clashing(sounding, note.pitch, note.tick, self.grid, self.leading.given):
+            self._output.end_key(sounding[pitch], pulse)
 
     def key_up(self, key: Key, pulse: int, tick: int) -> None:
         """`key` sounds no longer: its answers end. Ignored where it did not sound."""
