@@ -6,12 +6,24 @@ Time jumps from each moment at which something happens to the next. The same scr
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from realtime.composing.composer import Composer
+from realtime.core.dialogue import Planned, Reply, Request
 from realtime.core.engine import Engine
 from realtime.midi import normalise
+
+
+class Composes(Protocol):
+    """What answers the engine's requests: a `Composer`, or `Rules`."""
+
+    @property
+    def busy(self) -> bool: ...
+
+    def handle(self, request: Request) -> Iterator[Reply]: ...
+
+    def work(self) -> Planned | None: ...
 
 
 @dataclass(slots=True)
@@ -26,7 +38,7 @@ class Performance:
 
 def perform(
     engine: Engine,
-    composer: Composer,
+    composer: Composes,
     script: Iterable[tuple[int, bytes]],
     until_ns: int | Callable[[int], int | None],
     think_ns: int = 0,

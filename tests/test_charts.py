@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="models needs torch (pip install '.[train]')")
 
 from models.corpus.pack import BEAT, Piece
-from models.evaluation.charts import BARS, Charted, charted_of, figures
-from models.evaluation.prompts import Prompt
+from models.evaluation.charts import BARS, Charted, charted_of, figures, tune_figures
+from models.evaluation.prompts import Listener, Prompt
 from realtime.music.chords import chord
 from realtime.music.notes import NOTE, note_array
+from realtime.music.tunes import TUNES
 from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY
 
 BAR = 96
@@ -49,6 +52,22 @@ def test_what_is_missed_what_is_lowest_and_what_is_in_the_chord() -> None:
     found = figures(charted([C, F]), notes((0, 30, 40, BASS), (0, 10, 61, ACCOMPANIMENT)))
     assert (found["missed"], found["lowest note is root"], found["in the chord"]) == (1.0, 0.0, 0.75)
     assert figures(charted([C, F]), np.zeros(0, NOTE))["missed"] == 1.0
+
+
+def test_harsh_and_entry_are_of_the_tune() -> None:
+    late = TUNE[TUNE["onset"] >= BAR].copy()  # C all the time
+    under = notes((BAR + 36, 24, 48, ACCOMPANIMENT), (BAR + 60, 24, 59, ACCOMPANIMENT))  # C, then B
+    found = figures(charted([C, F], late), under)
+    assert found["entry"] == 1.5
+    assert found["harsh"] == pytest.approx(20 / 40)  # the tune rests for four ticks in each beat
+    assert figures(charted([C, F], late), notes((0, 48, 48, BASS)))["entry"] == 0.0  # it may begin before
+    assert np.isnan(figures(charted([C, F]), np.zeros(0, NOTE))["entry"])
+
+
+def test_tunes_with_a_known_key_are_accompanied_to_their_ends(tiny_model: Path) -> None:
+    tune = next(each for each in TUNES if each.name == "Ode to Joy")
+    found = tune_figures(Listener(tiny_model, seed=1).by_rules(), [tune])
+    assert found == {"ends on tonic": 1.0, "entry": 1.0}  # from the second beat on: the first note is heard before
 
 
 def test_chords_in_a_rest_of_the_tune_do_not_count() -> None:

@@ -86,7 +86,7 @@ def test_real_music_differs_by_nothing_from_itself(toy_pack: Pack, tiny_model: P
     listener = Listener(tiny_model, seed=1)
     played = listener.accompaniment(prompts_of(toy_pack, "valid", 1, seed=1)[0])
     itself = listen.Played(played.player, played.real, played.real, played.whole, played.bars, played.spans)
-    rows = listen.summary([itself], [listen.figures(itself)])
+    rows = listen.summary([listen.figures(itself)]) | listen.overlaps([itself])
     assert all(row["difference"] == pytest.approx(0.0) for row in rows.values())
     assert rows["overlap of pitch"]["generated"] == 1.0
 
@@ -99,15 +99,35 @@ def test_the_command_writes_everything(
     monkeypatch.setattr("sys.argv", [str(word) for word in words])
     listen.run()
     report = json.loads((out / "figures.json").read_text())
-    assert set(report["figures"]) == {"continuation", "answers", "accompaniment"}
-    for rows in report["figures"].values():
+    assert set(report["figures"]) == {"continuation", "answers", "swung answers", "accompaniment"}
+    for kind in ("continuation", "answers", "accompaniment"):
+        rows = report["figures"][kind]
         assert rows["scale consistency"]["real"] > 0.5
         assert rows["longest copy from training, notes"]["generated"] >= 0
+    answers = report["figures"]["answers"]
+    assert answers["interval triples of the call"]["rules"] > 0.5  # they play the call again
+    assert answers["velocity spread over the call's"]["real"] > 0.5
+    assert report["figures"]["swung answers"]["swung as the call"]["rules"] == 1.0
+    alike = report["figures"]["continuation"]["bars 4 apart alike"]
+    assert alike["ratio"] == pytest.approx(alike["generated"] / alike["real"], abs=1e-3)
     assert set(report["recovery"]["beats"]) == {"5 to 16", "17 to 20", "21 to 24", "25 to 32"}
     assert (out / "sheet.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     files = sorted(out.glob("*.mid"))
-    assert len(files) == 2 * 5
+    assert len(files) == 2 * 5 + 2
     assert midifile.read(out / files[0].name).notes
+
+
+def test_the_rules_play_in_the_models_place(toy_pack: Pack, tiny_model: Path) -> None:
+    listener = Listener(tiny_model, seed=1)
+    rules = listener.by_rules()
+    prompt = prompts_of(toy_pack, "valid", 1, seed=1)[0]
+    before = listener.accompaniment(prompt).antiphon.tolist()
+    played = rules.accompaniment(prompt)
+    assert len(played.antiphon) and played.antiphon.tolist() != before
+    struck = played.antiphon[played.antiphon["onset"] % prompt.bar == 0]
+    assert len(struck) > len(np.unique(struck["onset"]))  # roots and triads
+    assert rules.accompaniment(prompt).antiphon.tolist() == played.antiphon.tolist()
+    assert listener.accompaniment(prompt).antiphon.tolist() == before
 
 
 def test_no_prompts_is_said_in_one_line(toy_pack: Pack) -> None:
@@ -128,6 +148,8 @@ def test_the_bench_has_every_figure_for_every_mode(tiny_model: Path, tmp_path: P
     assert player["density"] == pytest.approx(1.0)
     assert math.isnan(report["trade"]["all"]["consonance"])
     assert report["harmonise"]["all"]["consonance"] > 0
+    assert 0 <= report["accompany"]["all"]["ends on tonic"] <= 1
+    assert math.isnan(report["trade"]["all"]["ends on tonic"])
     assert str(bench_music.measure(config, tunes)) == str(report)  # as text: nan is not equal to itself
 
 

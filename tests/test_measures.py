@@ -151,6 +151,42 @@ def test_note_in_chord_counts_the_time_that_both_sound() -> None:
     assert np.isnan(share[60:]).all()
 
 
+def chord_at_all_ticks(*pitch_classes: int, ticks: int = 96) -> np.ndarray:
+    return np.tile(np.isin(np.arange(12), pitch_classes), (ticks, 1))
+
+
+@pytest.mark.parametrize(
+    ("note", "share"),
+    [(60, 0.0), (65, 0.5), (62, 0.0), (63, 0.5), (40, 0.0), (77, 0.5), (51, 0.5)],
+    ids=["third", "second above", "whole tone", "second below", "unison", "ninth above", "major seventh and more"],
+)
+def test_a_second_or_a_seventh_outside_of_the_chord_is_harsh(note: int, share: float) -> None:
+    tune = note_array([(0, 24, 64), (24, 24, 67)])  # E, G
+    accompaniment = note_array([(0, 48, note)])
+    assert measures.harsh(accompaniment, tune, chord_at_all_ticks(0, 4, 7)) == share
+
+
+def test_a_note_of_the_chord_is_not_harsh_and_a_rest_of_the_tune_does_not_count() -> None:
+    tune = note_array([(0, 24, 72)])
+    seventh = note_array([(0, 96, 71)])
+    assert measures.harsh(seventh, tune, chord_at_all_ticks(0, 4, 7, 11)) == 0.0
+    assert measures.harsh(seventh, tune, chord_at_all_ticks(0, 4, 7)) == 1.0
+    beside = np.concatenate([seventh, note_array([(0, 8, 64)])])  # three quarters of all sound
+    assert measures.harsh(beside, tune, chord_at_all_ticks(0, 4, 7)) == 0.75
+    assert math.isnan(measures.harsh(seventh, NOTHING, chord_at_all_ticks(0)))
+
+
+@pytest.mark.parametrize(
+    ("last", "ends"),
+    [((48, 64, 67), 1.0), ((48,), 1.0), ((64, 67), 0.0), ((48, 64, 69), 0.0)],
+    ids=["triad", "tonic alone", "without the tonic", "another chord"],
+)
+def test_an_accompaniment_ends_on_the_tonic_chord(last: tuple[int, ...], ends: float) -> None:
+    before = note_array([(0, 48, 55), (0, 84, 59)])  # over an eighth before the end: G, B
+    notes = np.concatenate([before, note_array([(48, 48 - i, pitch) for i, pitch in enumerate(last)])])
+    assert measures.ends_on_tonic(notes, Key(0, "major")) == ends
+
+
 def test_nothing_is_no_error() -> None:
     key = Key(0, "major")
     for figure in (measures.pitch_class_entropy, measures.scale_consistency, measures.on_grid):
@@ -161,4 +197,5 @@ def test_nothing_is_no_error() -> None:
     assert key_of(NOTHING) == key
     assert measures.ending(NOTHING, 96, key)[:4] == (0.0, 0.0, 0.0, 0.0)
     assert math.isnan(measures.parallels(NOTHING, even([60])))
+    assert math.isnan(measures.ends_on_tonic(NOTHING, key))
     assert np.isnan(measures.similarity_curve(NOTHING, bars(4), 2)).all()

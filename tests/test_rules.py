@@ -125,16 +125,6 @@ def test_what_is_allowed_holds(
         assert all(sum(note.tick == other.tick for other in made) <= max(most, 1) for note in made)
 
 
-class Alone:
-    """The rules in the composer's place, in simulated time."""
-
-    busy = False
-
-    def __init__(self, settings) -> None:  # type: ignore[no-untyped-def]
-        self.rules = Rules(Constraints(), BeatGrid(settings.bars))
-        self.handle = self.rules.handle
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_a_whole_session_by_rules(mode: str) -> None:
     """Something is answered in every mode, and nothing hangs; the same input gives the same notes."""
@@ -145,7 +135,7 @@ def test_a_whole_session_by_rules(mode: str) -> None:
     for _ in range(2):
         config = settings_of(mode)
         engine = Engine(config, TempoMap(config.bpm))
-        performance = perform(engine, Alone(config), script, 8 * BAR_NS)  # type: ignore[arg-type]
+        performance = perform(engine, Rules(Constraints(), BeatGrid(config.bars)), script, 8 * BAR_NS)
         sent.append(performance.sent)
     assert sent[0] == sent[1]
     assert len(onsets(sent[0])) >= 8

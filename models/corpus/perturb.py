@@ -117,9 +117,9 @@ def perturb(
     beats that start at `beats` are transposed with the notes, in place."""
     pitched = notes["part"] != DRUMS
     if rng.random() < augment.accent and beats is not None:
-        _accents(rng, notes, beats, bars)
+        accents(rng, notes, beats, bars)
     if rng.random() < augment.swing and beats is not None:
-        _swing(rng, notes, beats)
+        swing(notes, beats, int(rng.choice(SWUNG_TICKS)))
     if augment.transpose:
         semitones = _transpose(notes, pitched, int(rng.integers(-6, 6)))
         if chords is not None:
@@ -164,7 +164,7 @@ SWUNG_TICKS = (14, 15, 16, 17)
 """Where a swung second eighth of a beat lies, which straight is at 12."""
 
 
-def _accents(rng: np.random.Generator, notes: np.ndarray, beats: np.ndarray, bars: np.ndarray) -> None:
+def accents(rng: np.random.Generator, notes: np.ndarray, beats: np.ndarray, bars: np.ndarray) -> None:
     """Gives notes of even loudness accents by their place in the bar, a swell over each four bars, and a touch of chance; in
     place."""
     if len(np.unique(notes["velocity"])) > EVEN_LOUDNESS or not len(beats):
@@ -180,9 +180,9 @@ def _accents(rng: np.random.Generator, notes: np.ndarray, beats: np.ndarray, bar
     notes["velocity"] = np.clip(np.rint(level + change), 1, 127).astype(np.int64)
 
 
-def _swing(rng: np.random.Generator, notes: np.ndarray, beats: np.ndarray) -> None:
-    """Straight eighths become swung ones, in place: each beat's first half is stretched and its second shortened. Only in beats
-    of a quarter, and where there are eighths but no finer notes."""
+def swing(notes: np.ndarray, beats: np.ndarray, middle: int) -> None:
+    """Straight eighths become swung ones, in place: each beat's first half is stretched to `middle` ticks and its second
+    shortened. Only in beats of a quarter, and where there are eighths but no finer notes."""
     start = np.append(beats, beats[-1] + TICKS) if len(beats) else beats
     if len(start) < 3 or (np.diff(start) != TICKS).any():
         return
@@ -190,7 +190,6 @@ def _swing(rng: np.random.Generator, notes: np.ndarray, beats: np.ndarray) -> No
     here = notes["onset"] >= start[0]
     if not np.isin(within[here], (0, TICKS // 2)).all() or not (within[here] == TICKS // 2).any():
         return
-    middle = int(rng.choice(SWUNG_TICKS))
     end = notes["onset"] + notes["duration"]
 
     def moved(tick: np.ndarray) -> np.ndarray:

@@ -7,14 +7,20 @@
 `BARS` bars of each piece, played to the live program in simulated time. What counts: the chords that begin while the tune
 plays, or at most `REST` ticks after a note of it: an accompaniment rests with the tune. A chord is missed where less than two
 of its pitch classes sound in it. The lowest note of a chord is the lowest that sounds in it for an eighth of a quarter or more.
-In the chord: the share of the time that Antiphon's notes sound. Beside it stand the same figures without a chart, and those of
-the piece's own accompaniment. A step is the distance of a voice of the upper ones, from chord to chord, to the nearest voice of
-the next chord.
+In the chord: the share of the time that Antiphon's notes sound. Harsh: the share of that time, while the tune sounds, in which a
+note outside of the chord lies a minor second, major seventh or minor ninth from a note of the tune. Entry: quarters from the
+tune's first note to the accompaniment's. A step is the distance of a voice of the upper ones, from chord to chord, to the
+nearest voice of the next chord. Beside it stand the same figures without a chart, those of what the rules of
+`realtime.composing.rules` play, with a chart and without, and those of the piece's own accompaniment.
+
+The tunes of `antiphon bench --music`, whose keys are known and which are played to their ends, show whether an accompaniment ends
+on the tonic chord (`measures.ends_on_tonic`), and when it begins.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,17 +31,20 @@ import numpy as np
 from models.command import Parser
 from models.corpus.chords import Spans, annotated, read_annotations
 from models.corpus.pack import Pack, Piece, load_pack
-from models.evaluation.listen import write_midi
 from models.evaluation.prompts import Listener, Prompt
+from models.evaluation.sheet import write_midi
 from models.nets.checkpoint import save_json
 from realtime.core.modes import Accompany
 from realtime.errors import UserError
+from realtime.io.bench import music as bench_music
 from realtime.io.live.settings import SHIPPED_MODEL
+from realtime.music import measures
 from realtime.music.chart import Chart, Section
 from realtime.music.chords import MEMBERS, NO_CHORD, UNKNOWN, root_of, symbol
 from realtime.music.metre import TICKS
 from realtime.music.notes import NOTE, between
 from realtime.music.symbols import read
+from realtime.music.tunes import TUNES, Tune
 from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, MELODY
 
 BARS = 16
@@ -44,7 +53,8 @@ FEWEST_NOTES = 2
 REST = 2 * TICKS
 SHORT = 3
 """Ticks: what sounds for less is not the lowest note of a chord."""
-FIGURES = ("missed", "lowest note is root", "in the chord", "step, semitones", "notes a quarter")
+FIGURES = ("missed", "lowest note is root", "in the chord", "harsh", "entry", "step, semitones", "notes a quarter")
+TUNE_FIGURES = ("ends on tonic", "entry")
 
 
 class Charted(NamedTuple):
@@ -119,6 +129,8 @@ def figures(charted: Charted, notes: np.ndarray) -> dict[str, float]:
         np.mean(missed),
         np.mean(root) if root else np.nan,
         inside / max(total, 1),
+        measures.harsh(notes, tune, np.repeat(MEMBERS[charted.chords], TICKS, axis=0)),
+        max(onset.min() - began.min(), 0) / TICKS if len(onset) else np.nan,
         np.mean(steps) if steps else np.nan,
     )
     return dict(zip(FIGURES, (*(float(mean) for mean in means), len(notes) / length), strict=True))
@@ -149,6 +161,15 @@ def play(listener: Listener, charted: Charted, chart: Chart | None) -> np.ndarra
     return listener.play(prompt, Accompany(), tune, (ACCOMPANIMENT,), BARS * prompt.bar, chart)
 
 
+def tune_figures(listener: Listener, tunes: Sequence[Tune] = TUNES) -> dict[str, float]:
+    """`TUNE_FIGURES`, means over the tunes of the bench, each accompanied to its end."""
+    rows = []
+    for tune in tunes:
+        played = bench_music.duet(listener.config, listener.model, tune, "accompany")
+        rows.append(bench_music.figures(played, tune))
+    return {name: round(float(np.nanmean([row[name] for row in rows])), 4) for name in TUNE_FIGURES}
+
+
 def run() -> None:
     """Command line; see the module's docstring."""
     p = Parser(
@@ -168,18 +189,25 @@ def run() -> None:
     strict = args.strength == "strict"
     constraints = replace(listener.setup.constraints, chords_strict=strict)
     listener.setup = replace(listener.setup, constraints=constraints)
+    rules = listener.by_rules()
     report: dict[str, Any] = {}
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
-    print(f"{'':18s}{'':10s}" + "".join(f"{name:>21s}" for name in FIGURES))
+    print(f"{'':18s}{'':14s}" + "".join(f"{name:>21s}" for name in FIGURES))
     for source, pieces in pieces_of(pack, annotations, args.split, args.tunes, args.seed).items():
-        rows: dict[str, list[dict[str, float]]] = {"chart": [], "no chart": [], "real": []}
+        rows: dict[str, list[dict[str, float]]] = {}
         for charted in pieces:
             prompt = charted.prompt
-            given, alone = play(listener, charted, charted.chart), play(listener, charted, None)
-            real = prompt.notes[prompt.notes["part"] != MELODY]
-            for name, notes in (("chart", given), ("no chart", alone), ("real", real)):
-                rows[name].append(figures(charted, notes))
+            given = play(listener, charted, charted.chart)
+            performances = {
+                "chart": given,
+                "no chart": play(listener, charted, None),
+                "rules, chart": play(rules, charted, charted.chart),
+                "rules": play(rules, charted, None),
+                "real": prompt.notes[prompt.notes["part"] != MELODY],
+            }
+            for name, notes in performances.items():
+                rows.setdefault(name, []).append(figures(charted, notes))
             if args.out is not None:
                 tune = prompt.notes[prompt.notes["part"] == MELODY]
                 write_midi(
@@ -190,6 +218,9 @@ def run() -> None:
             for name, each in rows.items()
         }
         for name, means in report[source].items():
-            print(f"{source:18s}{name:10s}" + "".join(f"{mean:21.3f}" for mean in means.values()), flush=True)
+            print(f"{source:18s}{name:14s}" + "".join(f"{mean:21.3f}" for mean in means.values()), flush=True)
+    report["tunes of the bench"] = {"model": tune_figures(listener), "rules": tune_figures(rules)}
+    for name, means in report["tunes of the bench"].items():
+        print(f"tunes of the bench, {name}: " + ", ".join(f"{figure} {mean:.3f}" for figure, mean in means.items()))
     if args.out is not None:
         save_json(args.out / "figures.json", report)

@@ -4,9 +4,11 @@
 
 Each prompt is played to the live program in simulated time: a continuation of 4 bars by 8, answers of 2 bars to 2 bars, an
 accompaniment of 8 bars to the melody, and the accompaniment again to a melody that is six semitones higher from its 17th beat on
-(ReaLchords, Wu et al. 2024). Writes .mid files, `sheet.png` with a piano roll of each beside the real music, and
-`figures.json`: for each figure of `realtime.music.measures` its mean of what was generated and of the real music, the mean
-of |generated - real| over the pieces, and for comparison that of |another real piece - real|.
+(ReaLchords, Wu et al. 2024). Where the prompt is equally loud throughout, the calls get accents by metre; as many prompts in
+straight eighths are played swung, and answered. Writes .mid files, `sheet.png` with a piano roll of each beside the real music,
+and `figures.json`: for each figure of `realtime.music.measures` and `models.evaluation.trade` its mean of what was generated, of
+what the rules of `realtime.composing.rules` play to the same prompts, and of the real music; generated over real; the mean of
+|generated - real| over the pieces; and for comparison that of |another real piece - real|.
 """
 
 from __future__ import annotations
@@ -25,22 +27,27 @@ from rich.table import Table
 from models.command import Parser
 from models.corpus.pack import load_pack
 from models.evaluation.copies import line, lines_of, longest_copies
-from models.evaluation.prompts import BARS, SHIFT_BEAT, SHIFT_BEATS, SHORT_BARS, Listener, Played, Prompt, prompts_of
-from models.evaluation.sheet import ANTIPHON, PLAYER, REAL, Roll, draw
+from models.evaluation.prompts import SHIFT_BEAT, SHIFT_BEATS, Listener, Played, Prompt, prompts_of
+from models.evaluation.sheet import draw, rolls, write_midi
+from models.evaluation.trade import accented, swing_figures, swung_prompts_of
+from models.evaluation.trade import figures as trade_figures
 from models.nets.checkpoint import save_json
-from realtime.core.tempo import PULSES_PER_TICK
 from realtime.errors import UserError
-from realtime.io.files import midifile
-from realtime.io.files.midifile import FileNote
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music import measures
 from realtime.music.metre import TICKS
 from realtime.music.notes import sounding
-from realtime.music.vocabulary import DRUMS, MELODY
+from realtime.music.vocabulary import DRUMS
 
 LAGS = (1, 2, 4, 8)
 RECOVERED = 0.9
 KINDS = ("continuation", "answers", "accompaniment", "accompaniment +6")
+SWUNG = "swung answers"
+TABLE_WIDTH = 110
+Rows = list[dict[str, tuple[float, float]]]
+"""{figure: (generated, real)} of each performance."""
+Report = dict[str, dict[str, float | None]]
+"""{figure: {column: mean}}."""
 
 
 def figures(played: Played) -> dict[str, tuple[float, float]]:
@@ -96,21 +103,26 @@ def figures(played: Played) -> dict[str, tuple[float, float]]:
     return found
 
 
-def summary(those: list[Played], rows: list[dict[str, tuple[float, float]]]) -> dict[str, dict[str, float | None]]:
-    """Performances and their `figures` -> {figure: generated, real, difference, another}: means over the pieces that have it.
+def _means(*columns: np.ndarray) -> dict[str, float | None]:
+    """generated, real, difference, another -> their means over the pieces that have the figure."""
+    known = [column[np.isfinite(column)] for column in columns]
+    means = [round(float(column.mean()), 4) if len(column) else None for column in known]
+    return dict(zip(("generated", "real", "difference", "another"), means, strict=True))
 
-    The overlap of the histograms is that with the real music: of what was generated, 1, what is missing of it, and of the
-    real music of another piece."""
-    report: dict[str, dict[str, float | None]] = {}
 
-    def add(name: str, *columns: np.ndarray) -> None:
-        known = [column[np.isfinite(column)] for column in columns]
-        means = [round(float(column.mean()), 4) if len(column) else None for column in known]
-        report[name] = dict(zip(("generated", "real", "difference", "another"), means, strict=True))
-
+def summary(rows: Rows) -> Report:
+    """The means of each figure."""
+    report: Report = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         mine, real = np.array([row[name] for row in rows if name in row]).T
-        add(name, mine, real, np.abs(mine - real), np.abs(np.roll(real, 1) - real))
+        report[name] = _means(mine, real, np.abs(mine - real), np.abs(np.roll(real, 1) - real))
+    return report
+
+
+def overlaps(those: list[Played]) -> Report:
+    """The overlap of the histograms with the real music's: of what was generated, 1, what is missing of it, and of the real music
+    of another piece."""
+    report: Report = {}
     mine, real = (
         [measures.histograms(n[n["part"] != DRUMS]) for n in notes]
         for notes in zip(*((p.antiphon, p.real) for p in those), strict=True)
@@ -120,8 +132,40 @@ def summary(those: list[Played], rows: list[dict[str, tuple[float, float]]]) -> 
             np.array([measures.overlapping_area(a[name], b[name]) for a, b in zip(left, real, strict=True)])
             for left in (mine, real[-1:] + real[:-1])
         )
-        add(f"overlap of {name.replace('_', '-')}", overlap, np.ones(1), 1 - overlap, others)
+        report[f"overlap of {name.replace('_', '-')}"] = _means(overlap, np.ones(1), 1 - overlap, others)
     return report
+
+
+def report_of(kind: str, those: list[Played], corpus: np.ndarray) -> Report:
+    """The figures of all performances of one kind. `corpus`: the lines of the training split."""
+    if kind == SWUNG:
+        return summary([swing_figures(one) for one in those])
+    rows = [figures(one) for one in those]
+    if kind == "answers":
+        for row, one, other in zip(rows, those, those[-1:] + those[:-1], strict=True):
+            row |= trade_figures(one, other)
+    mine, real = (
+        longest_copies([_top_line(notes) for notes in each], corpus)
+        for each in ([one.antiphon for one in those], [one.real for one in those])
+    )
+    for row, copied, usual in zip(rows, mine, real, strict=True):
+        row["longest copy from training, notes"] = (copied, usual)
+    return summary(rows) | overlaps(those)
+
+
+def beside_rules(made: Report, rules: Report) -> Report:
+    """The figures of the model's performances and of the rules' -> all columns of the table."""
+    return {
+        name: {
+            "generated": row["generated"],
+            "rules": rules[name]["generated"],
+            "real": row["real"],
+            "ratio": None if row["generated"] is None or not row["real"] else round(row["generated"] / row["real"], 4),
+            "difference": row["difference"],
+            "another": row["another"],
+        }
+        for name, row in made.items()
+    }
 
 
 def recovery(clean: list[Played], shifted: list[Played]) -> dict[str, Any]:
@@ -151,49 +195,12 @@ def recovery(clean: list[Played], shifted: list[Played]) -> dict[str, Any]:
     return {"beats": means, "recovered_after_beats": beats[0] if beats else None}
 
 
-def write_midi(path: Path, prompt: Prompt, tracks: dict[str, np.ndarray]) -> None:
-    """A .mid of these notes, a track and part each. Raises `UserError`."""
-    made = {}
-    for name, notes in tracks.items():
-        made[name] = [
-            FileNote(
-                int(note["onset"]) * PULSES_PER_TICK,
-                int(note["pitch"]),
-                int(note["velocity"]),
-                int(note["duration"]) * PULSES_PER_TICK,
-                9 if note["part"] == DRUMS else int(note["part"]) + 10 * (name == "antiphon") % 16,
-            )
-            for note in notes
-        ]
-    midifile.write(path, made, [(0, prompt.bpm)], [(0, prompt.bar // TICKS, 4)])
-
-
-def rolls(prompt: Prompt, played: dict[str, Played]) -> list[Roll | None]:
-    """A row of the sheet: the real music, and what there is of the performances."""
-    pitched = prompt.notes[prompt.notes["part"] != DRUMS]
-    tune = pitched["part"] == MELODY
-    row: list[Roll | None] = [
-        Roll(
-            [(pitched[~tune], REAL[1]), (pitched[tune], REAL[0])], BARS * prompt.bar, prompt.bar, f"{prompt.name}: real"
-        )
-    ]
-    for kind in KINDS:
-        if kind not in played:
-            row.append(None)
-            continue
-        player, mine = (n[n["part"] != DRUMS] for n in (played[kind].player, played[kind].antiphon))
-        bars = BARS if kind == "continuation" else SHORT_BARS
-        layers = [(mine, ANTIPHON), (player, PLAYER)] if "accomp" in kind else [(player, PLAYER), (mine, ANTIPHON)]
-        row.append(Roll(layers, bars * prompt.bar, prompt.bar, kind))
-    return row
-
-
 def table(report: dict[str, Any]) -> Table:
     """The figures, a line each."""
     made = Table(box=None, pad_edge=False)
-    made.add_column("")
-    for name in ("generated", "real", "|difference|", "|another - real|"):
-        made.add_column(name, justify="right")
+    made.add_column("", no_wrap=True)
+    for name in ("generated", "rules", "real", "ratio", "|difference|", "|another - real|"):
+        made.add_column(name, justify="right", no_wrap=True)
     for kind, rows in report["figures"].items():
         made.add_row(f"[bold]{kind}")
         for name, row in rows.items():
@@ -201,34 +208,43 @@ def table(report: dict[str, Any]) -> Table:
     return made
 
 
-def listen(listener: Listener, prompts: list[Prompt], out: Path, corpus: np.ndarray) -> dict[str, Any]:
-    """Play, and write everything but the figures, which are returned. Raises `UserError`."""
+def perform(listener: Listener, prompt: Prompt, seed: int) -> dict[str, Played]:
+    """A prompt in all `KINDS` that it is fit for. `seed`: of the accents."""
+    played = {"continuation": listener.continuation(prompt), "answers": listener.answers(accented(prompt, seed))}
+    if prompt.both:
+        played["accompaniment"] = listener.accompaniment(prompt)
+        played["accompaniment +6"] = listener.accompaniment(prompt, shifted=True)
+    return played
+
+
+def listen(
+    listener: Listener, prompts: list[Prompt], swung: list[Prompt], out: Path, corpus: np.ndarray
+) -> dict[str, Any]:
+    """Play, and write everything but the figures, which are returned. `swung`: prompts for `SWUNG`. Raises `UserError`."""
+    rules = listener.by_rules()
     performances: list[dict[str, Played]] = []
+    baseline: list[dict[str, Played]] = []
     for number, prompt in enumerate(track(prompts, "playing"), 1):
-        played = {"continuation": listener.continuation(prompt), "answers": listener.answers(prompt)}
-        if prompt.both:
-            played["accompaniment"] = listener.accompaniment(prompt)
-            played["accompaniment +6"] = listener.accompaniment(prompt, shifted=True)
+        played = perform(listener, prompt, number)
         performances.append(played)
+        baseline.append(perform(rules, prompt, number))
         stem = f"{number:02d}-{prompt.name.replace(' ', '-')}"
         write_midi(out / f"{stem}-real.mid", prompt, {"real": prompt.notes})
         for kind, one in played.items():
             name = f"{stem}-{kind.replace(' ', '')}.mid"
             write_midi(out / name, prompt, {"player": one.player, "antiphon": one.antiphon})
-    draw(out / "sheet.png", [rolls(*pair) for pair in zip(prompts, performances, strict=True)])
+    draw(out / "sheet.png", [rolls(*pair, KINDS) for pair in zip(prompts, performances, strict=True)])
+    for number, prompt in enumerate(swung, 1):
+        one = listener.answers(prompt)
+        performances.append({SWUNG: one})
+        baseline.append({SWUNG: rules.answers(prompt)})
+        name = f"swung-{number:02d}-{prompt.name.replace(' ', '-')}.mid"
+        write_midi(out / name, prompt, {"player": one.player, "antiphon": one.antiphon})
     report: dict[str, Any] = {"prompts": [prompt.name for prompt in prompts], "figures": {}}
-    for kind in KINDS[:3]:
-        those = [played[kind] for played in performances if kind in played]
-        if not those:
-            continue
-        rows = [figures(one) for one in those]
-        mine, real = (
-            longest_copies([_top_line(notes) for notes in each], corpus)
-            for each in ([one.antiphon for one in those], [one.real for one in those])
-        )
-        for row, copied, usual in zip(rows, mine, real, strict=True):
-            row["longest copy from training, notes"] = (copied, usual)
-        report["figures"][kind] = summary(those, rows)
+    for kind in ("continuation", "answers", SWUNG, "accompaniment"):
+        those, ruled = ([played[kind] for played in each if kind in played] for each in (performances, baseline))
+        if those:
+            report["figures"][kind] = beside_rules(report_of(kind, those, corpus), report_of(kind, ruled, corpus))
     report["recovery"] = recovery(
         *([p[kind] for p in performances if kind in p] for kind in ("accompaniment", "accompaniment +6"))
     )
@@ -259,9 +275,10 @@ def run() -> None:
     except OSError as error:
         raise UserError(f"{args.out}: cannot be made ({error.strerror}); give a folder that can be written") from None
     prompts = prompts_of(pack, args.split, args.prompts, args.seed)
-    report = listen(Listener(args.model, args.seed), prompts, args.out, lines_of(pack, "train"))
+    swung = swung_prompts_of(pack, args.split, args.prompts, args.seed)
+    report = listen(Listener(args.model, args.seed), prompts, swung, args.out, lines_of(pack, "train"))
     save_json(args.out / "figures.json", report)
-    Console().print(table(report))
+    Console().print(table(report), width=TABLE_WIDTH, crop=False)
     if report["recovery"]:
         print(f"note in chord, +6 semitones at beat {SHIFT_BEAT + 1}: {report['recovery']}")
     print(f"{args.out}: sheet.png, figures.json and the .mid files are written")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +18,7 @@ from realtime.core.engine import EngineSettings
 from realtime.core.modes import Accompany, Fixed, Mode, Trade
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.errors import UserError
-from realtime.io.live.model import Model
+from realtime.io.live.model import Model, RuleModel
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, play
 from realtime.music.chart import Chart
@@ -88,8 +90,11 @@ def prompt_of(piece: Piece, rng: np.random.Generator) -> Prompt | None:
     return Prompt(f"{piece.source} {piece.id}", notes, bar, 30 * 2 ** ((tempo + 0.5) / 4), both)
 
 
-def prompts_of(pack: Pack, split: str, count: int, seed: int) -> list[Prompt]:
-    """`count` stretches, the sources in turn, no piece twice. Raises `UserError` where there are none."""
+def drawn(
+    pack: Pack, split: str, count: int, seed: int, made: Callable[[Prompt], Prompt | None] = lambda prompt: prompt
+) -> list[Prompt]:
+    """Up to `count` stretches, the sources in turn, no piece twice. `made`: makes each into the prompt that is played, or
+    refuses it."""
     rng = np.random.default_rng(seed)
     by_source: dict[str, list[int]] = {}
     for i in rng.permutation(np.array(pack.rows(split), np.int64)).tolist():
@@ -101,9 +106,16 @@ def prompts_of(pack: Pack, split: str, count: int, seed: int) -> list[Prompt]:
             break
         waiting = by_source[sources[turn % len(sources)]]
         while waiting:  # drums alone, a piece that is too short: on to the next
-            if (prompt := prompt_of(pack[waiting.pop()], rng)) is not None:
+            prompt = prompt_of(pack[waiting.pop()], rng)
+            if prompt is not None and (prompt := made(prompt)) is not None:
                 found.append(prompt)
                 break
+    return found
+
+
+def prompts_of(pack: Pack, split: str, count: int, seed: int) -> list[Prompt]:
+    """`count` stretches (`drawn`). Raises `UserError` where there are none."""
+    found = drawn(pack, split, count, seed)
     if not found:
         raise UserError(
             f"no piece of the split {split} has {BARS} whole bars of one metre; give another --data or --split"
@@ -112,13 +124,19 @@ def prompts_of(pack: Pack, split: str, count: int, seed: int) -> list[Prompt]:
 
 
 class Listener:
-    """Plays prompts to a model, with the defaults of the live program."""
+    """Plays prompts to a model, or to the rules, with the defaults of the live program."""
 
     def __init__(self, model: Path, seed: int) -> None:
         """Raises `UserError` for a model that cannot be played."""
         self.config = load(None, {"model.file": model, "model.provider": "cpu", "engine.seed": seed})
         self.setup = worker_setup(self.config)
-        self.model = Model.load(self.setup)
+        self.model: Model | RuleModel = Model.load(self.setup)
+
+    def by_rules(self) -> Listener:
+        """The same with the rules in the model's place."""
+        other = copy(self)
+        other.model = RuleModel()
+        return other
 
     def play(
         self,

@@ -1,4 +1,4 @@
-"""Many piano rolls on one page, to be looked at together."""
+"""What was played, to look at and to hear: many piano rolls on one page, and .mid files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.evaluation.prompts import BARS, SHORT_BARS, Played, Prompt
+from realtime.core.tempo import PULSES_PER_TICK
+from realtime.io.files import midifile
+from realtime.io.files.midifile import FileNote
 from realtime.io.files.pianoroll import BAR, COLOURS, INK
 from realtime.io.files.whole import write_bytes
 from realtime.music.keys import pitch_name
+from realtime.music.metre import TICKS
+from realtime.music.vocabulary import DRUMS, MELODY
 
 COLUMN_IN, ROW_IN, LEFT_IN, TOP_IN = 5.2, 1.35, 0.5, 0.5
 DPI = 80
@@ -72,3 +78,40 @@ def draw(path: Path, rows: Sequence[Sequence[Roll | None]]) -> None:
                     side.set_visible(False)
         figure.savefig(buffer, format="png", metadata={"Software": None})
     write_bytes(path, buffer.getvalue())
+
+
+def write_midi(path: Path, prompt: Prompt, tracks: dict[str, np.ndarray]) -> None:
+    """A .mid of these notes, a track and part each. Raises `UserError`."""
+    made = {}
+    for name, notes in tracks.items():
+        made[name] = [
+            FileNote(
+                int(note["onset"]) * PULSES_PER_TICK,
+                int(note["pitch"]),
+                int(note["velocity"]),
+                int(note["duration"]) * PULSES_PER_TICK,
+                9 if note["part"] == DRUMS else int(note["part"]) + 10 * (name == "antiphon") % 16,
+            )
+            for note in notes
+        ]
+    midifile.write(path, made, [(0, prompt.bpm)], [(0, prompt.bar // TICKS, 4)])
+
+
+def rolls(prompt: Prompt, played: dict[str, Played], kinds: Sequence[str]) -> list[Roll | None]:
+    """A row of the sheet: the real music, and what there is of the performances of these kinds."""
+    pitched = prompt.notes[prompt.notes["part"] != DRUMS]
+    tune = pitched["part"] == MELODY
+    row: list[Roll | None] = [
+        Roll(
+            [(pitched[~tune], REAL[1]), (pitched[tune], REAL[0])], BARS * prompt.bar, prompt.bar, f"{prompt.name}: real"
+        )
+    ]
+    for kind in kinds:
+        if kind not in played:
+            row.append(None)
+            continue
+        player, mine = (n[n["part"] != DRUMS] for n in (played[kind].player, played[kind].antiphon))
+        bars = BARS if kind == "continuation" else SHORT_BARS
+        layers = [(mine, ANTIPHON), (player, PLAYER)] if "accomp" in kind else [(player, PLAYER), (mine, ANTIPHON)]
+        row.append(Roll(layers, bars * prompt.bar, prompt.bar, kind))
+    return row

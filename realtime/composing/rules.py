@@ -54,6 +54,8 @@ TRIADS = [chord(root, quality) for root in range(12) for quality in ("maj", "min
 class Rules:
     """See the module's docstring. One thread uses it."""
 
+    busy = False
+
     def __init__(self, constraints: Constraints, grid: BeatGrid) -> None:
         self._constraints = constraints
         self._grid = grid
@@ -65,6 +67,9 @@ class Rules:
         self._given = Given(grid)
         self._plan: Plan | None = None
         self._done = 0
+
+    def work(self) -> None:
+        """The rules have no work for when no request waits."""
 
     def hear(self, request: Request) -> None:
         """Take in what a request says of the player, without an answer."""

@@ -180,6 +180,31 @@ def note_in_chord(melody: np.ndarray, chords: np.ndarray, start: int, end: int) 
     return np.where(both, (tune & chord).sum(axis=1) / np.maximum(tune.sum(axis=1), 1), np.nan)
 
 
+def harsh(notes: np.ndarray, melody: np.ndarray, chords: np.ndarray) -> float:
+    """Share of the notes' sounding time, while the melody sounds, in which a note lies a minor second, a major seventh or a
+    minor ninth from a note of the melody (octaves aside) and is not in the chord. `chords`: (ticks, 12) bool, the pitch classes
+    of the chord at each tick from 0 on. Each note that sounds counts by itself."""
+    roll, tune = (sounding(n, 0, len(chords)) for n in (notes, melody))
+    classes = _pitch_classes(tune)
+    clash = (np.roll(classes, 1, axis=1) | np.roll(classes, -1, axis=1)) & ~chords
+    met = roll[classes.any(axis=1)]
+    return _mean(clash[:, np.arange(128) % 12][classes.any(axis=1)][met])
+
+
+LAST_TICKS = TICKS // 2
+"""What sounds in the last eighth counts as the last sound."""
+
+
+def ends_on_tonic(notes: np.ndarray, key: Key) -> float:
+    """1 if all notes that sound in the last eighth before they fall silent are of the tonic triad and one is the tonic, else
+    0."""
+    if not len(notes):
+        return float("nan")
+    over = notes["onset"].astype(np.int64) + notes["duration"]
+    last = set((notes["pitch"][over > over.max() - LAST_TICKS] % 12).tolist())
+    return float(key.tonic in last and last <= key.triad)
+
+
 # --- distributions and form ---
 
 

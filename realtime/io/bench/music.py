@@ -22,7 +22,7 @@ from realtime.config import Config
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.files.midifile import FileNote
 from realtime.io.files.whole import check_writable, write_bytes
-from realtime.io.live.model import Model
+from realtime.io.live.model import Model, RuleModel
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, play
 from realtime.io.progress import Progress
@@ -53,6 +53,7 @@ FIGURES = {
     "lengthening": "last note to the end, over the usual time between notes",
     "ends on beat": "last note on a beat",
     "ends stable": "last note in the tonic triad",
+    "ends on tonic": "an accompaniment's last sound is of the tonic triad, with the tonic",
     "closed": "turns that end with all three, in time",
     "gap": "quarters of silence before the turn's end",
     "rings on": "quarters that it sounds on after the player's last note",
@@ -87,7 +88,7 @@ def notes_of(notes: Sequence[FileNote]) -> np.ndarray:
     )
 
 
-def duet(config: Config, model: Model, tune: Tune, mode: str) -> Duet:
+def duet(config: Config, model: Model | RuleModel, tune: Tune, mode: str) -> Duet:
     """Play one tune in one mode. The configuration's tempo, metre and mode are the tune's and this bench's."""
     quarters = round(tune.bar_quarters)
     config = config.model_copy(
@@ -160,6 +161,7 @@ def figures(duet: Duet, tune: Tune) -> dict[str, float]:
         "lengthening": _mean([end.lengthening for end in ends]),
         "ends on beat": _mean([end.on_beat for end in ends]),
         "ends stable": _mean([end.stable for end in ends]),
+        "ends on tonic": measures.ends_on_tonic(duet.antiphon, tune.key) if together else math.nan,
         "closed": _mean([end.closed for end in ends]),
         "gap": _mean([end.gap for end in ends]),
         "rings on": max(over - released, 0) / TICKS if together else math.nan,

@@ -20,6 +20,7 @@ from realtime.composing.contract import Stepper as AnyStepper
 from realtime.composing.latents import Latents
 from realtime.composing.long_plan import PlannedLatents
 from realtime.composing.memory import CAPACITY, Memory
+from realtime.composing.rules import Rules
 from realtime.io.clock import now_ns
 from realtime.io.files.harmony import TUNE_HARMONY, load_harmony
 from realtime.music.controls import AS_IT_IS, Controls
@@ -99,3 +100,11 @@ class Model:
             memory,
             load_harmony(TUNE_HARMONY),
         )
+
+
+class RuleModel:
+    """The rules of `realtime.composing.rules` in a model's place: the baseline of what networks play."""
+
+    def composer(self, setup: Setup) -> Rules:
+        """Rules that have heard nothing yet."""
+        return Rules(setup.constraints, BeatGrid(setup.bars))

@@ -18,7 +18,7 @@ from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.io.files import midifile, pianoroll
 from realtime.io.files.playing import Timeline
 from realtime.io.files.whole import write_bytes
-from realtime.io.live.model import Model, Setup
+from realtime.io.live.model import Model, RuleModel, Setup
 from realtime.io.live.session import Session
 from realtime.io.live.take import Take
 from realtime.music.metre import BeatGrid
@@ -72,7 +72,9 @@ class Timing:
         return sorted([*clocks, *script], key=lambda event: event[0])
 
 
-def play(model: Model, setup: Setup, timing: Timing, script: Script, end: int | Ending) -> tuple[Engine, Take, Session]:
+def play(
+    model: Model | RuleModel, setup: Setup, timing: Timing, script: Script, end: int | Ending
+) -> tuple[Engine, Take, Session]:
     """The session until `end`, in ns. Metre and tempo are those of `timing`, whatever the setup's are."""
     engine = timing.engine()
     composer = model.composer(replace(setup, bars=timing.settings.bars, bpm=float(timing.bpm)))
