@@ -21,6 +21,7 @@ from realtime.composing.memory import FORGOTTEN, Memory, Recall
 from realtime.composing.overuse import Overuse
 from realtime.composing.recent_notes import RecentNotes
 from realtime.core.dialogue import ModelNote, PlayerNote
+from realtime.core.output import SHORTEST_TICKS
 from realtime.music.chords import UNKNOWN
 from realtime.music.metre import Beat
 from realtime.music.vocabulary import BEAT, CHORD, CHORD_EVENT, MODEL_PART, NONE_DURATION, OPEN, Event
@@ -192,9 +193,9 @@ class History:
                 snapshot.release[answer] = min(snapshot.release[answer], tick)
 
     def sounding(self, tick: int) -> list[int]:
-        """The pitches of Antiphon's that sound beyond `tick`."""
-        pitches: list[int] = np.flatnonzero(self.last.release > tick).tolist()
-        return pitches
+        """The pitches of Antiphon's that sound beyond `tick` and have not only just begun."""
+        new = self._overuse.between(tick - SHORTEST_TICKS + 1, tick + 1)
+        return [pitch for pitch in np.flatnonzero(self.last.release > tick).tolist() if pitch not in new]
 
     def ended(self, tick: int, pitches: list[int]) -> np.ndarray | None:
         """Antiphon's notes of these pitches end at `tick`. Returns the releases that follow, None where nothing ends."""

@@ -2,7 +2,8 @@
 
 A note that was right when it was struck may lie a semitone beside the tune's next one, in the same octave or in another: a minor
 second or ninth. On a beat that is heard as a fault, and an accompanist lets go. Between beats the tune passes by, and a tone of a
-chord that is given stays: there the tune has a suspension, which goes on to another note by itself.
+chord that is given stays: there the tune has a suspension, which goes on to another note by itself. A note that has only just
+begun is not cut off.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from realtime.core.scheduler import Scheduler, Sent
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.midi import channel, is_note_on
 
-SHORTEST_PULSES = 3 * PULSES_PER_TICK
+SHORTEST_TICKS = 3
+SHORTEST_PULSES = SHORTEST_TICKS * PULSES_PER_TICK
 """A note that has to end sounds so long at least: shorter, it would be a click."""
 
 
@@ -56,6 +57,10 @@ class Output:
     def end_key(self, key: tuple[int, int], pulse: int) -> None:
         """End one sounding note, (channel, pitch), at `pulse`, or a little later if it has only just begun."""
         self.ledger.hold_until(*key, max(pulse, self._struck_pulse.get(key, pulse) + SHORTEST_PULSES))
+
+    def begun_by(self, pulse: int) -> list[tuple[int, int]]:
+        """The notes, (channel, pitch), that sound and have begun at `pulse` or before."""
+        return [key for key in self.ledger.sounding() if self._struck_pulse.get(key, pulse) <= pulse]
 
     def end_all(self, pulse: int) -> None:
         """End all that sounds in the same way."""

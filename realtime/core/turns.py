@@ -14,7 +14,7 @@ from realtime.core.counts import Counts
 from realtime.core.dialogue import Advance, Extend, KeyUp, Plan, PlayerNote, Relocate, Request, Retempo, Turn
 from realtime.core.leading import Leading
 from realtime.core.modes import Mode
-from realtime.core.output import SHORTEST_PULSES, Output
+from realtime.core.output import SHORTEST_TICKS, Output
 from realtime.core.passing import PassingTime
 from realtime.core.plans import LONG_AGO, Plans
 from realtime.core.player_state import Key, PlayerState
@@ -95,7 +95,8 @@ class Turns:
     def _end_clashes(self, note: PlayerNote, pulse: int) -> None:
         """What sounds of an accompaniment ends where it clashes with this note; the composer knows by the same rule."""
         pitched = self._settings.channels[:DRUMS] + self._settings.channels[DRUMS + 1 :]
-        sounding = {key[1]: key for key in self._output.ledger.sounding() if key[0] in pitched}
+        begun = self._output.begun_by((note.tick - SHORTEST_TICKS) * PULSES_PER_TICK)
+        sounding = {key[1]: key for key in begun if key[0] in pitched}
         for pitch in clashing(sounding, note.pitch, note.tick, self.grid, self.leading.given):
             self._output.end_key(sounding[pitch], pulse)
 
@@ -259,7 +260,7 @@ class Turns:
         if self.turn is not None:
             self.turn = None
             self._plan(boundary, None)
-            line = self.grid.next_bar(boundary + SHORTEST_PULSES // PULSES_PER_TICK)
+            line = self.grid.next_bar(boundary + SHORTEST_TICKS)
             self._output.end_by(line * PULSES_PER_TICK)
 
     # --- plans ---
