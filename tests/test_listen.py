@@ -99,7 +99,7 @@ def test_the_command_writes_everything(
     monkeypatch.setattr("sys.argv", [str(word) for word in words])
     listen.run()
     report = json.loads((out / "figures.json").read_text())
-    assert set(report["figures"]) == {"continuation", "answers", "swung answers", "accompaniment"}
+    assert set(report["figures"]) == {"continuation", "answers", "swung answers", "answers to tunes", "accompaniment"}
     for kind in ("continuation", "answers", "accompaniment"):
         rows = report["figures"][kind]
         assert rows["scale consistency"]["real"] > 0.5
@@ -108,6 +108,7 @@ def test_the_command_writes_everything(
     assert answers["interval triples of the call"]["rules"] > 0.5  # they play the call again
     assert answers["velocity spread over the call's"]["real"] > 0.5
     assert report["figures"]["swung answers"]["swung as the call"]["rules"] == 1.0
+    assert report["figures"]["answers to tunes"]["interval triples of the call"]["rules"] > 0.5
     alike = report["figures"]["continuation"]["bars 4 apart alike"]
     assert alike["ratio"] == pytest.approx(alike["generated"] / alike["real"], abs=1e-3)
     assert set(report["recovery"]["beats"]) == {"5 to 16", "17 to 20", "21 to 24", "25 to 32"}

@@ -8,6 +8,7 @@ import pytest
 from models.corpus.pack import Pack
 from models.evaluation import trade
 from models.evaluation.prompts import BARS, Played, Prompt
+from realtime.io.bench.music import Duet
 from realtime.music.metre import TICKS
 from realtime.music.notes import NOTE, note_array
 from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, MELODY
@@ -98,6 +99,19 @@ def test_swing_counts_the_turns_that_have_second_eighths() -> None:
     silent = trade.swing_figures(Played(player, NOTHING, swung, player, bars, spans))
     assert math.isnan(silent["swung as the call"][0])
     assert silent["turns with second eighths"] == (0.0, 1.0)
+
+
+def test_the_real_next_phrase_of_a_tune_comes_after_the_answer() -> None:
+    tune = np.concatenate([even([60, 62, 64, 65]), even([67, 69, 71, 72], 4 * BAR)])
+    made = np.concatenate([even([60, 62, 64, 65], 2 * BAR), even([50], 8 * BAR)])  # the last after all turns
+    played = trade.of_duet(
+        Duet(tune, made, [(0, 2 * BAR), (4 * BAR, 6 * BAR)], [(2 * BAR, 4 * BAR), (6 * BAR, 8 * BAR)])
+    )
+    (call, mine, real), (_, silent, none) = trade.turns(played)
+    assert call["pitch"].tolist() == mine["pitch"].tolist() == [60, 62, 64, 65]
+    assert real.tolist() == even([67, 69, 71, 72], 2 * BAR).tolist()
+    assert not len(silent) and not len(none)
+    assert trade.figures(played, played)["interval triples of the call"] == (1.0, 1.0)
 
 
 def prompt(step: int, bar: int = BAR) -> Prompt:

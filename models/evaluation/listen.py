@@ -4,11 +4,13 @@
 
 Each prompt is played to the live program in simulated time: a continuation of 4 bars by 8, answers of 2 bars to 2 bars, an
 accompaniment of 8 bars to the melody, and the accompaniment again to a melody that is six semitones higher from its 17th beat on
-(ReaLchords, Wu et al. 2024). Where the prompt is equally loud throughout, the calls get accents by metre; as many prompts in
-straight eighths are played swung, and answered. Writes .mid files, `sheet.png` with a piano roll of each beside the real music,
-and `figures.json`: for each figure of `realtime.music.measures` and `models.evaluation.trade` its mean of what was generated, of
-what the rules of `realtime.composing.rules` play to the same prompts, and of the real music; generated over real; the mean of
-|generated - real| over the pieces; and for comparison that of |another real piece - real|.
+(ReaLchords, Wu et al. 2024). Where the prompt is equally loud throughout, the calls get accents by metre. As many prompts in
+straight eighths are played swung, and answered. The tunes of `antiphon bench --music` are answered too, two bars by two.
+
+Writes .mid files, `sheet.png` with a piano roll of each beside the real music, and `figures.json`: for each figure of
+`realtime.music.measures` and `models.evaluation.trade` its mean of what was generated, of what the rules of
+`realtime.composing.rules` play to the same prompts, and of the real music; generated over real; the mean of |generated - real|
+over the pieces; and for comparison that of |another real piece - real|.
 """
 
 from __future__ import annotations
@@ -29,21 +31,24 @@ from models.corpus.pack import load_pack
 from models.evaluation.copies import line, lines_of, longest_copies
 from models.evaluation.prompts import SHIFT_BEAT, SHIFT_BEATS, Listener, Played, Prompt, prompts_of
 from models.evaluation.sheet import draw, rolls, write_midi
-from models.evaluation.trade import accented, swing_figures, swung_prompts_of
+from models.evaluation.trade import accented, of_duet, swing_figures, swung_prompts_of
 from models.evaluation.trade import figures as trade_figures
 from models.nets.checkpoint import save_json
 from realtime.errors import UserError
+from realtime.io.bench.music import duet
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music import measures
 from realtime.music.metre import TICKS
 from realtime.music.notes import sounding
+from realtime.music.tunes import TUNES
 from realtime.music.vocabulary import DRUMS
 
 LAGS = (1, 2, 4, 8)
 RECOVERED = 0.9
 KINDS = ("continuation", "answers", "accompaniment", "accompaniment +6")
-SWUNG = "swung answers"
+SWUNG, TO_TUNES = "swung answers", "answers to tunes"
 TABLE_WIDTH = 110
+"""Characters: the names of the figures are not to be broken, whatever the terminal is taken to be."""
 Rows = list[dict[str, tuple[float, float]]]
 """{figure: (generated, real)} of each performance."""
 Report = dict[str, dict[str, float | None]]
@@ -140,10 +145,12 @@ def report_of(kind: str, those: list[Played], corpus: np.ndarray) -> Report:
     """The figures of all performances of one kind. `corpus`: the lines of the training split."""
     if kind == SWUNG:
         return summary([swing_figures(one) for one in those])
+    answers = [trade_figures(one, other) for one, other in zip(those, those[-1:] + those[:-1], strict=True)]
+    if kind == TO_TUNES:
+        return summary(answers)
     rows = [figures(one) for one in those]
     if kind == "answers":
-        for row, one, other in zip(rows, those, those[-1:] + those[:-1], strict=True):
-            row |= trade_figures(one, other)
+        rows = [row | more for row, more in zip(rows, answers, strict=True)]
     mine, real = (
         longest_copies([_top_line(notes) for notes in each], corpus)
         for each in ([one.antiphon for one in those], [one.real for one in those])
@@ -240,8 +247,11 @@ def listen(
         baseline.append({SWUNG: rules.answers(prompt)})
         name = f"swung-{number:02d}-{prompt.name.replace(' ', '-')}.mid"
         write_midi(out / name, prompt, {"player": one.player, "antiphon": one.antiphon})
+    for tune in TUNES:
+        for player, plays in ((listener, performances), (rules, baseline)):
+            plays.append({TO_TUNES: of_duet(duet(player.config, player.model, tune, "trade"))})
     report: dict[str, Any] = {"prompts": [prompt.name for prompt in prompts], "figures": {}}
-    for kind in ("continuation", "answers", SWUNG, "accompaniment"):
+    for kind in ("continuation", "answers", SWUNG, TO_TUNES, "accompaniment"):
         those, ruled = ([played[kind] for played in each if kind in played] for each in (performances, baseline))
         if those:
             report["figures"][kind] = beside_rules(report_of(kind, those, corpus), report_of(kind, ruled, corpus))
@@ -278,7 +288,7 @@ def run() -> None:
     swung = swung_prompts_of(pack, args.split, args.prompts, args.seed)
     report = listen(Listener(args.model, args.seed), prompts, swung, args.out, lines_of(pack, "train"))
     save_json(args.out / "figures.json", report)
-    Console().print(table(report), width=TABLE_WIDTH, crop=False)
+    Console(width=TABLE_WIDTH).print(table(report))
     if report["recovery"]:
         print(f"note in chord, +6 semitones at beat {SHIFT_BEAT + 1}: {report['recovery']}")
     print(f"{args.out}: sheet.png, figures.json and the .mid files are written")

@@ -10,6 +10,7 @@ import numpy as np
 from models.corpus.pack import Pack
 from models.corpus.perturb import accents, swing
 from models.evaluation.prompts import BARS, SHORT_BARS, TURN_BARS, Played, Prompt, drawn
+from realtime.io.bench.music import Duet
 from realtime.music import measures
 from realtime.music.keys import key_of
 from realtime.music.metre import TICKS
@@ -131,6 +132,19 @@ def swing_figures(played: Played) -> dict[str, tuple[float, float]]:
             float(np.mean([not math.isnan(real) for _, real in alike])),
         ),
     }
+
+
+def of_duet(duet: Duet) -> Played:
+    """Answers to a tune, as `antiphon bench --music` has them played. The real next phrase is the player's next
+    one, moved to where the answer is; the last answer has none."""
+    real = [duet.player[:0]]
+    for (start, end), (begin, _) in zip(duet.his[1:], duet.ours, strict=False):
+        phrase = between(duet.player, start, end).copy()
+        phrase["onset"] += begin - start
+        real.append(phrase)
+    answers = np.concatenate([between(duet.antiphon, start, end) for start, end in duet.ours])
+    bars = np.array([duet.his[0][0], duet.ours[-1][1]])
+    return Played(duet.player, answers, np.concatenate(real), duet.player, bars, duet.ours)
 
 
 # --- prompts ---
