@@ -39,14 +39,16 @@ def test_a_note_that_overlaps_a_higher_one_by_a_little_stays() -> None:
     assert trade.top_line(legato)["pitch"].tolist() == [72, 71]
 
 
-def test_triples_are_taken_up_in_any_key_and_rhythm() -> None:
+def test_intervals_are_taken_up_in_any_key_and_rhythm() -> None:
     call = even([60, 62, 64, 65, 67])  # two triples: 2 2 1 and 2 1 2
-    assert trade.taken_up(even([67, 69, 71, 72], 96, 12), call) == 1.0
-    assert trade.taken_up(even([67, 69, 71, 72, 71]), call) == 0.5  # 2 2 1, and 2 1 -1
-    assert trade.taken_up(even([72, 71, 69, 67]), call) == 0.0
-    assert math.isnan(trade.taken_up(even([60, 62, 64]), call))
-    assert math.isnan(trade.taken_up(call, even([60, 62, 64])))
-    assert math.isnan(trade.taken_up(NOTHING, call))
+    assert trade.taken_up(even([67, 69, 71, 72], 96, 12), call, 3) == 1.0
+    assert trade.taken_up(even([67, 69, 71, 72, 71]), call, 3) == 0.5  # 2 2 1, and 2 1 -1
+    assert trade.taken_up(even([67, 69, 71, 72, 71]), call, 2) == pytest.approx(2 / 3)  # 2 2, 2 1, and 1 -1
+    assert trade.taken_up(even([72, 71, 69, 67]), call, 2) == 0.0
+    assert math.isnan(trade.taken_up(even([60, 62, 64]), call, 3))
+    assert math.isnan(trade.taken_up(call, even([60, 62, 64]), 3))
+    assert trade.taken_up(even([60, 62, 64]), call, 2) == 1.0
+    assert math.isnan(trade.taken_up(NOTHING, call, 2))
 
 
 @pytest.mark.parametrize(("mine", "alike"), [(12, 0.0), (13, 0.0), (14, 0.0), (15, 1.0), (16, 1.0), (17, 1.0)])
@@ -84,6 +86,8 @@ def test_figures_stand_beside_the_real_phrase_and_beside_chance() -> None:
     found = trade.figures(one, other)
     assert found["interval triples of the call"] == (1.0, 0.0)
     assert found["interval triples of another call"] == (0.0, 1.0)
+    assert found["interval pairs of the call"] == (1.0, 0.0)
+    assert found["interval pairs of another call"] == (0.0, 1.0)
     assert all(math.isnan(value) for value in found["velocity spread over the call's"])
     assert found["turns that end as a phrase"] == (1.0, 1.0)  # C and G, four quarters before the end
 

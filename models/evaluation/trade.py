@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -22,6 +23,8 @@ SWUNG = TICKS * 2 // 3
 FOUR_FOUR = 4 * TICKS
 SECOND_EIGHTHS = (TICKS * 5 // 12, TICKS * 17 // 24)
 """First and last place in the beat, in ticks, of what counts as a second eighth: straight it is at 12, swung at 14 to 17."""
+RUNS = {"interval pairs": 2, "interval triples": 3}
+"""How many successive intervals of an answer are looked for in its call: three and four notes."""
 FEWEST_SWUNG = 2
 """Second eighths in each call of a prompt that is swung."""
 ACCENTED = 3.0
@@ -43,17 +46,16 @@ def top_line(notes: np.ndarray) -> np.ndarray:
     return ordered[np.array(keep, bool)]
 
 
-def interval_triples(notes: np.ndarray) -> list[tuple[int, ...]]:
-    """The three successive intervals, in semitones, of each four successive notes of the top line."""
+def runs(notes: np.ndarray, length: int) -> list[tuple[int, ...]]:
+    """All runs of so many successive intervals, in semitones, of the top line."""
     steps = np.diff(top_line(notes)["pitch"].astype(np.int64)).tolist()
-    return list(zip(steps, steps[1:], steps[2:], strict=False))
+    return list(zip(*(steps[first:] for first in range(length)), strict=False))
 
 
-def taken_up(answer: np.ndarray, call: np.ndarray) -> float:
-    """Share of the answer's interval triples that are triples of the call too, in any key and rhythm; nan where one has
-    none."""
-    known, own = set(interval_triples(call)), interval_triples(answer)
-    return float(np.mean([triple in known for triple in own])) if known and own else math.nan
+def taken_up(answer: np.ndarray, call: np.ndarray, length: int) -> float:
+    """Share of the answer's `runs` of intervals that the call has too, in any key and rhythm; nan where one has none."""
+    known, own = set(runs(call, length)), runs(answer, length)
+    return float(np.mean([run in known for run in own])) if known and own else math.nan
 
 
 def second_eighth(notes: np.ndarray) -> float:
@@ -104,22 +106,20 @@ def figures(played: Played, other: Played) -> dict[str, tuple[float, float]]:
         pairs = [(figure(mine, call), figure(real, call)) for call, mine, real in turns(played)]
         return _mean([mine for mine, _ in pairs]), _mean([real for _, real in pairs])
 
-    def by_chance(notes: np.ndarray, _: np.ndarray) -> float:
-        return _mean([taken_up(notes, call) for call in calls])
-
-    ends = [
-        [measures.ending(between(notes, start, end), end, key).closed for start, end in played.spans]
-        for notes in (
-            top_line(played.antiphon[played.antiphon["part"] != DRUMS]),
-            top_line(played.real[played.real["part"] != DRUMS]),
+    found = {}
+    for name, length in RUNS.items():
+        share = partial(taken_up, length=length)
+        found[f"{name} of the call"] = of_turns(share)
+        found[f"{name} of another call"] = of_turns(
+            lambda notes, _, share=share: _mean([share(notes, call) for call in calls])
         )
+    closed = [
+        [measures.ending(top_line(notes), end, key).closed for notes in (mine, real)]
+        for (_, mine, real), (_, end) in zip(turns(played), played.spans, strict=True)
     ]
-    return {
-        "interval triples of the call": of_turns(taken_up),
-        "interval triples of another call": of_turns(by_chance),
-        "velocity spread over the call's": of_turns(spread),
-        "turns that end as a phrase": (_mean(ends[0]), _mean(ends[1])),
-    }
+    found["velocity spread over the call's"] = of_turns(spread)
+    found["turns that end as a phrase"] = (_mean([mine for mine, _ in closed]), _mean([real for _, real in closed]))
+    return found
 
 
 def swing_figures(played: Played) -> dict[str, tuple[float, float]]:
