@@ -193,7 +193,7 @@ def run() -> None:
     report: dict[str, Any] = {}
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
-    print(f"{'':18s}{'':14s}" + "".join(f"{name:>21s}" for name in FIGURES))
+    print(" " * 26 + "".join(f"  {name}" for name in FIGURES))
     for source, pieces in pieces_of(pack, annotations, args.split, args.tunes, args.seed).items():
         rows: dict[str, list[dict[str, float]]] = {}
         for charted in pieces:
@@ -218,7 +218,8 @@ def run() -> None:
             for name, each in rows.items()
         }
         for name, means in report[source].items():
-            print(f"{source:18s}{name:14s}" + "".join(f"{mean:21.3f}" for mean in means.values()), flush=True)
+            line = "".join(f"  {mean:{len(figure)}.3f}" for figure, mean in means.items())
+            print(f"{source:14s}{name:12s}{line}", flush=True)
     report["tunes of the bench"] = {"model": tune_figures(listener), "rules": tune_figures(rules)}
     for name, means in report["tunes of the bench"].items():
         print(f"tunes of the bench, {name}: " + ", ".join(f"{figure} {mean:.3f}" for figure, mean in means.items()))
