@@ -29,7 +29,7 @@ from realtime.io.live.screen import Screen
 keys = queue.Queue()
 screen = Screen(lambda key, ns: keys.put((key, ns)))
 screen.line("a line above")
-state = dict(place=[3, 2], tick=0, bar=96, whose="you", mode="trade", bpm=96.0, knobs={"density": 0.5}, heard=[],
+state = dict(place=[3, 2], tick=0, bar=96, whose="you", mode="trade", chord="Am7", bpm=96.0, knobs={"density": 0.5}, heard=[],
              step=0.4, late=0.2, dropped=1, **{"in": [60, 64], "out": [67]})
 screen.state(json.dumps(state))
 key, ns = keys.get(timeout=60)
@@ -66,7 +66,10 @@ def test_a_line_is_drawn_and_keys_are_read_on_a_terminal() -> None:
     assert os.waitpid(process, 0)[1] == 0, drawn
     text = drawn.decode()
     assert "a line above" in text and "pressed m True" in text
-    assert "bar 3.2 | you | trade | 96 bpm | density +0.5 | in C4 E4 | out G4 | step 0.4 ms | late 0.2 ms" in text
+    assert (
+        "bar 3.2 | you | trade | 96 bpm | plays Am7 | density +0.5 | in C4 E4 | out G4 | step 0.4 ms | late 0.2 ms"
+        in text
+    )
     assert text.rindex("the end") > text.rindex("pressed m") and "\x1b[?25h" in text  # the cursor is back
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from performing import BAR_NS, duet, tune
@@ -39,13 +40,18 @@ def test_what_was_given_is_reported_and_stands_above_the_roll() -> None:
         {"start": 12.0, "end": 16.0, "symbol": "N.C."},
     ]
     assert chords.labels == [(0, "C"), (1920, "F"), (3840, "G"), (5280, "C"), (5760, "N.C.")]
+    assert chords.planned == chords.given[:4], "what is given is what is planned"
 
 
 def test_without_a_chart_what_is_heard_stands_there() -> None:
     chords = session(None, 8)
     assert chords.given == [] and [span["symbol"] for span in chords.heard] == ["C", "F", "G", "C", "Am", "F", "G", "C"]
     assert chords.labels == [(round(480 * span["start"]), span["symbol"]) for span in chords.heard]
-    assert chords_of(duet([], 1)[1], Take(), BeatGrid()) == Chords([], [])
+    assert chords.planned and all(span["end"] > span["start"] for span in chords.planned)
+    pairs = pairwise(chords.planned)
+    ends = [(one["end"], two["start"], one["symbol"], two["symbol"]) for one, two in pairs]
+    assert all(end < start or (end == start and one != two) for end, start, one, two in ends)
+    assert chords_of(duet([], 1)[1], Take(), BeatGrid()) == Chords([], [], [])
 
 
 def test_labels_are_drawn_and_crowded_ones_are_left_out(tmp_path: Path) -> None:

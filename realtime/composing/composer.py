@@ -98,6 +98,8 @@ class Composer:
         self._plan = Plan(-1, 0, None, Role.CONTINUE)
         self._start = 0
         self._memory = memory
+        self._chords: list[tuple[int, int]] = []
+        """Of beats, by their ticks, since this was last told."""
         self._drawn, self._drawn_chord = BEAT_EVENT, UNKNOWN
         """What comes after the last event of the history, unless that is gone back over; and the beat's chord, if that is due."""
 
@@ -261,7 +263,8 @@ class Composer:
             self._feed(snapshot)
             if turn.voices and last.made + 1 >= self._masks.controls.answering(turn.voices):
                 break
-        yield Reached(self._plan.generation, until, *self._sampler.take_counts())
+        chords, self._chords = tuple(self._chords), []
+        yield Reached(self._plan.generation, until, *self._sampler.take_counts(), chords)
 
     def _make_note(self, turn: Turn) -> tuple[ModelNote, Snapshot]:
         """The note that was drawn, cut where the turn ends, and the snapshot that it leads to. It is not fed yet."""
@@ -298,5 +301,8 @@ class Composer:
     def _settle_chord(self) -> None:
         """Feed the CHORD of the beat, as it is given or else as it was drawn, unless it was fed before."""
         if self._history.last.due:
-            given = self._given.chord(self._history.last.beat.start)
-            self._feed(self._history.chord(self._drawn_chord if given == UNKNOWN else given))
+            beat = self._history.last.beat.start
+            given = self._given.chord(beat)
+            chord = self._drawn_chord if given == UNKNOWN else given
+            self._chords.append((beat, chord))
+            self._feed(self._history.chord(chord))

@@ -147,12 +147,13 @@ class Proposed(NamedTuple):
 
 class Reached(NamedTuple):
     """The plan is complete up to `until`. `step_ns`: how long each model step since the last reply took; `rejected`: draws
-    that were no legal note."""
+    that were no legal note; `chords`: the beats, by their ticks, whose chord (its class) was settled since then."""
 
     generation: int
     until: int
     step_ns: tuple[int, ...]
     rejected: int
+    chords: tuple[tuple[int, int], ...] = ()
 
 
 class Planned(NamedTuple):

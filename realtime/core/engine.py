@@ -72,6 +72,8 @@ class Engine:
         """Notes of one onset that the player has struck already: they are sent together, as soon as all of them are known."""
         self._echo = EchoGuard()
         self.quotes, self.heard = Quotes(), Heard()
+        self.chords: dict[int, int] = {}
+        """The chord, a class, that was planned for each beat, by its tick."""
 
     @property
     def rolling(self) -> bool:
@@ -296,6 +298,7 @@ class Engine:
                 self._send_together()
                 self.counts.rejected += reply.rejected
                 self.counts.step_ns.extend(reply.step_ns)
+                self.chords.update(reply.chords)
                 self.turns.plans.complete(reply.generation)
                 self.turns.answers.complete(reply.generation)
             case Planned():

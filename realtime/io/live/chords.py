@@ -1,4 +1,4 @@
-"""The chords of a session, for its report and above its piano roll: those that were given, and those that are heard in it."""
+"""The chords of a session, for its report and above its piano roll: those that were given, planned, and are heard in it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from realtime.io.files.harmony import load_harmony
 from realtime.io.live.take import Take
 from realtime.midi import DRUM_CHANNEL
 from realtime.music.chord_features import beats_of
+from realtime.music.chords import NO_CHORD, UNKNOWN, symbol
 from realtime.music.harmony import chord_spans
 from realtime.music.keys import key_of
 from realtime.music.metre import TICKS, BeatGrid
@@ -21,10 +22,11 @@ from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS
 
 
 class Chords(NamedTuple):
-    """Spans in order, {start, end (quarters), symbol, ...}: `given` by a chart or by hand; `heard`, estimated from what both
-    played, as `harmony.chord_spans` has them."""
+    """Spans in order, {start, end (quarters), symbol, ...}: `given` by a chart or by hand; `planned`, the chord of each beat in
+    Antiphon's stream of events; `heard`, estimated from what both played, as `harmony.chord_spans` has them."""
 
     given: list[dict[str, Any]]
+    planned: list[dict[str, Any]]
     heard: list[dict[str, Any]]
 
     @property
@@ -37,7 +39,19 @@ class Chords(NamedTuple):
 def chords_of(engine: Engine, take: Take, grid: BeatGrid) -> Chords:
     """The chords of a session that is over."""
     end = -(-take.end_pulse // PULSES_PER_TICK)
-    return Chords(_given(engine.leading.passed, end), _heard(take, grid, end))
+    return Chords(_given(engine.leading.passed, end), _planned(engine.chords, grid, end), _heard(take, grid, end))
+
+
+def _planned(chords: dict[int, int], grid: BeatGrid, end: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for tick in sorted(each for each in chords if each < end):
+        beat = grid.beat_at(tick)
+        start, stop, name = tick / TICKS, (beat.start + beat.length) / TICKS, symbol(chords[tick])
+        if rows and rows[-1]["symbol"] == name and rows[-1]["end"] == start:
+            rows[-1]["end"] = stop
+        elif chords[tick] not in (NO_CHORD, UNKNOWN):
+            rows.append({"start": start, "end": stop, "symbol": name})
+    return rows
 
 
 def _given(passed: list[tuple[int, str]], end: int) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from realtime.core.engine import Engine
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.live.session import Session, Sink
 from realtime.music.attributes import STYLES
+from realtime.music.chords import NO_CHORD, UNKNOWN, symbol
 from realtime.music.controls import AS_IT_IS, KNOBS
 
 SHOW_NS = 100_000_000
@@ -84,6 +85,7 @@ class Desk:
             "bar": grid.bar_length_at(tick),
             "whose": "Antiphon" if turn is not None and tick >= turn.start else "you" if engine.rolling else "",
             "mode": engine.mode_name,
+            "chord": self._chord(tick),
             "bpm": round(engine.transport.bpm_at(engine.tempo.pulse_at(now)), 1),
             "knobs": turned,
             "in": sorted(+self._sounding["player"]),
@@ -93,6 +95,11 @@ class Desk:
             "late": round(errors[-1] / 1e6, 1) if errors else None,
             "dropped": engine.scheduler.late_dropped + session.shed,
         }
+
+    def _chord(self, tick: int) -> str:
+        """The chord of the beat: "Am7 (B)" where it is given, in a section B; else as it is planned."""
+        planned = self._engine.chords.get(self._engine.grid.beat_at(tick).start, UNKNOWN)
+        return self._engine.leading.now(tick) or ("" if planned in (UNKNOWN, NO_CHORD) else symbol(planned))
 
     def pressed(self, pressed: Pressed) -> str:
         """Do what a key asks for, panic and the end aside. Returns a line for the user, or ""."""
