@@ -13,23 +13,39 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from realtime.config_file import read_sections
 from realtime.errors import UserError, nearest
 from realtime.midi import SOSTENUTO, SUSTAIN
 from realtime.music.controls import KNOBS, Preset, parse_preset
 from realtime.music.keys import Key, parse_key, parse_pitch, parse_range, pitch_name
 
-MAX_BYTES, MOST_PROBLEMS = 1 << 16, 10
-"""Of a configuration file, of which config.yaml with every setting has an eighth; how many mistakes are named at once."""
+MOST_PROBLEMS = 10
+"""How many mistakes are named at once."""
 SLOWEST_BPM, FASTEST_BPM = 20, 400
 
 Backend = Literal["auto", "alsa", "jack", "coremidi", "winmm"]
 ModeName = Literal["continue", "trade", "accompany", "harmonise"]
 Style = Literal["pop", "song", "quartet", "standard", "hymn", "folk", "game", "classical"]
 Part = Literal["melody", "accompaniment", "bass", "drums", "other"]
+Feel = Literal["ballad", "swing", "bossa", "rock", "waltz", "march"]
+
+
+def parse_parts(given: object) -> object:
+    """ "bass+drums" as the names of parts; anything but a text stays what it is. Raises ValueError."""
+    if not isinstance(given, str):
+        return tuple(given) if isinstance(given, list) else given
+    names = [name.strip() for name in given.split("+")]
+    for name in names:
+        if name not in get_args(Part):
+            raise ValueError(
+                f"allowed {', '.join(get_args(Part))}, or several joined by +{nearest(name, get_args(Part))}"
+            )
+    if len({*names}) < len(names):
+        raise ValueError("allowed each part once")
+    return tuple(names)
 
 
 def check_name(name: str) -> str:
@@ -101,12 +117,22 @@ class Mode(Section):
 
 
 class Play(Section):
-    part: Part | None = Field(
-        default=None, description="null: the tune, or the accompaniment in accompany and harmonise"
+    part: Annotated[tuple[Part, ...] | None, BeforeValidator(parse_parts)] = Field(
+        default=None, description="null: the tune, or the accompaniment in accompany and harmonise; several: a band"
     )
+    feel: Feel | None = Field(default=None, description="what a band of several parts strikes where; null: no pattern")
     player_part: Part = Field(default="melody", description="what the player plays")
     channel: int | None = Field(
         default=None, ge=1, le=16, description="MIDI channel of the answer; null: 1, and 10 for drums"
+    )
+    channels: dict[Part, Annotated[int, Field(ge=1, le=16)]] = Field(
+        default={}, description="MIDI channel of each part of a band; else from channel on, and 10 for drums"
+    )
+    parts_cc: int = Field(
+        default=102,
+        ge=0,
+        le=115,
+        description="five controllers from this number on: which parts of a band play; 0: none",
     )
     key: Annotated[Key | None, BeforeValidator(parse_key)] = None
     key_strength: Literal["strict", "bias"] = "strict"
@@ -122,6 +148,31 @@ class Play(Section):
     def _durations_in_order(self) -> Self:
         if self.min_duration_ticks > self.max_duration_ticks:
             raise ValueError(f"min_duration_ticks allowed 1 to max_duration_ticks ({self.max_duration_ticks})")
+        return self
+
+    @property
+    def is_band(self) -> bool:
+        """Whether several parts play."""
+        return len(self.part or ()) > 1
+
+    def part_channels(self) -> dict[str, int]:
+        """The MIDI channel, 1..16, of each part of a band: as set, 10 for drums, and the others from `channel` on, in the order
+        in which they are named."""
+        found: dict[str, int] = {"drums": 10} | {str(name): channel for name, channel in self.channels.items()}
+        names = [*(self.part or ()), *get_args(Part)]
+        for name in dict.fromkeys(names):
+            places = (((self.channel or 1) - 1 + step) % 16 + 1 for step in range(16))
+            found.setdefault(name, next(place for place in places if place not in found.values() and place != 10))
+        return found
+
+    @model_validator(mode="after")
+    def _a_band_has_channels_and_feel(self) -> Self:
+        if not self.is_band and (self.feel is not None or self.channels):
+            given = "feel" if self.feel is not None else "channels"
+            raise ValueError(f"{given} is for several parts: give part: accompaniment+bass+drums, or leave {given} out")
+        for channel, times in Counter(self.part_channels().values()).items():
+            if times > 1:
+                raise ValueError(f"channels: {channel} given to several parts; allowed one part for each channel")
         return self
 
 
@@ -226,13 +277,16 @@ class Config(Section):
             (self.sync, "sync.one"),
             (self.chords, "chords.next"),
         )
+        first = self.play.parts_cc if self.play.is_band and self.play.parts_cc else 2000
+        parts = [(f"play.parts_cc ({part})", number) for number, part in enumerate(get_args(Part), first)]
         callers, keys = (
             [(f"{name}_{kind}", getattr(section, f"{name.partition('.')[2]}_{kind}")) for section, name in places]
             for kind in ("cc", "key")
         )
         knobs = [(f"controls.cc ({knob})", number) for number, knob in enumerate(KNOBS, self.controls.cc or 1000)]
         pedals = [("the sustain pedal", SUSTAIN), ("the sostenuto pedal", SOSTENUTO)]
-        pairs = [*combinations(callers, 2), *product(callers, knobs), *product(knobs, pedals), *combinations(keys, 2)]
+        pairs = [*combinations(callers, 2), *product(callers, knobs + parts), *combinations(keys, 2)]
+        pairs += [*product(knobs, parts), *product(knobs + parts, pedals)]
         for (name, number), (other, same) in pairs:
             if number is not None and number == same:
                 what = "key" if "key" in name else "controller"
@@ -253,7 +307,7 @@ def load(
     `options`: the option of the command line that a user gives for a key ({"sync.tempo_bpm": "--tempo"}); an error names it.
     Raises UserError.
     """
-    tree = _read(path) if path is not None else {}
+    tree = read_sections(path, Config.model_fields, keys()) if path is not None else {}
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     for dotted, value in given.items():
         section, _, key = dotted.partition(".")
@@ -280,58 +334,6 @@ def default_of(dotted: str) -> str | None:
 def shown(value: object) -> str:
     """A value as a user would type it, at most 60 letters of it."""
     return f"{value:.12g}" if isinstance(value, float) else str(value)[:60]
-
-
-class _Loader(yaml.SafeLoader):
-    """safe_load that refuses what settings never need: aliases (alias bombs), tags, a key given twice."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: anchors and aliases are not allowed")
-        if getattr(event, "tag", None) is not None:
-            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: tags are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for name, times in Counter(names).items():
-            if times > 1:
-                raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {name!r} is given twice")
-        return super().construct_mapping(node, deep)
-
-
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """The file as {section: {key: value}}, nulls left out. Raises UserError."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a configuration file") from None
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{path}: larger than {MAX_BYTES >> 10} KB; a configuration file is a few lines of YAML")
-    try:
-        tree = yaml.load(data, Loader=_Loader)  # a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise UserError(f"{path}: not YAML: {where}{error.problem}; antiphon config prints an example") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a date 2001-99-99, ten thousand "["
-        reason = " ".join(str(error).split()) or "unreadable"
-        raise UserError(f"{path}: not YAML: {reason[:200]}; antiphon config prints an example") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        sections_there = ", ".join(Config.model_fields)
-        raise UserError(f"{path}: a {type(tree).__name__} at the top level; allowed sections {sections_there}")
-    sections: dict[str, dict[str, Any]] = {}
-    for name, section in tree.items():
-        if name in Config.model_fields and not isinstance(section, dict | None):
-            keys_there = ", ".join(key for key in keys() if key.startswith(f"{name}."))
-            raise UserError(f"{path}: {name}: {section!r:.60} given; allowed a section with {keys_there}")
-        # An unknown section may have any shape: it is refused by its name.
-        pairs = section.items() if isinstance(section, dict) else ()
-        sections[str(name)] = {str(key): value for key, value in pairs if value is not None}
-    return sections
 
 
 def _sections() -> Iterator[tuple[str, type[Section]]]:

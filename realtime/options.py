@@ -24,6 +24,7 @@ TWINS = {
     "mode": "mode.name",
     "bars_per_turn": "mode.bars_per_turn",
     "part": "play.part",
+    "feel": "play.feel",
     "channel": "play.channel",
     "key": "play.key",
     "chords": "chords.chart",
@@ -50,7 +51,14 @@ BarsPerTurn = Annotated[int | None, typer.Option(help="trade: bars of a turn")]
 Tempo = Annotated[float | None, typer.Option(help="beats per minute, with --sync internal")]
 Part = Annotated[
     str | None,
-    typer.Option(help="what Antiphon plays: melody, accompaniment, bass, drums, other; else what suits the mode"),
+    typer.Option(
+        help="what Antiphon plays: melody, accompaniment, bass, drums, other, or several, as in accompaniment+bass+drums; else "
+        "what suits the mode"
+    ),
+]
+Feel = Annotated[
+    str | None,
+    typer.Option(help="of several parts, what they strike where: ballad, swing, bossa, rock, waltz or march"),
 ]
 Channel = Annotated[int | None, typer.Option(help="MIDI channel of the answer, 1 to 16; else 1, and 10 for drums")]
 Chords = Annotated[

@@ -180,6 +180,40 @@ def test_drums_go_to_channel_10_unless_told(given: dict[str, object], tune: int,
     assert (channels[PART_NAMES.index("melody")], channels[PART_NAMES.index("drums")]) == (tune, drums)
 
 
+def test_each_part_of_a_band_has_a_channel_of_its_own() -> None:
+    band = load(None, {"play.part": "accompaniment + bass+drums"})
+    assert band.play.part == ("accompaniment", "bass", "drums")
+    assert engine_settings(band).channels == (2, 0, 1, 9, 3)
+    assert engine_settings(band).parts == (1, 2, 3) and worker_setup(band).constraints.band
+    own = load(None, {"play.part": "bass+drums", "play.channel": 5, "play.channels": {"drums": 2}})
+    assert engine_settings(own).channels == (5, 6, 4, 1, 7)
+    assert engine_settings(load(None, {"play.part": "bass"})).parts == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"play.part": "bas+drums"},
+            "allowed melody, accompaniment, bass, drums, other, or several joined by +; did you mean",
+        ),
+        ({"play.part": "bass+bass"}, "allowed each part once"),
+        ({"play.part": "bass", "play.feel": "rock"}, "feel is for several parts"),
+        ({"play.feel": "rock"}, "feel is for several parts"),
+        (
+            {"play.part": "bass+drums", "play.feel": "rok"},
+            "allowed ballad, swing, bossa, rock, waltz, march; did you mean",
+        ),
+        ({"play.part": "bass+drums", "play.channels": {"bass": 10}}, "channels: 10 given to several parts"),
+        ({"play.part": "bass+drums", "play.parts_cc": 20}, "allowed one meaning for each controller"),
+    ],
+)
+def test_what_is_wrong_with_a_band_is_said(given: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(None, given)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["", " Bass", "Bass ", "Bass:In", "x" * 25, "é"])
 def test_a_name_that_no_port_can_have(name: str) -> None:
     with pytest.raises(UserError, match=r"ports\.name: .* given; allowed a letter or digit, then"):

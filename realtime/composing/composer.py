@@ -28,6 +28,7 @@ from realtime.core.dialogue import (
     HeardNote,
     KeyUp,
     ModelNote,
+    Muster,
     Plan,
     Planned,
     PlayerNote,
@@ -156,6 +157,8 @@ class Composer:
                 self._given.lead(request)
             case Remember(notes):
                 self._remember(notes)
+            case Muster(parts):
+                self._masks.play(parts)
             case Steer(controls):
                 self._masks.controls = controls
                 if self._latents is not None:
@@ -273,17 +276,16 @@ class Composer:
         ticks = HELD_TICKS if turn.voices else int(DURATION_TICKS[event.duration])
         if turn.silent_from is not None and onset + ticks > turn.silent_from and not turn.voices:
             ticks = turn.silent_from - onset
-        if event.part != MODEL_PART + DRUMS:
-            latest = onset + ticks
-            ticks = self._masks.voicing.ends(onset, event.pitch, latest, self._plan.role, turn) - onset
+        part = event.part - MODEL_PART
+        ticks = self._masks.ends(onset, part, event.pitch, onset + ticks, self._plan.role, turn) - onset
         if ticks < DURATION_TICKS[event.duration]:
             event = event._replace(duration=duration_index(ticks))
-        release = self._history.last.release.copy()
-        release[event.pitch] = onset + ticks
-        note = ModelNote(onset, event.pitch, velocity_of(event.velocity), ticks, event.part - MODEL_PART)
+        releases = self._history.last.releases.copy()
+        releases[part, event.pitch] = onset + ticks
+        note = ModelNote(onset, event.pitch, velocity_of(event.velocity), ticks, part)
         answered = self._plan.played.pitch if turn.voices and self._plan.played is not None else None
         self._history.proposed(note, answered)
-        return note, self._history.following(event, onset, beat, release, own=True)
+        return note, self._history.following(event, onset, beat, releases, own=True)
 
     def _advance_to(self, tick: int) -> None:
         """Feed the BEATs up to the beat around `tick`."""

@@ -92,6 +92,8 @@ class Constraints:
     towards an end of the phrase at the end of the turn (`masks.Masks`). `rate`: the density to aim at, in notes a quarter, where
     a file gives it. `kit`: the drums that may be played; none: all. `chords_strict`: hold the notes to
     given chords by masks, else by biases (`voicing.Voicing`); where a chord is given, its scale counts, and not the key.
+    `band`: each of the `parts` plays by its own rules (`band`), else all by what any of them may do; `feel`, a name of
+    `arrangement.FEELS`, says what a band strikes where.
     """
 
     parts: tuple[int, ...] = ()
@@ -108,6 +110,8 @@ class Constraints:
     rate: float | None = None
     kit: tuple[int, ...] = ()
     chords_strict: bool = True
+    band: bool = False
+    feel: str | None = None
 
     def bias(self, role: Role) -> np.ndarray:
         """(337,) float32, what stays the same from step to step."""

@@ -24,7 +24,17 @@ from realtime.core.dialogue import ModelNote, PlayerNote
 from realtime.core.output import SHORTEST_TICKS
 from realtime.music.chords import UNKNOWN
 from realtime.music.metre import Beat
-from realtime.music.vocabulary import BEAT, CHORD, CHORD_EVENT, MODEL_PART, NONE_DURATION, OPEN, Event
+from realtime.music.vocabulary import (
+    BEAT,
+    CHORD,
+    CHORD_EVENT,
+    DRUMS,
+    MODEL_PART,
+    NONE_DURATION,
+    OPEN,
+    PART_NAMES,
+    Event,
+)
 
 LONG_FREE = -(1 << 40)
 """A release tick long past: the pitch is free."""
@@ -42,8 +52,8 @@ class Snapshot(NamedTuple):
     """How many events at this tick came before."""
     keys: np.ndarray
     """The player's keys that were down, (128,) bool."""
-    release: np.ndarray
-    """Absolute tick at which each of Antiphon's pitches is free, (128,) int64."""
+    releases: np.ndarray
+    """Absolute tick at which each pitch of each of Antiphon's parts is free, (5, 128) int64."""
     made: int
     """Notes proposed in this turn so far."""
     line: tuple[int, int]
@@ -56,6 +66,12 @@ class Snapshot(NamedTuple):
     """What the memory says after the event."""
     harmony: tuple[int, int] = (UNKNOWN, 0)
     """The latest chord that was fed, and the tick of the beat from which on it has been the same."""
+
+    @property
+    def release(self) -> np.ndarray:
+        """Absolute tick at which each pitch is free in all parts, (128,) int64."""
+        release: np.ndarray = self.releases.max(0)
+        return release
 
 
 class History:
@@ -85,22 +101,22 @@ class History:
         return self._snapshots[-1]
 
     def following(
-        self, event: Event, tick: int, beat: Beat, release: np.ndarray | None = None, own: bool = False
+        self, event: Event, tick: int, beat: Beat, releases: np.ndarray | None = None, own: bool = False
     ) -> Snapshot:
-        """The snapshot after one event more. `release`: as in `Snapshot`, None where the event does not change it; `own`: the
+        """The snapshot after one event more. `releases`: as in `Snapshot`, None where the event does not change it; `own`: the
         event is a note that Antiphon makes in this turn."""
         position, keys = self._stepper.position + 1, self.keys_down.copy()
         if self.is_empty:
-            free = np.full(128, LONG_FREE) if release is None else release
+            free = np.full((len(PART_NAMES), 128), LONG_FREE) if releases is None else releases
             return Snapshot(position, tick, beat, event, 0, keys, free, 0, (-1, 0), due=True)
         last = self.last
         nth = last.nth + 1 if last.tick == tick else 0
-        release, made, line = last.release if release is None else release, last.made, last.line
+        releases, made, line = last.releases if releases is None else releases, last.made, last.line
         if own:
             made += 1
             line = (event.pitch, line[1] + 1 if event.pitch == line[0] else 1)
         chord, due = (UNKNOWN, True) if event.time == BEAT else (last.chord, last.due)
-        return Snapshot(position, tick, beat, event, nth, keys, release, made, line, chord, due, None, last.harmony)
+        return Snapshot(position, tick, beat, event, nth, keys, releases, made, line, chord, due, None, last.harmony)
 
     def chord(self, chord: int) -> Snapshot:
         """The snapshot after the CHORD event of the beat, which is due."""
@@ -155,8 +171,8 @@ class History:
         self._stepper.rewind(last.position)
         if self._memory is not None and last.recall is not None:
             self._memory.rewind(last.recall.held)
-        release = np.minimum(last.release, boundary) if silence else last.release
-        self._snapshots[-1] = last._replace(release=release, made=last.made if same_turn else 0)
+        releases = np.minimum(last.releases, boundary) if silence else last.releases
+        self._snapshots[-1] = last._replace(releases=releases, made=last.made if same_turn else 0)
 
     def take_last(self) -> Snapshot:
         """Go back over the last event as well, which is then to be fed again."""
@@ -190,22 +206,34 @@ class History:
         for answer in self._answers.pop(pitch, ()):
             self._notes.release(tick, answer)
             for snapshot in self._snapshots:
-                snapshot.release[answer] = min(snapshot.release[answer], tick)
+                snapshot.releases[:, answer] = np.minimum(snapshot.releases[:, answer], tick)
 
     def sounding(self, tick: int) -> list[int]:
-        """The pitches of Antiphon's that sound beyond `tick` and have not only just begun."""
-        new = self._overuse.between(tick - SHORTEST_TICKS + 1, tick + 1)
-        return [pitch for pitch in np.flatnonzero(self.last.release > tick).tolist() if pitch not in new]
+        """The pitches of Antiphon's that sound beyond `tick` and have not only just begun, without drums."""
+        return sorted({pitch for _, pitch in self._to_end(tick)})
 
     def ended(self, tick: int, pitches: list[int]) -> np.ndarray | None:
-        """Antiphon's notes of these pitches end at `tick`. Returns the releases that follow, None where nothing ends."""
+        """Antiphon's notes of these pitches, of `sounding`, end at `tick`. Returns the releases that follow, None where nothing
+        ends."""
         if not pitches:
             return None
-        release = self.last.release.copy()
-        release[pitches] = np.minimum(release[pitches], tick)
+        releases = self.last.releases.copy()
+        for part, pitch in self._to_end(tick):
+            if pitch in pitches:
+                releases[part, pitch] = tick
         for pitch in pitches:
             self._notes.release(tick, pitch)
-        return release
+        return releases
+
+    def _to_end(self, tick: int) -> list[tuple[int, int]]:
+        """(part, pitch) of the notes of `sounding`."""
+        new = set()
+        for snapshot in reversed(self._snapshots):
+            if snapshot.tick <= tick - SHORTEST_TICKS:
+                break
+            new.add((snapshot.event.part - MODEL_PART, snapshot.event.pitch))
+        sounding = np.argwhere(self.last.releases > tick).tolist()
+        return [(part, pitch) for part, pitch in sounding if part != DRUMS and (part, pitch) not in new]
 
     def proposed(self, note: ModelNote, answered: int | None = None) -> None:
         """Antiphon made a note. `answered`: the key of the player's with which it ends."""

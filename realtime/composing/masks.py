@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from realtime.composing.arrangement import ARRANGED, Arrangement
+from realtime.composing.band import Band, Choices, of_part
 from realtime.composing.chord_hearing import ChordHearing
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
@@ -99,11 +101,17 @@ class Masks:
     the positions of the knobs: they move the targets of the biases, so that the biases do not work against them."""
 
     def __init__(
-        self, constraints: Constraints, given: Given | None = None, hearing: ChordHearing | None = None
+        self,
+        constraints: Constraints,
+        given: Given | None = None,
+        hearing: ChordHearing | None = None,
+        leader: Masks | None = None,
     ) -> None:
-        """`hearing`: what the player's notes say of the chords, where Antiphon goes along with them."""
-        self.profile = PlayerProfile()
-        self.overuse = Overuse()
+        """`hearing`: what the player's notes say of the chords, where Antiphon goes along with them. `leader`: the masks of the
+        band that these are of one part of."""
+        self.profile: PlayerProfile = PlayerProfile() if leader is None else leader.profile
+        self.overuse: Overuse = Overuse() if leader is None else leader.overuse.of(constraints.parts[0])
+        self._arranged = leader is not None and constraints.parts[0] in ARRANGED
         self.controls = AS_IT_IS
         self._drums: deque[bool] = deque(maxlen=16)
         self._given = given or Given(BeatGrid())
@@ -112,6 +120,42 @@ class Masks:
 
     def constrain(self, constraints: Constraints) -> None:
         """From now on these are the user's constraints. What has been heard still counts."""
+        self._asked = constraints
+        self.band: Band | None = None
+        """The parts, where there are several."""
+        if constraints.band:
+            self.play(constraints.parts)
+        else:
+            self._constrain(constraints)
+
+    def play(self, parts: tuple[int, ...]) -> None:
+        """From now on these parts of a band play. Who plays one part alone goes on with it."""
+        asked = self._asked
+        if not asked.band:
+            return
+        members = {part: Masks(of_part(asked, part), self._given, leader=self) for part in sorted(parts)}
+        self.band = Band(members, asked, Arrangement(asked.feel, self._given.grid, self._given), self._given)
+        # What answers a single note is the first part that has pitches.
+        alone = sorted(parts or asked.parts, key=lambda part: (part == DRUMS, part))[0]
+        self._constrain(replace(asked, parts=(alone,), band=False))
+
+    def choices(self, role: Role, turn: Turn, now: Moment, releases: np.ndarray) -> Choices:
+        """What a band may play next. releases: (5, 128), as in `history.Snapshot`."""
+        assert self.band is not None
+        for member in self.band.members.values():
+            member.controls = self.controls
+        chord = self.voicing.drawn(now.harmony, now.beat, self._key or self.profile.key)
+        tune = np.flatnonzero(now.keys_down).tolist() or self.profile.pitches
+        return self.band.choices(role, turn, now, releases, chord, tune)
+
+    def ends(self, onset: int, part: int, pitch: int, latest: int, role: Role, turn: Turn) -> int:
+        """Until when a note may sound, at most `latest`; see `Voicing.ends`."""
+        if part == DRUMS:
+            return latest
+        of = self.band.members.get(part) if self.band is not None else None
+        return (of.voicing if of is not None else self.voicing).ends(onset, pitch, latest, role, turn)
+
+    def _constrain(self, constraints: Constraints) -> None:
         self._constraints = constraints
         self._always = {role: constraints.bias(role) for role in Role}
         in_any_key = replace(constraints, tonic=None)
@@ -144,6 +188,10 @@ class Masks:
         self._mask_times(time, role, turn, now)
         if role in ALONG and self._pitched:
             pitch[now.keys_down] = MASKED  # the player sounds these pitches already
+        if self._arranged:  # `band` weighs the rest
+            if self._constraints.follow:
+                velocity += self.profile.loudness.bias(now.beat, now.tick == now.beat.start, role in ALONG)
+            return bias
         self._weigh_pitches(pitch, role, turn, now, chord is not None)
         if self._constraints.follow:
             velocity += self.profile.loudness.bias(now.beat, now.tick == now.beat.start, role in ALONG)
@@ -219,7 +267,7 @@ class Masks:
                 allowed &= at + self._constraints.min_duration <= turn.silent_from
         allowed &= (now.release[:, None] > at[None, :]).sum(0) < self._most_notes(role)
         time[:BEAT][~allowed] = MASKED
-        if now.made or role == Role.ACCOMPANY:
+        if now.made or role == Role.ACCOMPANY or self._arranged:
             return
         if now.waits:
             time[:BEAT] = MASKED

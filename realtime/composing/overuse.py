@@ -33,9 +33,16 @@ class Overuse:
         self._pitches: defaultdict[int, frozenset[int]] = defaultdict(frozenset)
         self._counted: tuple[Beat, np.ndarray] | None = None
         """The last beat that was asked for, and how many times each pitch came in it in the bars before."""
+        self._parts: dict[int, Overuse] = {}
+
+    def of(self, part: int) -> Overuse:
+        """The same of the notes of one part, from the first time on that it is asked for."""
+        return self._parts.setdefault(part, Overuse())
 
     def proposed(self, note: ModelNote) -> None:
         """A note was made."""
+        if note.part in self._parts:
+            self._parts[note.part].proposed(note)
         self._changed(note.tick)
         self._pitches[note.tick] |= {note.pitch}
         if len(self._pitches) > KEPT:
@@ -49,12 +56,16 @@ class Overuse:
 
     def take_back(self, boundary: int) -> None:
         """Drop the notes from `boundary` on: a new plan replaces them."""
+        for part in self._parts.values():
+            part.take_back(boundary)
         self._changed(boundary)
         for tick in [tick for tick in self._pitches if tick >= boundary]:
             del self._pitches[tick]
 
     def clear(self) -> None:
         """Drop all notes: time goes on elsewhere."""
+        for part in self._parts.values():
+            part.clear()
         self._counted = None
         self._pitches.clear()
 
@@ -74,6 +85,11 @@ class Overuse:
     def between(self, start: int, end: int) -> list[int]:
         """The pitches of Antiphon's notes with onsets in [start, end)."""
         return [pitch for tick in range(start, end) if tick in self._pitches for pitch in self._pitches[tick]]
+
+    def latest(self, before: int) -> list[int]:
+        """The pitches of the last onset before a tick; none where there is none."""
+        tick = next((onset for onset in reversed(self._pitches) if onset < before), None)
+        return [] if tick is None else sorted(self._pitches[tick])
 
     def notes_at(self, tick: int) -> int:
         """How many notes Antiphon plays at `tick`."""

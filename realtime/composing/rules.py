@@ -1,6 +1,7 @@
 """A composer without a network, for when there is none: it answers the same requests by rules, at once.
 
-In accompany and harmonise it plays root and triad of the chord that is heard; else it plays the call again and leads it home. It
+In accompany and harmonise it plays root and triad of the chord that is heard; else it plays the call again and leads it home. A
+band plays the hits of its feel (`arrangement`), and no more. It
 receives every request all the time, so that it knows the music when it takes over. What it plays depends on these requests
 alone.
 """
@@ -13,11 +14,13 @@ from itertools import pairwise
 
 import numpy as np
 
+from realtime.composing.arrangement import ARRANGED, CHORD, HAT, KICK, LAST_SOUNDS, PLAIN, SNARE, Arrangement, Hit
 from realtime.composing.constraints import Constraints
 from realtime.core.dialogue import (
     Extend,
     KeyUp,
     ModelNote,
+    Muster,
     Plan,
     PlayerNote,
     Proposed,
@@ -30,8 +33,8 @@ from realtime.core.dialogue import (
 from realtime.music.chords import MEMBERS, NO_CHORD, chord, pitch_classes, root_of
 from realtime.music.given import Given, Lead
 from realtime.music.keys import KEY_SCALES, Key, best_key
-from realtime.music.metre import TICKS, BeatGrid
-from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, MELODY, Role
+from realtime.music.metre import TICKS, Beat, BeatGrid
+from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, Role
 
 MOST_HEARD = 512
 HELD_TICKS = 384
@@ -40,14 +43,13 @@ GAP_TICKS = 2
 """Between a note of an accompaniment and the next: it is struck anew."""
 OPEN_TICKS = TICKS
 """What a key that is still down counts as."""
-ROOT_HEIGHT, TRIAD_HEIGHT = 43, 60
-"""The lowest root (G2) and the lowest note of a triad (C4), where the range allows them."""
+BASS_HEIGHT, ROOT_HEIGHT, TRIAD_HEIGHT = 31, 43, 60
+"""The lowest root of a bass (G1) and of a chord (G2) and the lowest note of a triad (C4), where the range allows them."""
 SOFTER = 0.8
 """How loud an accompaniment is, of the player's loudness."""
 OUTSIDE, ROOT, IN_KEY, SAME = -0.6, 0.3, 0.15, 0.1
 """How a chord is found: each unit of sound in it counts 1, outside of it `OUTSIDE`, on its root `ROOT` more; a chord of the key
 and the chord of before get a share of all sound."""
-KICK, SNARE, HAT = 36, 38, 42
 TRIADS = [chord(root, quality) for root in range(12) for quality in ("maj", "min")]
 
 
@@ -65,6 +67,9 @@ class Rules:
         self._classes = np.zeros(12)
         self._chord = NO_CHORD
         self._given = Given(grid)
+        self._parts = constraints.parts
+        """Those of the band that play."""
+        self._arrangement = Arrangement(constraints.feel, grid, self._given)
         self._plan: Plan | None = None
         self._done = 0
 
@@ -87,6 +92,8 @@ class Rules:
                     self._ends[note_down] = tick
             case Lead():
                 self._given.lead(request)
+            case Muster(parts):
+                self._parts = parts
             case Relocate():
                 self._heard.clear()
                 self._ends.clear()
@@ -120,7 +127,11 @@ class Rules:
         constraints = self._constraints
         along = plan.role in (Role.ACCOMPANY, Role.HARMONISE)
         parts = constraints.parts or ((ACCOMPANIMENT,) if along else (MELODY,))
-        if turn.voices and parts[0] == DRUMS:
+        if constraints.band:
+            parts = tuple(sorted(self._parts or parts, key=lambda part: (part == DRUMS, part)))
+        if constraints.band and not turn.voices:
+            yield from self._band(plan, turn, first, last)
+        elif turn.voices and parts[0] == DRUMS:
             yield ModelNote(turn.start, HAT, self._loudness(SOFTER), GAP_TICKS, DRUMS)
         elif turn.voices:
             yield from self._harmony(plan, turn, parts[0])
@@ -130,6 +141,52 @@ class Rules:
             yield from self._accompaniment(first, last, turn, parts[0])
         else:
             yield from (note for note in self._answer(turn, parts[0]) if first <= note.tick < last)
+
+    # --- a band ---
+
+    def _band(self, plan: Plan, turn: Turn, first: int, last: int) -> list[ModelNote]:
+        """The notes of all parts in order."""
+        end = self._arrangement.last_tick(plan.role, turn)
+        notes: list[ModelNote] = []
+        beat = self._grid.beat_at(first)
+        while beat.start < last:
+            for part in self._parts:
+                if part in ARRANGED:
+                    notes += [
+                        note for hit in self._hits(part, beat, end) for note in self._struck(hit, part, turn, end)
+                    ]
+            beat = self._grid.beat_at(beat.start + beat.length)
+        for part in self._parts:
+            if part not in ARRANGED:
+                notes += self._answer(turn, part)
+        return sorted(note for note in notes if first <= note.tick < last)
+
+    def _hits(self, part: int, beat: Beat, end: int | None) -> list[Hit]:
+        """What a part strikes in a beat: as arranged, and at the end, once more."""
+        if end is not None and beat.start + beat.length > end:
+            return [Hit(end, sound) for sound in LAST_SOUNDS[part]] if beat.start <= end else []
+        hits = self._arrangement.hits(part, beat)
+        if hits or part == DRUMS or self._given.at(beat.start) is not None or self._arrangement.feel is not PLAIN:
+            return hits
+        return [Hit(beat.start, "r" if part == BASS else CHORD)] if beat.in_bar == 0 else []
+
+    def _struck(self, hit: Hit, part: int, turn: Turn, end: int | None) -> list[ModelNote]:
+        """The notes of a hit."""
+        loudness = self._loudness(SOFTER)
+        if part == DRUMS:
+            return [ModelNote(hit.tick, int(hit.sound), loudness, GAP_TICKS, DRUMS)]
+        given = self._given.at(hit.tick)
+        if given is not None and not given.symbol.tones:  # N.C.
+            return []
+        tones, root = self._tones_at(hit.tick)
+        beat = self._grid.beat_at(hit.tick)
+        length = 2 * beat.bar_ticks if hit.tick == end else beat.start + beat.length - hit.tick - GAP_TICKS
+        low = self._fold(root, BASS_HEIGHT)
+        if part == BASS:
+            fifth = low + 7 if (low + 7) % 12 in tones else low
+            return [self._note(hit.tick, fifth if hit.sound in ("f", "t") else low, loudness, length, part, turn)]
+        pitches = [*([] if BASS in self._parts else [self._fold(root, ROOT_HEIGHT)]), *self._voicing(tones)]
+        return [self._note(hit.tick, pitch, loudness, length, part, turn) for pitch in pitches]
 
     # --- along with the player ---
 

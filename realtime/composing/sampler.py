@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from realtime.composing.band import Choices
 from realtime.composing.constraints import Sampling
 from realtime.composing.contract import DRAWN, Stepper
 from realtime.composing.history import Snapshot
@@ -18,10 +19,13 @@ from realtime.composing.masks import Masks, Moment, is_legal
 from realtime.composing.quoting import faded, favour, waiting
 from realtime.core.dialogue import Plan, Turn
 from realtime.music.metre import Beat
-from realtime.music.vocabulary import BEAT_EVENT, HEADS, Event, fields
+from realtime.music.vocabulary import BEAT, BEAT_EVENT, HEADS, MODEL_PART, Event, fields
 
 PHRASE_BARS = 4
 """In a turn that is longer, or has no end, the temperature's schedule begins anew after so many bars."""
+
+UNLIKELY_NATS = -6.0
+"""A part of a band that is this far below the likeliest one at a time is not taken there."""
 
 
 class Sampler:
@@ -55,28 +59,62 @@ class Sampler:
         `keys_down` (128,) bool. A draw that is no legal note is counted and becomes a BEAT. Without a turn, only the chord has
         a meaning.
         """
-        _, tick, beat, event, nth, keys, release, made, line, chord, due, recall, harmony = snapshot
+        _, tick, beat, event, nth, keys, releases, made, line, chord, due, recall, harmony = snapshot
+        release = snapshot.release
         memory = self._masks.controls.memory
         waits = recall is not None and plan.turn is not None and waiting(recall, memory, beat, plan.turn)
         now = Moment(tick, beat, plan.boundary, made, line, release, keys_down, waits, harmony, due)
-        bias = self._masks.bias(plan.role, plan.turn, now)
-        held = np.concatenate([keys, release > tick]).astype(np.float32)
-        free_from = np.maximum(release - beat.start, -1).astype(np.float32)
         sampling = self._sampling.rows(_progress(plan.turn, tick, beat) if plan.turn is not None else 0.0, plan.role)
         random = np.random.Generator(np.random.Philox(key=self.seed, counter=[nth, tick % (1 << 63), 0, 0]))
         noise = random.random(len(DRAWN), np.float32)
         if recall is not None and memory < 0:
             recall = faded(recall, memory, random.random())
-        elif recall is not None and memory > 0:
-            favour(bias, recall, memory)
         inputs = fields(event, beat, self.tempo, plan.role, chord)
+        held = np.concatenate([keys, release > tick]).astype(np.float32)
         context = self._latents.at(tick) if self._latents is not None else None
-        started = self._clock_ns()
         recalled = (None, None) if recall is None else (recall.ids, recall.features)
-        choice = self._stepper.step(inputs, held, free_from, bias, sampling, noise, context, *recalled)
-        self._step_ns.append(self._clock_ns() - started)
+        before = self._stepper.position
+
+        def draw(bias: np.ndarray, release: np.ndarray) -> np.ndarray:
+            """Take the step under a bias. release: (128,), when each pitch is free."""
+            if self._stepper.position != before:
+                self._stepper.rewind(before)
+            free_from = np.maximum(release - beat.start, -1).astype(np.float32)
+            started = self._clock_ns()
+            choice = self._stepper.step(inputs, held, free_from, bias, sampling, noise, context, *recalled)
+            self._step_ns.append(self._clock_ns() - started)
+            return choice
+
+        turn = plan.turn
+        if self._masks.band is not None and turn is not None and not turn.voices and not due:
+            return self._of_band(draw, self._masks.choices(plan.role, turn, now, releases), beat.start, releases)
+        bias = self._masks.bias(plan.role, turn, now)
+        if recall is not None and memory > 0:
+            favour(bias, recall, memory)
+        return self._read(draw(bias, release), bias, release - beat.start)
+
+    def _of_band(
+        self, draw: Callable[[np.ndarray, np.ndarray], np.ndarray], choices: Choices, start: int, releases: np.ndarray
+    ) -> tuple[Event, int]:
+        """The same step twice: first for the time and the part, then with both fixed under the masks of that part alone. Where
+        the part that was drawn does not play at that time, it is drawn once more in between."""
+        free = np.full(128, start)
+        choice = draw(choices.first, free)
+        event, chord = self._read(choice, choices.first, free - start)
+        if event.time == BEAT:
+            return event, chord
+        parts = choices.parts_at(event.time)
+        fits = parts > UNLIKELY_NATS
+        part = event.part if fits[event.part] else int(np.argmax(parts))
+        if not fits[event.part] and fits.sum() > 1:
+            part = int(draw(choices.fixed(event.time, parts), free)[1])
+        bias, release = choices.last(event.time, part - MODEL_PART), releases[part - MODEL_PART]
+        return self._read(draw(bias, release), bias, release - start)
+
+    def _read(self, choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> tuple[Event, int]:
+        """The event and the chord that were drawn. release: (128,), when each pitch is free, from the start of the beat."""
         drawn, chord = choice[: len(HEADS)], int(choice[-1])
-        if not is_legal(drawn, bias, release - beat.start):
+        if not is_legal(drawn, bias, release):
             self._rejected += 1
             return BEAT_EVENT, chord
         return Event(*(int(field) for field in drawn)), chord

@@ -129,6 +129,12 @@ class Steer(NamedTuple):
     controls: Controls
 
 
+class Muster(NamedTuple):
+    """Which parts of a band play from the next plan on, each 0..4, in order."""
+
+    parts: tuple[int, ...]
+
+
 class Quote(NamedTuple):
     """Where a quoted note comes from: the onset of its source, in ticks, and whether that is the player's."""
 
@@ -165,5 +171,5 @@ class Planned(NamedTuple):
     late: int
 
 
-Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo | Bar | Steer | Lead | Remember
+Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo | Bar | Steer | Muster | Lead | Remember
 Reply = Proposed | Reached | Planned

@@ -21,6 +21,7 @@ from realtime.core.chord_keys import SETTLE_NS
 from realtime.core.clocksync import SLOWEST_BPM
 from realtime.core.counts import Counts
 from realtime.core.dialogue import (
+    Muster,
     Planned,
     PlayerNote,
     Proposed,
@@ -34,7 +35,7 @@ from realtime.core.dialogue import (
 )
 from realtime.core.echo import EchoGuard
 from realtime.core.heard import Heard
-from realtime.core.knobs import Knobs
+from realtime.core.knobs import Knobs, Parts
 from realtime.core.modes import Mode
 from realtime.core.mpe import Mpe
 from realtime.core.output import Output
@@ -64,6 +65,7 @@ class Engine:
         self.grid = self.turns.grid
         self.leading = self.turns.leading
         self.knobs = Knobs(settings.controls, settings.controls_cc)
+        self.muster = Parts(settings.parts, settings.parts_cc)
         self.pedals = Pedals()
         self.mpe = Mpe(settings.player_parts, self.pedals)
         self.song_time = SongTime(settings, self.transport, self.turns, self.output, self.pedals, self.counts)
@@ -247,7 +249,16 @@ class Engine:
             self.leading.keys.control(number, value)
             return []
         self._turn_knob(message)
+        if (part := self.muster.moved(number, value)) is not None:
+            self._muster(part, tick)
         return self.pedals.control(channel, number, value)
+
+    def _muster(self, part: int, tick: int | None) -> None:
+        """A part of the band comes in, or falls silent: what it has planned is taken back, and what sounds of it ends by the next
+        bar line."""
+        self.turns.requests.append(Muster(self.muster.playing))
+        if tick is not None:
+            self.turns.parts_change(tick * PULSES_PER_TICK, None if part in self.muster.playing else part)
 
     # --- who leads the harmony ---
 
@@ -334,6 +345,8 @@ class Engine:
     def composer_is_new(self, now_ns: int) -> None:
         """The composer was replaced and has heard nothing: tell it the present state. What is planned is still played."""
         self.turns.requests[:] = [Steer(self.knobs.controls), Remember(self.heard.notes())]
+        if self.muster.playing != self.settings.parts:
+            self.turns.requests.append(Muster(self.muster.playing))
         self.leading.tell_again()
         self.turns.plans.complete(self.turns.plans.generation)
         self.turns.answers.complete(self.turns.plans.generation)

@@ -1,8 +1,12 @@
-"""The knobs: where they are, and the MIDI controllers that turn them."""
+"""The knobs: where they are, and the MIDI controllers that turn them; and which parts of a band play."""
 
 from __future__ import annotations
 
 from realtime.music.controls import KNOBS, Controls
+from realtime.music.vocabulary import PART_NAMES
+
+ON = 64
+"""A controller at this value or above is on."""
 
 
 class Knobs:
@@ -21,3 +25,22 @@ class Knobs:
             return False
         self.controls = self.controls.turned(number - self._first_cc, value)
         return True
+
+
+class Parts:
+    """Controller `first_cc` says whether the first part of `PART_NAMES` plays, the controllers after it the others.
+
+    `playing`: those that do, in order. Without a band, `parts` being empty, and with `first_cc` None nothing changes.
+    """
+
+    def __init__(self, parts: tuple[int, ...], first_cc: int | None) -> None:
+        self.playing = parts
+        self._first_cc = first_cc if parts else None
+
+    def moved(self, number: int, value: int) -> int | None:
+        """Controller `number` went to `value`, 0..127. Returns the part that has come in or fallen silent by that."""
+        part = number - self._first_cc if self._first_cc is not None else -1
+        if not 0 <= part < len(PART_NAMES) or (value >= ON) == (part in self.playing):
+            return None
+        self.playing = tuple(sorted({*self.playing} ^ {part}))
+        return part

@@ -50,9 +50,12 @@ class Ledger:
         if (channel, pitch) in self._release_pulse:
             self._release_pulse[channel, pitch] = pulse
 
-    def end_by(self, pulse: int) -> None:
-        """No note sounds beyond `pulse`."""
-        self._release_pulse = {key: min(release, pulse) for key, release in self._release_pulse.items()}
+    def end_by(self, pulse: int, channel: int | None = None) -> None:
+        """No note sounds beyond `pulse`, on a channel or, with None, on all."""
+        self._release_pulse = {
+            key: min(release, pulse) if channel in (None, key[0]) else release
+            for key, release in self._release_pulse.items()
+        }
 
     def sounding(self) -> frozenset[tuple[int, int]]:
         """The (channel, pitch) of every sounding note."""

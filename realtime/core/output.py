@@ -67,10 +67,10 @@ class Output:
         for key in self.ledger.sounding():
             self.end_key(key, pulse)
 
-    def end_by(self, pulse: int) -> None:
-        """Nothing that sounds, or is planned before `pulse`, sounds beyond it."""
-        self.ledger.end_by(pulse)
-        self.scheduler.shorten(pulse)
+    def end_by(self, pulse: int, channel: int | None = None) -> None:
+        """Nothing that sounds, or is planned before `pulse`, sounds beyond it, on a channel or, with None, on all."""
+        self.ledger.end_by(pulse, channel)
+        self.scheduler.shorten(pulse, channel)
 
     def release_all(self, pulse: int) -> None:
         """End all that sounds, at `pulse` and at once: song time stops or is elsewhere."""

@@ -76,11 +76,11 @@ class Scheduler:
         del self._planned[start:]
         return cancelled
 
-    def shorten(self, until_pulse: int) -> None:
-        """No note that is planned before `until_pulse` is to sound beyond it."""
+    def shorten(self, until_pulse: int, channel: int | None = None) -> None:
+        """No note that is planned before `until_pulse` is to sound beyond it, on a channel or, with None, on all."""
         self._planned = [
             replace(note, duration_pulse=min(note.duration_pulse, max(until_pulse - note.onset_pulse, 1)))
-            if note.onset_pulse < until_pulse
+            if note.onset_pulse < until_pulse and channel in (None, note.channel)
             else note
             for note in self._planned
         ]

@@ -33,6 +33,8 @@ class EngineSettings:
     `trigger_cc`, `trigger_key`: the controller, and the key, with which the player calls Antiphon.
     `controls`: the knobs at first. `controls_cc`: the controller that turns the first of `controls.KNOBS`, on any channel;
     the controllers after it turn the others, in order. None: the knobs stay as they are.
+    `parts`: those of a band, each on its own channel; none: one part plays. `parts_cc`: the controller that has the first part,
+    0, play or be silent; the controllers after it have the others.
     `chart`: the chords that are given. `follow_player`: where the player leaves it, follow. `chord_channel`: on this channel
     chords are played by hand. `next_cc`, `next_key`: the controller, and the key, that call the chart's next section.
     """
@@ -64,6 +66,8 @@ class EngineSettings:
     trigger_key: int | None = None
     controls: Controls = AS_IT_IS
     controls_cc: int | None = None
+    parts: tuple[int, ...] = ()
+    parts_cc: int | None = None
     program_channel: int | None = None
     chart: Chart | None = None
     follow_player: bool = False

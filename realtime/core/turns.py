@@ -96,9 +96,11 @@ class Turns:
         """What sounds of an accompaniment ends where it clashes with this note; the composer knows by the same rule."""
         pitched = self._settings.channels[:DRUMS] + self._settings.channels[DRUMS + 1 :]
         begun = self._output.begun_by((note.tick - SHORTEST_TICKS) * PULSES_PER_TICK)
-        sounding = {key[1]: key for key in begun if key[0] in pitched}
-        for pitch in clashing(sounding, note.pitch, note.tick, self.grid, self.leading.given):
-            self._output.end_key(sounding[pitch], pulse)
+        sounding = [key for key in begun if key[0] in pitched]
+        ends = clashing({pitch for _, pitch in sounding}, note.pitch, note.tick, self.grid, self.leading.given)
+        for key in sounding:
+            if key[1] in ends:
+                self._output.end_key(key, pulse)
 
     def key_up(self, key: Key, pulse: int, tick: int) -> None:
         """`key` sounds no longer: its answers end. Ignored where it did not sound."""
@@ -134,6 +136,16 @@ class Turns:
         if self.turn is not None:
             self._output.end_by(boundary * PULSES_PER_TICK)
             self._plan(boundary, None, self.turn, self._planned_until, ends=True)
+
+    def parts_change(self, pulse: int, silent: int | None) -> None:
+        """Other parts of the band play from now on: what is planned is planned anew. What sounds of the part that is `silent` now
+        ends by the next bar line."""
+        boundary = self.free_from(pulse)
+        if silent is not None:
+            line = self.grid.next_bar(boundary) * PULSES_PER_TICK
+            self._output.end_by(line, self._settings.channels[silent])
+        if self.turn is not None:
+            self._plan(boundary, None, self.turn, self._planned_until)
 
     def change_mode(self, name: str, now_ns: int) -> None:
         """From now on play the mode `name`: the turn in progress ends, what already sounds ends by the next bar line."""

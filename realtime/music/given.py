@@ -51,7 +51,7 @@ class Given:
     """Who leads when. What one `Lead` says holds until the next one's tick."""
 
     def __init__(self, grid: BeatGrid) -> None:
-        self._grid = grid
+        self.grid = grid
         self._leads: list[_Lead] = []
 
     def lead(self, lead: Lead) -> None:
@@ -72,7 +72,7 @@ class Given:
         number = bisect.bisect_right(self._leads, tick, key=_tick) - 1
         if number < 0 or (chart := self._leads[number].lead.chart) is None:
             return None
-        bar = self._grid.bar_number(tick) - self._leads[number].lead.anchor
+        bar = self.grid.bar_number(tick) - self._leads[number].lead.anchor
         return (chart, bar % len(self._leads[number].bars)) if bar >= 0 else None
 
     def at(self, tick: int) -> Chord | None:
@@ -80,12 +80,12 @@ class Given:
         number = bisect.bisect_right(self._leads, tick, key=_tick) - 1
         if number < 0 or not (bars := self._leads[number].bars):
             return None
-        bar = self._grid.bar_number(tick) - self._leads[number].lead.anchor
+        bar = self.grid.bar_number(tick) - self._leads[number].lead.anchor
         if bar < 0:
             return None
         bar %= len(bars)
-        start, length = self._grid.bar_at(tick)
-        starts = slot_starts(len(bars[bar]), self._grid.bar_length_at(tick))
+        start, length = self.grid.bar_at(tick)
+        starts = slot_starts(len(bars[bar]), self.grid.bar_length_at(tick))
         place = bisect.bisect_right(starts, tick - start) - 1
         end = start + min([length, *starts[place + 1 : place + 2]])
         if number + 1 < len(self._leads):

@@ -39,15 +39,14 @@ def engine_settings(config: Config) -> EngineSettings:
         "harmonise": Harmonise(min(HARMONY_VOICES, config.play.max_notes or HARMONY_VOICES)),
     }
     part = PART_NAMES.index(config.play.player_part)
-    channels = [(config.play.channel or 1) - 1] * len(PART_NAMES)
-    if config.play.part is None or config.play.channel is None:
-        channels[DRUMS] = DRUM_CHANNEL  # drums are answered with drums
     return EngineSettings(
         modes=modes,
         mode=config.mode.name,
         bpm=config.sync.tempo_bpm,
         bars=((0, config.sync.beats_per_bar * TICKS),),
-        channels=tuple(channels),
+        channels=_channels(config),
+        parts=parts(config) if config.play.is_band else (),
+        parts_cc=config.play.parts_cc or None,
         player_parts=tuple(DRUMS if channel == DRUM_CHANNEL else part for channel in range(16)),
         follow_clock=config.sync.source == "clock",
         listen=config.sync.source == "listen",
@@ -78,6 +77,23 @@ def engine_settings(config: Config) -> EngineSettings:
     )
 
 
+def parts(config: Config) -> tuple[int, ...]:
+    """The parts that Antiphon plays; none: those that suit the mode."""
+    return tuple(PART_NAMES.index(name) for name in config.play.part or ())
+
+
+def _channels(config: Config) -> tuple[int, ...]:
+    """The channel, 0..15, of each part."""
+    play = config.play
+    if play.is_band:
+        of_part = play.part_channels()
+        return tuple(of_part[name] - 1 for name in PART_NAMES)
+    channels = [(play.channel or 1) - 1] * len(PART_NAMES)
+    if play.part is None or play.channel is None:
+        channels[DRUMS] = DRUM_CHANNEL  # drums are answered with drums
+    return tuple(channels)
+
+
 def controls(config: Config) -> Controls:
     """Where the knobs are at first."""
     given = config.controls.model_dump(by_alias=True, exclude={"cc", "style"})
@@ -95,7 +111,7 @@ def constraints(config: Config) -> Constraints:
     """What the user allows to be played."""
     play = config.play
     return Constraints(
-        parts=(PART_NAMES.index(play.part),) if play.part is not None else (),
+        parts=parts(config),
         tonic=play.key.tonic if play.key is not None else None,
         scale=SCALES[play.key.scale] if play.key is not None else SCALES["chromatic"],
         out_of_key=MASKED if play.key_strength == "strict" else OUT_OF_KEY_NATS,
@@ -106,6 +122,8 @@ def constraints(config: Config) -> Constraints:
         max_duration=play.max_duration_ticks,
         follow=play.follow,
         chords_strict=config.chords.strength == "strict",
+        band=play.is_band,
+        feel=play.feel,
     )
 
 

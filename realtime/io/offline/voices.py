@@ -72,7 +72,7 @@ def in_order(voices: Iterable[int], part_of: Mapping[int, int]) -> list[int]:
 def constraints_of(general: Constraints, part: int, own: np.ndarray, rate: float | None) -> Constraints:
     """What a voice may play: what the user allows, within what it is used to. own: its notes (`NOTE`), maybe none; rate: notes a
     quarter."""
-    constraints = replace(general, parts=(part,), rate=rate)
+    constraints = replace(general, parts=(part,), rate=rate, band=False)
     if not len(own):
         return constraints
     most = general.max_notes or (DRUMS_AT_ONCE if part == DRUMS else at_once(own))
