@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from performing import BEAT_NS, NoiseStepper, StepByStep, assert_nothing_hangs, composer_of, settings_of
 
 from realtime import midi
@@ -10,8 +11,8 @@ from realtime.composing.composer import Composer
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.composing.memory import FORGOTTEN, Memory, Recall
-from realtime.composing.quoting import faded, favour, quoted
-from realtime.core.dialogue import HeardNote, ModelNote, PlayerNote, Quote
+from realtime.composing.quoting import CALL_NATS, faded, favour, quoted, take_up
+from realtime.core.dialogue import HeardNote, ModelNote, PlayerNote, Quote, Turn
 from realtime.core.engine import Engine
 from realtime.core.heard import Heard
 from realtime.core.quotes import Quotes
@@ -64,6 +65,40 @@ def test_at_its_other_end_the_knob_takes_all_candidates_away() -> None:
     assert all(faded(recall, -1.0, x) is FORGOTTEN for x in randoms)
     assert all(faded(recall, 0.0, x) is recall for x in randoms)
     assert 420 < sum(faded(recall, -0.5, x) is FORGOTTEN for x in randoms) < 580
+
+
+def call_bias(bars: int, memory: float = 0.0, player: bool = True, turn_bars: int = 2) -> tuple[np.ndarray, int]:
+    """An answer that begins so many bars after the tune did: the biases at its start, and the pitch that the call has there."""
+    kept, recall = Memory(), FORGOTTEN
+    for i, pitch in enumerate(TUNE[: 4 * bars]):
+        kept.add(i * TICKS, GRID.beat_at(i * TICKS), MELODY, player, pitch, 20, 25 if i % 4 == 0 else 15)
+        recall = kept.recall(i * TICKS, GRID.beat_at(i * TICKS), recall)
+    start = bars * 4 * TICKS
+    recall = kept.recall(start, GRID.beat_at(start), recall)
+    bias = np.zeros(sum(HEADS.values()) + 109, np.float32)
+    take_up(bias, recall, memory, GRID.beat_at(start), Turn(start, start + turn_bars * 4 * TICKS))
+    return bias, TUNE[4 * (bars - turn_bars)]
+
+
+@pytest.mark.parametrize("bars", [2, 4])
+def test_an_answer_takes_up_what_its_call_has_at_the_same_place(bars: int) -> None:
+    """The onset, the pitch, the length, and the accent, of which near classes count too."""
+    bias, pitch = call_bias(bars)
+    assert np.flatnonzero(bias[SLICES["pitch"]]).tolist() == [pitch]
+    assert bias[SLICES["pitch"]][pitch] == CALL_NATS["pitch"]
+    assert np.flatnonzero(bias[SLICES["time"]]).tolist() == [0]
+    assert bias[SLICES["velocity"]].argmax() == 25 and bias[SLICES["velocity"]][24] > 0 == bias[SLICES["velocity"]][20]
+    assert np.flatnonzero(bias[SLICES["duration"]]).tolist() == [20]
+
+
+def test_how_much_it_takes_up_depends_on_the_knob() -> None:
+    usual, _ = call_bias(2)
+    assert np.allclose(call_bias(2, 1.0)[0], 2 * usual) and not call_bias(2, -1.0)[0].any()
+
+
+def test_only_a_call_as_long_as_the_turn_is_taken_up_and_only_the_players() -> None:
+    assert not call_bias(4, turn_bars=3)[0].any()
+    assert not call_bias(2, player=False)[0].any()
 
 
 def test_a_note_is_a_quote_of_the_place_that_foretold_it() -> None:

@@ -16,10 +16,10 @@ from realtime.composing.contract import DRAWN, Stepper
 from realtime.composing.history import Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks, Moment, is_legal
-from realtime.composing.quoting import faded, favour, waiting
+from realtime.composing.quoting import faded, favour, take_up, waiting
 from realtime.core.dialogue import Plan, Turn
 from realtime.music.metre import Beat
-from realtime.music.vocabulary import BEAT, BEAT_EVENT, HEADS, MODEL_PART, Event, fields
+from realtime.music.vocabulary import BEAT, BEAT_EVENT, HEADS, MODEL_PART, Event, Role, fields
 
 PHRASE_BARS = 4
 """In a turn that is longer, or has no end, the temperature's schedule begins anew after so many bars."""
@@ -91,6 +91,8 @@ class Sampler:
         bias = self._masks.bias(plan.role, turn, now)
         if recall is not None and memory > 0:
             favour(bias, recall, memory)
+        if recall is not None and turn is not None and plan.role == Role.TRADE:
+            take_up(bias, recall, memory, beat, turn)
         return self._read(draw(bias, release), bias, release - beat.start)
 
     def _of_band(
