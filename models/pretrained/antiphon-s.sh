@@ -19,7 +19,8 @@ python -m models.train_bars --corpus "$corpus" --cache "$out/cache" --out "$out/
 python -m models.train_planner --corpus "$corpus" --cache "$out/cache" --bars "$out/bars" --out "$out/planner" --steps 4000
 train s4 S 720 1e-3 4 --init "$out/s3" --bars "$out/bars"
 train s5 S 500 1e-3 5 --init "$out/s4" --bars "$out/bars"
-train antiphon-s S 1300 1e-3 11 --init "$out/s5" --bars "$out/bars"
+train s6 S 1300 1e-3 11 --init "$out/s5" --bars "$out/bars"
+train antiphon-s S 1200 1e-3 12 --init "$out/s6" --bars "$out/bars"
 python -m export "$out/antiphon-s" -o "$out/antiphon-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
 python -m export "$out/lstm-s" -o "$out/lstm-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
 python -m export.latents --bars "$out/bars" --planner "$out/planner" --decoder "$out/antiphon-s" -o "$out"
