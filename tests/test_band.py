@@ -312,6 +312,8 @@ def test_in_a_trade_the_tune_and_its_band_answer_together() -> None:
     notes = notes_of(performance.sent)
     assert {note.channel for note in notes} == {0, 1, 2, 9}
     assert all(2 * BAR <= note.tick < 4 * BAR for note in notes)
+    chord = [note for note in notes if note.channel == 1 and note.tick == 3 * BAR]
+    assert len(chord) == 3  # though the player plays one note at a time
 
 
 # --- rules instead of a model ---
