@@ -10,8 +10,8 @@ from realtime import midi
 from realtime.composing.composer import Composer
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
-from realtime.composing.memory import FORGOTTEN, Memory, Recall
-from realtime.composing.quoting import CALL_NATS, faded, favour, quoted, take_up
+from realtime.composing.memory import FORGOTTEN, NOTHING, Memory, Recall
+from realtime.composing.quoting import CALL_NATS, LATER, faded, favour, of_the_player, quoted, take_up
 from realtime.core.dialogue import HeardNote, ModelNote, PlayerNote, Quote, Turn
 from realtime.core.engine import Engine
 from realtime.core.heard import Heard
@@ -67,16 +67,20 @@ def test_at_its_other_end_the_knob_takes_all_candidates_away() -> None:
     assert 420 < sum(faded(recall, -0.5, x) is FORGOTTEN for x in randoms) < 580
 
 
-def call_bias(bars: int, memory: float = 0.0, player: bool = True, turn_bars: int = 2) -> tuple[np.ndarray, int]:
-    """An answer that begins so many bars after the tune did: the biases at its start, and the pitch that the call has there."""
+def call_bias(
+    bars: int, memory: float = 0.0, player: bool = True, turn_bars: int = 2, later: int = 0
+) -> tuple[np.ndarray, int]:
+    """An answer that begins so many bars after the tune did: the biases at its start, or so many bars later, and the pitch that
+    the call has at its start."""
     kept, recall = Memory(), FORGOTTEN
     for i, pitch in enumerate(TUNE[: 4 * bars]):
         kept.add(i * TICKS, GRID.beat_at(i * TICKS), MELODY, player, pitch, 20, 25 if i % 4 == 0 else 15)
         recall = kept.recall(i * TICKS, GRID.beat_at(i * TICKS), recall)
     start = bars * 4 * TICKS
-    recall = kept.recall(start, GRID.beat_at(start), recall)
+    now = start + later * 4 * TICKS
+    recall = kept.recall(now, GRID.beat_at(now), recall)
     bias = np.zeros(sum(HEADS.values()) + 109, np.float32)
-    take_up(bias, recall, memory, GRID.beat_at(start), Turn(start, start + turn_bars * 4 * TICKS))
+    take_up(bias, recall, memory, GRID.beat_at(now), Turn(start, start + turn_bars * 4 * TICKS))
     return bias, TUNE[4 * (bars - turn_bars)]
 
 
@@ -89,6 +93,28 @@ def test_an_answer_takes_up_what_its_call_has_at_the_same_place(bars: int) -> No
     assert np.flatnonzero(bias[SLICES["time"]]).tolist() == [0]
     assert bias[SLICES["velocity"]].argmax() == 25 and bias[SLICES["velocity"]][24] > 0 == bias[SLICES["velocity"]][20]
     assert np.flatnonzero(bias[SLICES["duration"]]).tolist() == [20]
+
+
+def test_in_its_second_half_an_answer_goes_its_own_way() -> None:
+    """In pitch; the rhythm and the accents are still the call's."""
+    first, second = (call_bias(2, later=later)[0] for later in (0, 1))
+    pitches = [float(bias[SLICES["pitch"]].max()) for bias in (first, second)]
+    assert pitches[1] == pytest.approx(LATER * pitches[0])
+    for name in ("time", "duration", "velocity"):
+        assert first[SLICES[name]].max() == second[SLICES[name]].max() > 0
+
+
+def test_only_what_the_player_played_is_left_to_an_answer() -> None:
+    memory, recall = Memory(), FORGOTTEN
+    for i, pitch in enumerate((*TUNE, *TUNE[:4])):
+        memory.add(i * TICKS, GRID.beat_at(i * TICKS), MELODY, i >= 8, pitch, 20, 20)
+        recall = memory.recall(i * TICKS, GRID.beat_at(i * TICKS), recall)
+    left = of_the_player(recall)
+    theirs = recall.features[:, 3] > 0
+    assert theirs.any() and (recall.features[~theirs, 0] > 0).any()
+    assert np.array_equal(left.ids[theirs], recall.ids[theirs]) and (left.ids[~theirs] == NOTHING).all()
+    assert np.array_equal(left.features[theirs], recall.features[theirs]) and not left.features[~theirs].any()
+    assert left.held == recall.held and np.array_equal(left.success, recall.success)
 
 
 def test_how_much_it_takes_up_depends_on_the_knob() -> None:

@@ -16,7 +16,7 @@ from realtime.composing.contract import DRAWN, Stepper
 from realtime.composing.history import Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks, Moment, is_legal
-from realtime.composing.quoting import faded, favour, take_up, waiting
+from realtime.composing.quoting import faded, favour, of_the_player, take_up, waiting
 from realtime.core.dialogue import Plan, Turn
 from realtime.music.metre import Beat
 from realtime.music.vocabulary import BEAT, BEAT_EVENT, HEADS, MODEL_PART, Event, Role, fields
@@ -67,6 +67,8 @@ class Sampler:
         sampling = self._sampling.rows(_progress(plan.turn, tick, beat) if plan.turn is not None else 0.0, plan.role)
         random = np.random.Generator(np.random.Philox(key=self.seed, counter=[nth, tick % (1 << 63), 0, 0]))
         noise = random.random(len(DRAWN), np.float32)
+        if recall is not None and plan.turn is not None and plan.role == Role.TRADE:
+            recall = of_the_player(recall)
         if recall is not None and memory < 0:
             recall = faded(recall, memory, random.random())
         inputs = fields(event, beat, self.tempo, plan.role, chord)
