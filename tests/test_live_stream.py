@@ -20,6 +20,7 @@ from models.corpus.stream import remembered, stream
 from realtime import midi
 from realtime.composing.constraints import Constraints
 from realtime.composing.contract import MASKED
+from realtime.composing.memory import NOTHING
 from realtime.core.engine import Engine
 from realtime.core.modes import Accompany, Continue, Harmonise, Trade
 from realtime.core.tempo import TempoMap
@@ -164,10 +165,12 @@ def assert_the_same_stream(
         sounding = [list(np.flatnonzero(flags)) for flags in (held[i], window["held"][i])]
         assert sounding[0] == sounding[1], f"held at event {i}, {live}"
         ids, features = stepper.recalled[i]
-        np.testing.assert_array_equal(ids, window["candidates"][i], f"candidates after event {i}, {live}")
-        np.testing.assert_allclose(
-            features, window["features"][i], atol=1e-6, err_msg=f"features after event {i}, {live}"
-        )
+        expected = window["candidates"][i], window["features"][i]
+        if chosen.modes["mode"].role == Role.TRADE:  # where it may answer, Antiphon's own notes are not taken up
+            left = (ids[:, 0] != NOTHING[0]) | (expected[1][:, 3] > 0)
+            expected = np.where(left[:, None], expected[0], NOTHING), expected[1] * left[:, None]
+        np.testing.assert_array_equal(ids, expected[0], f"candidates after event {i}, {live}")
+        np.testing.assert_allclose(features, expected[1], atol=1e-6, err_msg=f"features after event {i}, {live}")
 
 
 @settings(deadline=None, max_examples=60)
