@@ -144,7 +144,7 @@ class Masks:
         assert self.band is not None
         for member in self.band.members.values():
             member.controls = self.controls
-        chord = self.voicing.drawn(now.harmony, now.beat, self._key or self.profile.key)
+        chord = self.voicing.drawn(now.harmony, now.beat, self._home)
         tune = np.flatnonzero(now.keys_down).tolist() or self.profile.pitches
         return self.band.choices(role, turn, now, releases, chord, tune)
 
@@ -188,13 +188,11 @@ class Masks:
         self._mask_times(time, role, turn, now)
         if role in ALONG and self._pitched:
             pitch[now.keys_down] = MASKED  # the player sounds these pitches already
-        if self._arranged:  # `band` weighs the rest
-            if self._constraints.follow:
-                velocity += self.profile.loudness.bias(now.beat, now.tick == now.beat.start, role in ALONG)
-            return bias
-        self._weigh_pitches(pitch, role, turn, now, chord is not None)
         if self._constraints.follow:
             velocity += self.profile.loudness.bias(now.beat, now.tick == now.beat.start, role in ALONG)
+        if self._arranged:  # `band` weighs the rest
+            return bias
+        self._weigh_pitches(pitch, role, turn, now, chord is not None)
         self._weigh_resting(time[BEAT:], role, turn, now)
         if self.controls.polyphony or (turn.voices and self.controls.density > 0):
             self._weigh_chords(time, role, turn, now)
@@ -213,7 +211,7 @@ class Masks:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
         drawn = None
         if role == Role.ACCOMPANY and chord is None and not now.due:
-            drawn = self.voicing.drawn(now.harmony, now.beat, self._key or self.profile.key)
+            drawn = self.voicing.drawn(now.harmony, now.beat, self._home)
         if chord is not None or drawn is not None:
             sounding = np.flatnonzero(now.release > now.tick)
             self.voicing.add(time, pitch, role, turn, Now(now.tick, now.beat, now.floor, sounding, drawn))
@@ -243,6 +241,11 @@ class Masks:
     def hears_drums(self) -> bool:
         """Whether most of what the player plays of late is drums."""
         return 2 * sum(self._drums) > len(self._drums)
+
+    @property
+    def _home(self) -> Key | None:
+        """The key that is set, or else the player's, if that is known."""
+        return self._key or self.profile.key
 
     def _goes_with_player(self, role: Role) -> bool:
         """Whether the register, key and loudness of the player are followed."""
@@ -290,7 +293,7 @@ class Masks:
         if self.controls.register and self._pitched:
             nats = TILT_ALONG_NATS if role in ALONG else TILT_NATS
             pitch += self.controls.register * nats * (np.arange(128, dtype=np.float32) - MIDDLE_PITCH)
-        if self.controls.modal and self._pitched and (key := self._key or self.profile.key) is not None:
+        if self.controls.modal and self._pitched and (key := self._home) is not None:
             pitch += self.controls.colour(key.tonic)
 
     def _weigh_resting(self, rest: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
@@ -343,7 +346,7 @@ class Masks:
         if left <= TICKS:
             time[1:BEAT] += LAST_BEAT_NATS
         duration[:OPEN][LASTING * left <= DURATION_TICKS] += LASTING_NATS
-        key = self._key or self.profile.key
+        key = self._home
         if chord is not None:
             pitch[pitches_of(chord.symbol.tones)] += TRIAD_NATS
         elif key is not None:

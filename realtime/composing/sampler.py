@@ -61,13 +61,13 @@ class Sampler:
         """
         _, tick, beat, event, nth, keys, releases, made, line, chord, due, recall, harmony = snapshot
         release = snapshot.release
-        memory = self._masks.controls.memory
-        waits = recall is not None and plan.turn is not None and waiting(recall, memory, beat, plan.turn)
+        turn, memory = plan.turn, self._masks.controls.memory
+        waits = recall is not None and turn is not None and waiting(recall, memory, beat, turn)
         now = Moment(tick, beat, plan.boundary, made, line, release, keys_down, waits, harmony, due)
-        sampling = self._sampling.rows(_progress(plan.turn, tick, beat) if plan.turn is not None else 0.0, plan.role)
+        sampling = self._sampling.rows(_progress(turn, tick, beat) if turn is not None else 0.0, plan.role)
         random = np.random.Generator(np.random.Philox(key=self.seed, counter=[nth, tick % (1 << 63), 0, 0]))
         noise = random.random(len(DRAWN), np.float32)
-        if recall is not None and plan.turn is not None and plan.role == Role.TRADE:
+        if recall is not None and turn is not None and plan.role == Role.TRADE:
             recall = of_the_player(recall)
         if recall is not None and memory < 0:
             recall = faded(recall, memory, random.random())
@@ -87,7 +87,6 @@ class Sampler:
             self._step_ns.append(self._clock_ns() - started)
             return choice
 
-        turn = plan.turn
         if self._masks.band is not None and turn is not None and not turn.voices and not due:
             return self._of_band(draw, self._masks.choices(plan.role, turn, now, releases), beat.start, releases)
         bias = self._masks.bias(plan.role, turn, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ SHIPPED_HARMONY, TUNE_HARMONY = PRETRAINED / "harmony.npz", PRETRAINED / "harmon
 """For all voices of a piece, and for a tune as it is being played."""
 
 
+@cache
 def load_harmony(path: Path = SHIPPED_HARMONY) -> Harmony:
     """The estimator in a file of `models.training.harmony`. Raises `UserError` where it cannot be read."""
     try:
