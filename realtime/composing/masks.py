@@ -20,6 +20,7 @@ from realtime.composing.contract import MASKED
 from realtime.composing.overuse import Overuse
 from realtime.composing.player_profile import PlayerProfile
 from realtime.composing.register import spread_bias, wide
+from realtime.composing.swing import Swing
 from realtime.composing.voicing import Now, Voicing
 from realtime.core.dialogue import PlayerNote, Turn
 from realtime.music.chords import UNKNOWN
@@ -28,7 +29,18 @@ from realtime.music.given import Chord, Given
 from realtime.music.keys import Key
 from realtime.music.metre import TICKS, Beat, BeatGrid
 from realtime.music.scales import pitches_of
-from realtime.music.vocabulary import ACCOMPANIMENT, ALONG, BEAT, DRUMS, DURATION_TICKS, HEADS, MELODY, OPEN, Role
+from realtime.music.vocabulary import (
+    ACCOMPANIMENT,
+    ALONG,
+    BEAT,
+    DRUMS,
+    DURATION_TICKS,
+    HEADS,
+    MELODY,
+    OPEN,
+    Event,
+    Role,
+)
 
 MOST_NOTES = 4
 """The polyphony where none is set and the player has not played yet."""
@@ -113,6 +125,7 @@ class Masks:
         self.overuse: Overuse = Overuse() if leader is None else leader.overuse.of(constraints.parts[0])
         self._arranged = leader is not None and constraints.parts[0] in ARRANGED
         self.controls = AS_IT_IS
+        self._swing = Swing()
         self._drums: deque[bool] = deque(maxlen=16)
         self._given = given or Given(BeatGrid())
         self._hearing = hearing
@@ -222,10 +235,15 @@ class Masks:
         if self._hearing is not None and note.part != DRUMS:
             self._hearing.key_down(note)
         self._drums.append(note.part == DRUMS)
+        self._swing.hear(note, self._given.grid.beat_at(note.tick))
         if note.part != DRUMS:
             self.profile.add(note, keys_down)
         elif self._drummer is not None:
             self._drummer.profile.add(note, keys_down)
+
+    def swung(self, event: Event, beat: Beat, bias: np.ndarray) -> Event:
+        """The event as a player who swings would place it; see `Swing.swung`."""
+        return self._swing.swung(event, beat, bias) if self._constraints.follow else event
 
     def key_up(self, tick: int, pitch: int) -> None:
         """The player's key went up."""

@@ -94,7 +94,8 @@ class Sampler:
             favour(bias, recall, memory)
         if recall is not None and turn is not None and plan.role == Role.TRADE:
             take_up(bias, recall, memory, beat, turn)
-        return self._read(draw(bias, release), bias, release - beat.start)
+        drawn, chord = self._read(draw(bias, release), bias, release - beat.start)
+        return self._masks.swung(drawn, beat, bias), chord
 
     def _of_band(
         self, draw: Callable[[np.ndarray, np.ndarray], np.ndarray], choices: Choices, start: int, releases: np.ndarray
