@@ -52,11 +52,11 @@ class Augment:
     pause: float = 0.4
     """CONTINUE windows in which a bar or two of rest lie between the player's end and the model's first note; its turn begins
     some beats before that."""
-    again: float = 0.2
+    again: float = 0.3
     """Windows with turns, or with the model alone, whose music the memory knows already: it was played, and comes again."""
-    swing: float = 0.12
+    swing: float = 0.2
     """Windows in simple metres in which straight eighths are swung."""
-    accent: float = 0.5
+    accent: float = 0.3
     """Windows of a piece with one loudness for all notes that are given accents and swells, as a performer would: a file of even
     loudness is not to teach flat answers to a player who accents."""
     drop: float = 0.03
