@@ -74,6 +74,24 @@ def test_richer_chords_keep_their_tones(name: str, tones: set[int]) -> None:
     assert read(name).tones == tones
 
 
+@pytest.mark.parametrize(
+    ("written", "same"),
+    [
+        ("C7M", "Cmaj7"), ("Cj7", "Cmaj7"), ("Cj", "Cmaj7"), ("C∆7", "Cmaj7"), ("CMA7", "Cmaj7"), ("CMI7", "Cm7"),
+        ("Cminor", "Cm"), ("Cm/maj7", "Cmmaj7"), ("C7/9", "C9"), ("C7/13", "C13"), ("Chalfdim", "Cm7b5"), ("C–7", "Cm7"),
+        ("C−7", "Cm7"), ("(C7)", "C7"),
+    ],
+)  # fmt: skip
+def test_other_spellings_of_the_same_chord(written: str, same: str) -> None:
+    assert read(written)[1:3] == read(same)[1:3]
+
+
+@pytest.mark.parametrize("name", ["C,", "C,F", "C7(", "C7)", "C/9", "(C", "C/D/E"])
+def test_what_is_cut_off_is_no_chord(name: str) -> None:
+    with pytest.raises(ValueError, match="is no chord"):
+        read(name)
+
+
 def test_no_chord_and_no_third() -> None:
     assert read("N.C.").chord == read("NC").chord == NO_CHORD and read("N.C.").bass is None
     assert read("C5").chord == UNKNOWN
@@ -126,6 +144,13 @@ def test_all_that_a_slip_is_compared_with_is_read() -> None:
         ("[A] C | F ; [B] G ; order: A A B", "C,F,C,F,G"),
         ("order: AABA\n[A] |: C :|\n# the bridge\n[B]\nG | %", "C,C,C,C,G,G,C,C"),
         ("[Verse 1] C\n[Chorus] G7(b9, #11) | N.C.", "C,G7(b9,#11),N.C."),
+        ("[Verse 1] C; [Verse] F; [Coda] G; order: Verse 1, Verse Verse 1 Coda", "C,F,C,G"),
+        ("|: C |1 F :|2 G", "C,F,C,G"),
+        ("|: C |1.,2. F :|3.-4. G |", "C,F,C,F,C,G,C,G"),
+        ("|: C | F :|x2 | G", "C,F,C,F,G"),
+        ("# Kosma; 1945\nC | F # the end; of it", "C,F"),
+        ("C\rF\r\nG\x0cA", "C,F,G,A"),
+        ("\ufeffC | F", "C,F"),
     ],
 )
 def test_bars_repeats_endings_and_sections(text: str, bars: str) -> None:
@@ -148,6 +173,10 @@ def test_bars_repeats_endings_and_sections(text: str, bars: str) -> None:
         ("key: X; C", "key: 'X' given"),
         ("|: C :|x64 :|x64 ; " * 80, "more than 4096 bars"),
         ("C" * 70_000, "allowed 65536"),
+        ("C %", "bar 1: % is a whole bar"),
+        ("A: C | F", r"bar 1: .*a section is named as in \[A\]"),
+        ("[A] C; order:", "order: names no section"),
+        ("C " * 65, "bar 1: 65 names in it; allowed 64"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_bar(text: str, said: str) -> None:
@@ -195,3 +224,13 @@ def test_a_scale_holds_its_chord_and_most_of_the_key() -> None:
     chart = Chart(parse_chart(" | ".join(f"C{suffix}" for suffix in SPELLINGS)).sections)
     for (each,), key in zip(chart.bars, keys_of(chart), strict=True):
         assert each.tones <= scale_of(each.tones, 0, key) and len(scale_of(each.tones, 0, key)) >= 6
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [("H-Moll", Key(11, "minor")), ("B dur", Key(10, "major")), ("Es", Key(3, "major")), ("fis-moll", Key(6, "minor")),
+     ("Bm", Key(10, "minor")), ("D dorian", Key(2, "dorian"))],
+)  # fmt: skip
+def test_a_german_key(written: str, key: Key) -> None:
+    assert parse_chart(f"key: {written}; C", german=True).key == key
+    assert parse_chart("key: B minor; C").key == Key(11, "minor")

@@ -63,6 +63,54 @@ def test_a_track_of_chords_in_a_midi_file_strummed_and_inverted(tmp_path: Path) 
         read_chart(str(midi_file(tmp_path / "b.mid", events, "Piano")))
 
 
+def hands(at: int, pitches: Sequence[int], length: int) -> list[tuple[int, mido.Message]]:
+    return [
+        event
+        for pitch in pitches
+        for event in ((at, mido.Message("note_on", note=pitch)), (at + length, mido.Message("note_off", note=pitch)))
+    ]
+
+
+FOUR = ((60, 64, 67), (57, 60, 64), (65, 69, 72), (67, 71, 74))
+
+
+@pytest.mark.parametrize("length", [100, 240, 700])
+def test_a_track_of_broken_chords_is_heard(length: int, tmp_path: Path) -> None:
+    """Each on its own: eighths, detached, joined or held on; and a bass with chords after it."""
+    arpeggio = [
+        event
+        for bar, keys in enumerate(FOUR)
+        for eighth in range(8)
+        for event in hands(1920 * bar + 240 * eighth, [keys[(0, 1, 2, 1)[eighth % 4]]], length)
+    ]
+    assert [bar.partition(" ")[0] for bar in bars(midi_file(tmp_path / "a.mid", arpeggio, "Chords"))][:4] == [
+        "C",
+        "Am",
+        "F",
+        "G",
+    ]
+    oompah = [
+        event
+        for bar, keys in enumerate(FOUR)
+        for beat in range(4)
+        for event in hands(1920 * bar + 480 * beat, keys if beat % 2 else [keys[0] - 24], 400)
+    ]
+    assert bars(midi_file(tmp_path / "b.mid", oompah, "Chords")) == ["C", "Am", "F", "G"]
+
+
+@pytest.mark.parametrize("overlap", [0, 40, 200])
+def test_chords_that_overlap_are_those_of_their_strokes(overlap: int, tmp_path: Path) -> None:
+    struck = [event for bar, keys in enumerate(FOUR) for event in hands(1920 * bar, keys, 1920 + overlap)]
+    read = bars(midi_file(tmp_path / "a.mid", struck, "Chords"))
+    assert read[:4] == ["C", "Am", "F", "G"] and len(read) == 4 + (overlap > 120)
+
+
+def test_names_in_brackets_or_with_stray_characters(tmp_path: Path) -> None:
+    names = [(0, "[C]"), (1920, "Am7\0"), (3840, "{F}\r")]
+    events = [(at, mido.MetaMessage("lyrics", text=name)) for at, name in names]
+    assert bars(midi_file(tmp_path / "a.mid", [*events, *hands(0, [60], 5760)])) == ["C", "Am7", "F"]
+
+
 HARMONY = "<harmony><root><root-step>{step}</root-step><root-alter>{alter}</root-alter></root><kind>{kind}</kind>{more}</harmony>"
 
 
@@ -123,6 +171,13 @@ def test_harmonies_of_musicxml_with_repeats_and_endings(tmp_path: Path) -> None:
     assert bars(packed(tmp_path / "a.mxl", {"META-INF/container.xml": CONTAINER, "score.xml": PIECE})) == PLAYED
 
 
+def test_degrees_that_are_added(tmp_path: Path) -> None:
+    path = tmp_path / "a.musicxml"
+    added = [(7, 0), (7, 1), (2, 0), (2, -1), (4, 1), (13, -1)]
+    path.write_text(score(*(harmony("C", "major", 0, degree(*each, "add")) + rest(8) for each in added)))
+    assert bars(path) == ["C7", "Cmaj7", "C(add2)", "C(b9)", "C(#11)", "C(b13)"]
+
+
 def test_a_pick_up_is_no_bar(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     path.write_text(
@@ -147,6 +202,7 @@ BOMB = "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;'>]>"
         ("a.musicxml", b"<score-timewise/>", "score-timewise"),
         ("a.xml", score(rest(8)).encode(), "no chord symbols"),
         ("a.xml", score(harmony("C", "Neapolitan") + rest(8)).encode(), "kind 'Neapolitan'"),
+        ("a.xml", score("<harmony><function>I</function><kind>major</kind></harmony>" + rest(8)).encode(), "without a root"),
         ("a.xml", b" " * ((16 << 20) + 1), "larger than 16 MB"),
         ("a.mxl", b"no zip", "not a compressed"),
         ("a.txt", b"\xff\xfe\x00", "not text"),

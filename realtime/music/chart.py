@@ -5,7 +5,7 @@
     [A] Am7 | D7 ; [B] C | F          named sections; a new line, or ";", ends a bar as "|" does
     order: A A B A                    the order in which the sections are played; else as they are written
     key: A minor                      the key; else it follows from the chords
-    # a comment                       a line that begins so
+    # a comment                       to the end of the line
 
 As many names as beats: one a beat. Fewer: the first ones get more (3 in 4: 2, 1, 1). More: equal shares of the bar.
 """
@@ -18,22 +18,29 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from realtime.errors import nearest
-from realtime.music.keys import Key, parse_key
+from realtime.music.keys import PITCH_NAMES, Key, parse_key
 from realtime.music.metre import TICKS
-from realtime.music.symbols import Symbol, read
+from realtime.music.symbols import Symbol, pitch_class, read
 
-MOST_BARS, MOST_TEXT, MOST_TIMES = 4096, 1 << 16, 64
+MOST_BARS, MOST_TEXT, MOST_TIMES, MOST_NAMES = 4096, 1 << 16, 64, 64
 AS_BEFORE, SAME_BAR = "/", "%"
 FINEST = TICKS // 4
 """Ticks: chords of a file begin on sixteenths."""
 _SIGN = re.compile(
     r"\[(?P<section>[^\[\]|]*)\]|(?P<close>:\|+)(?P<open_too>:)?(?:\s*x\s*(?P<times>\d+))?|(?P<open>\|+:)|\|+\]?"
 )
-_ENDING = re.compile(r"\s*(\d+(?:\s*[,-]\s*\d+)*)\.\s*(?=\S|$)")
+_ENDING = re.compile(r"\s*(\d+(?:\.?\s*[,-]\s*\d+)*)(?:\.|\s)\s*(?=\S|$)")
 _FIELD = re.compile(r"\s*(order|form|key)\s*:\s*(.*?)\s*", re.IGNORECASE)
+_COMMENT = re.compile(r"(?:^\s*#|\s#(?!\d)).*")
+_LINES = re.compile(r"[\r\n\v\f\x85\u2028\u2029]")
+_GERMAN_KEY = re.compile(r"([A-Ha-h](?:is|es|s)?[#♯b♭]?)(m(?=\s*$))?(?:[\s-]+(.*))?")
+GERMAN_SCALES = {"dur": "major", "moll": "minor", "dorisch": "dorian", "mixolydisch": "mixolydian"}
 
 Bar = tuple[Symbol, ...]
 """The chords that share a bar, see `slot_starts`."""
+
+
+WORDS = "words before a colon are key: and order:, each on a line of its own; a section is named as in [A]"
 
 
 class Section(NamedTuple):
@@ -95,10 +102,20 @@ def parse_chart(text: str, german: bool = False) -> Chart:
     if len(text) > MOST_TEXT:
         raise ValueError(f"a chart of {len(text)} characters; allowed {MOST_TEXT}")
     reader = _Reader(german)
-    for line in re.split(r"[\n;]", text):
-        if not line.lstrip().startswith("#"):
-            reader.line(line)
+    for line in _LINES.split(text.lstrip("\ufeff")):
+        for piece in _COMMENT.sub("", line).split(";"):
+            reader.line(piece)
     return reader.chart()
+
+
+def _in_english(key: str) -> str:
+    """The name of a key in German, such as "h-Moll", as `parse_key` reads it; what is none stays as it is."""
+    match = _GERMAN_KEY.fullmatch(key)
+    tonic = pitch_class(match[1].capitalize(), True) if match is not None else None
+    if match is None or tonic is None:
+        return key
+    scale = match[3] or ""
+    return f"{PITCH_NAMES[tonic]}{match[2] or ''} {GERMAN_SCALES.get(scale.lower(), scale)}".strip()
 
 
 @dataclass(slots=True)
@@ -120,7 +137,7 @@ class _Reader:
     def __init__(self, german: bool) -> None:
         self._german = german
         self._sections: dict[str, list[Bar]] = {}
-        self._order: list[str] | None = None
+        self._order: str | None = None
         self._key: Key | None = None
         self._name = ""
         self._block = _Block()
@@ -137,7 +154,7 @@ class _Reader:
         for sign in _SIGN.finditer(line):
             self._cell(line[at : sign.start()], after_bar and sign["section"] is None and sign[0] == "|")
             self._sign(sign)
-            at, after_bar = sign.end(), sign["section"] is None
+            at, after_bar = sign.end(), sign["section"] is None and not sign["times"]
         self._cell(line[at:], False)
 
     def chart(self) -> Chart:
@@ -153,25 +170,36 @@ class _Reader:
 
     def _played(self, names: list[str]) -> list[str]:
         """The sections in order."""
-        if self._order and "" in names:
+        if self._order is not None and "" in names:
             raise ValueError("order: cannot name the bars before the first section; give them a name, as in [A]")
-        order = self._order or names
-        if len(order) == 1 and order[0] not in names and all(letter in names for letter in order[0]):
-            order = list(order[0])  # AABA
-        for name in order:
-            if name not in names:
+        if self._order is None:
+            return names
+        words = re.split(r"[\s,]+", self._order)
+        if len(words) == 1 and words[0] not in names and all(letter in names for letter in words[0]):
+            words = list(words[0])  # AABA
+        order = []
+        while any(words):
+            for length in range(len(words), 0, -1):  # the longest name first: "Verse 1" before "Verse"
+                if (name := " ".join(words[:length])) in names:
+                    break
+            else:
                 known = ", ".join(name for name in names if name) or "none has a name"
+                name = words[0]
                 raise ValueError(f"order: there is no section {name!r:.40}{nearest(name, names)}; there are {known}")
+            order.append(name)
+            words = words[length:]
+        if not order:
+            raise ValueError("order: names no section; give the sections in order, as in A A B A")
         return order
 
     def _set(self, what: str, value: str) -> None:
         if what == "key":
             try:
-                self._key = parse_key(value)
+                self._key = parse_key(_in_english(value) if self._german else value)
             except ValueError as error:
                 raise ValueError(f"key: {value!r:.40} given; {error}") from None
         else:
-            self._order = re.split(r"[\s,]+", value)
+            self._order = value
 
     def _sign(self, sign: re.Match[str]) -> None:
         if sign["section"] is not None:
@@ -212,6 +240,8 @@ class _Reader:
             if self._bar is None:
                 raise ValueError(f"bar {self._number}: {SAME_BAR} repeats the bar before, and there is none")
         else:
+            if len(words) > MOST_NAMES:
+                raise ValueError(f"bar {self._number}: {len(words)} names in it; allowed {MOST_NAMES}")
             self._bar = tuple(self._slots(words))
         self._block.last.append(self._bar)
         if len(self._block.last) > MOST_BARS:
@@ -220,18 +250,21 @@ class _Reader:
     def _slots(self, words: Sequence[str]) -> Iterator[Symbol]:
         before = self._bar[-1] if self._bar is not None else None
         for word in words:
+            if word == SAME_BAR:
+                raise ValueError(f"bar {self._number}: {SAME_BAR} is a whole bar; {AS_BEFORE} is the chord before")
             if word != AS_BEFORE:
                 try:
                     before = read(word, self._german)
                 except ValueError as error:
-                    raise ValueError(f"bar {self._number}: {error}") from None
+                    advice = WORDS if word.endswith(":") else error
+                    raise ValueError(f"bar {self._number}: {advice}") from None
             elif before is None:
                 raise ValueError(f"bar {self._number}: {AS_BEFORE} is the chord before, and there is none")
             yield before
 
     def _begin_ending(self, numbers: str) -> None:
         passes: set[int] = set()
-        for part in numbers.split(","):
+        for part in numbers.replace(".", "").split(","):
             first, _, last = part.partition("-")
             passes |= set(range(int(first), min(int(last or first), MOST_TIMES) + 1))
         if not passes or max(passes) > MOST_TIMES or min(passes) < 1:

@@ -17,15 +17,17 @@ from realtime.errors import nearest
 from realtime.music.chords import LETTERS, NO_CHORD, NO_CHORD_SYMBOL, UNKNOWN, nearest_quality
 from realtime.music.chords import chord as class_of
 
-TRIANGLES = ("Δ", "△", "^")
+TRIANGLES = ("Δ", "∆", "△", "^", "j")
 """These mean a major seventh, with a 7 after them or without."""
 NONE_WORDS = ("N.C.", "NC", "N.C", "NONE")
 DEGREES = {2: 2, 3: 4, 4: 5, 5: 7, 6: 9, 9: 2, 11: 5, 13: 9}
 """Semitones above the root, without octaves."""
 SEVENTHS = ("7", "9", "11", "13")
+DASHES = str.maketrans("‐‑‒–−", "-----")
+"""What word processors make of a minus sign."""
 
 _WORD = re.compile(
-    r"(?P<half>hdim|ø|Ø)"
+    r"(?P<half>half-?dim|hdim|ø|Ø)"
     r"|(?P<add>add(?P<add_sign>[#♯b♭]?)(?P<add_degree>11|13|2|4|6|9))"
     r"|(?P<no>(?:no|omit)(?P<no_degree>[35]))"
     r"|(?P<sus>sus(?P<sus_degree>24|2|4)?)"
@@ -33,12 +35,12 @@ _WORD = re.compile(
     r"|(?P<alter>(?P<alter_sign>[#♯b♭]|(?<!^)[+-])(?P<alter_degree>11|13|5|6|9))"
     r"|(?P<dim>dim|°|º|o)"
     r"|(?P<aug>aug|\+)"
-    r"|(?P<maj>maj|Maj|MAJ|ma(?!dd)|Ma|M(?!i|IN)|Δ|△|\^)"
-    r"|(?P<min>min|Min|MIN|mi|Mi|m|-)"
+    r"|(?P<maj>[Mm]ajor|maj|Maj|MAJ|ma(?!dd)|Ma|MA|M(?![iI])|j|Δ|∆|△|\^)"
+    r"|(?P<min>[Mm]inor|min|Min|MIN|mi|Mi|MI|m|-)"
     r"|(?P<dom>dom)"
     r"|(?P<sixnine>6/9|69)"
     r"|(?P<number>11|13|[2-79])"
-    r"|(?P<stop>[(), ])"
+    r"|(?P<stop>[(), ]|/(?=[#♯b♭+-]?\d|[Mm]))"
 )
 _ROOT = re.compile(r"[A-G](?:##|♯♯|bb|♭♭|[#♯b♭])?")
 _GERMAN_ROOT = re.compile(r"(?:[A-H](?:is|es|[#♯b♭])|[AE]s|[A-H])")
@@ -70,9 +72,10 @@ def read(text: str, german: bool = False) -> Symbol:
     name = text.strip()
     if name.upper() in NONE_WORDS:
         return NO_SYMBOL
-    for root, rest in _roots(name, german):
+    inner = name[1:-1] if name.startswith("(") and name.endswith(")") else name
+    for root, rest in _roots(inner.translate(DASHES), german):
         head, slash, bass_name = rest.rpartition("/")
-        if slash and not rest.endswith("6/9") and (bass := _pitch_class(bass_name, german)) is not None:
+        if slash and not rest.endswith("6/9") and (bass := pitch_class(bass_name, german)) is not None:
             quality = head
         else:
             quality, bass = rest, root
@@ -86,12 +89,12 @@ def _roots(name: str, german: bool) -> list[tuple[int, str]]:
     """Every way to cut a symbol into a root (pitch class) and the rest, the longest root first: Esus is E with "sus"."""
     found = []
     for length in range(min(3, len(name)), 0, -1):
-        if (root := _pitch_class(name[:length], german)) is not None:
+        if (root := pitch_class(name[:length], german)) is not None:
             found.append((root, name[length:]))
     return found
 
 
-def _pitch_class(name: str, german: bool) -> int | None:
+def pitch_class(name: str, german: bool) -> int | None:
     """0..11; None for what is no note's name. In German "Bb" and "B" are the same."""
     if not (_GERMAN_ROOT if german else _ROOT).fullmatch(name):
         return None
@@ -105,7 +108,7 @@ def _pitch_class(name: str, german: bool) -> int | None:
 
 def _nearest_symbol(name: str, german: bool) -> str:
     starts = (name[:2], name[:1], name[:1].upper())
-    root = next((start for start in starts if _pitch_class(start, german) is not None), "")
+    root = next((start for start in starts if pitch_class(start, german) is not None), "")
     if not root and name[:1] in "Hh":
         return "; H is read where chords.german is set"
     if not root:
@@ -116,9 +119,11 @@ def _nearest_symbol(name: str, german: bool) -> str:
 def _parts_of(quality: str) -> _Parts | None:
     """What follows a root ("m7b5"), word by word; None where something in it is no word, or stands in the wrong place."""
     parts, at = _Parts(), 0
+    if "," in re.sub(r"\([^()]*\)", "", quality) or quality.count("(") != quality.count(")"):
+        return None
     while at < len(quality):
         match = _WORD.match(quality, at)
-        if match is None or not (match["stop"] or parts.add(match, at == 0)):
+        if match is None or (at == 0 and match[0] == "/") or not (match["stop"] or parts.add(match, at == 0)):
             return None
         at = match.end()
     return parts
@@ -168,7 +173,7 @@ class _Parts:
             self.fifths = {8}
         elif word["maj"]:
             self.is_major = True
-            self.seventh = 11 if text in TRIANGLES else self.seventh
+            self.seventh = 11 if text in TRIANGLES or self.is_numbered else self.seventh  # C7M is Cmaj7
         elif word["dom"]:
             self.seventh = 10
         elif word["sus"]:

@@ -10,20 +10,25 @@ Bar 1 of the chart is the first whole bar of a file.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.errors import UserError
 from realtime.io.files import midifile, musicxml
+from realtime.io.files.harmony import load_harmony
 from realtime.io.files.midifile import FileNote
 from realtime.io.files.smf import META, Event, Smf, load
 from realtime.io.files.timebase import timebase_of
 from realtime.music.chart import FINEST, MOST_TEXT, Chart, bar_text, parse_chart
+from realtime.music.chord_features import beats_of
 from realtime.music.fingers import chord_of
-from realtime.music.metre import BeatGrid, bar_segments
+from realtime.music.harmony import chord_spans
+from realtime.music.keys import key_of
+from realtime.music.metre import OVERHANG_TICKS, TICKS, BeatGrid, bar_segments
+from realtime.music.notes import note_array
 from realtime.music.symbols import read
+from realtime.music.vocabulary import ACCOMPANIMENT
 
 TEXT, MIDI, SCORE = (".txt",), (".mid", ".midi"), (".musicxml", ".xml", ".mxl")
 TEXTS = (0x06, 0x05, 0x01, 0x07)
@@ -32,6 +37,8 @@ MOSTLY = 0.7
 """So many of a track's texts have to name chords: a lyric may have the words "A" and "Am"."""
 NAMED = ("chord", "harmony")
 """What the name of a track with chords has in it."""
+STRUCK = 0.8
+"""Of the onsets of a track with chords, how many have to be of several notes; else its chords are broken."""
 
 Placed = Sequence[tuple[int, str]]
 """(tick, name) in order."""
@@ -78,15 +85,16 @@ def _text(path: Path) -> str:
 def _of_midi(path: Path, german: bool) -> str:
     smf = load(path)
     piece = midifile.piece_of(smf)
-    chords = _named(smf, german) or _played(piece)
+    signatures = [(round(pulse / PULSES_PER_TICK), top, bottom) for pulse, top, bottom in piece.time_signatures]
+    grid = BeatGrid(bar_segments(signatures))
+    chords = _named(smf, german) or _played(piece, grid)
     if not chords:
         raise UserError(
             f"{path}: no chord names (markers, lyrics, texts) and no track named chords in it; "
             f"antiphon chords {path.name} estimates the chords of a piece"
         )
-    signatures = [(round(pulse / PULSES_PER_TICK), top, bottom) for pulse, top, bottom in piece.time_signatures]
-    grid = BeatGrid(bar_segments(signatures))
-    return _written(chords, grid, max(round(piece.length_pulse / PULSES_PER_TICK), chords[-1][0] + 1))
+    end = round(piece.length_pulse / PULSES_PER_TICK) - OVERHANG_TICKS
+    return _written(chords, grid, max(end, chords[-1][0] + 1))
 
 
 def _named(smf: Smf, german: bool) -> Placed:
@@ -99,7 +107,9 @@ def _named(smf: Smf, german: bool) -> Placed:
     for _, events in sorted(texts.items()):
         named = []
         for event in events:
-            name = event.data.decode("utf-8", "replace").strip()
+            name = event.data.decode("utf-8", "replace").strip(" \t\r\n\0")
+            if len(name) > 2 and name[0] + name[-1] in ("[]", "{}"):
+                name = name[1:-1].strip()
             with contextlib.suppress(ValueError):
                 read(name, german)
                 named.append((round(timebase.pulse(event.tick) / PULSES_PER_TICK), name))
@@ -108,21 +118,54 @@ def _named(smf: Smf, german: bool) -> Placed:
     return []
 
 
-def _played(piece: midifile.MidiPiece) -> Placed:
-    """The chords of the track that is named after them: the notes that sound together where one begins."""
+def _played(piece: midifile.MidiPiece, grid: BeatGrid) -> Placed:
+    """The chords of the track that is named after them: where they are struck, of the notes that sound up to the next stroke;
+    where they are broken, as the estimator hears them."""
     tracks = [number for number, name in enumerate(piece.track_names) if any(word in name.lower() for word in NAMED)]
-    notes = deque(note for note in piece.notes if note.track in tracks[:1] and not note.is_drum)
+    notes = sorted(note for note in piece.notes if note.track in tracks[:1] and not note.is_drum)
+    strokes: list[list[FileNote]] = []
+    for note in notes:
+        # Strummed: a little later, and while the first of them sounds.
+        if strokes and note.onset_pulse <= strokes[-1][0].onset_pulse + FINEST * PULSES_PER_TICK // 2:
+            strokes[-1].append(note)
+        else:
+            strokes.append([note])
+    if not notes or sum(len(stroke) > 1 for stroke in strokes) < STRUCK * len(strokes):
+        return _broken(notes, grid)
     found: list[tuple[int, str]] = []
-    sounding: list[FileNote] = []
-    for onset in sorted({note.onset_pulse for note in notes}):
-        late = onset + FINEST * PULSES_PER_TICK // 2  # strummed
-        while notes and notes[0].onset_pulse <= late:
-            sounding.append(notes.popleft())
-        sounding = [note for note in sounding if note.onset_pulse + note.duration_pulse > late]
-        chord = chord_of([note.pitch for note in sounding]) if sounding else None
+    held: list[FileNote] = []
+    for stroke, after in zip(strokes, [*strokes[1:], []], strict=True):
+        start = stroke[0].onset_pulse
+        end = after[0].onset_pulse if after else max(map(_end, stroke))
+        held = [note for note in held if 2 * _end(note) >= start + end] + stroke  # what only overlaps does not count
+        chord = chord_of([note.pitch for note in held])
         if chord is not None and (not found or found[-1][1] != chord.name):
-            found.append((round(onset / PULSES_PER_TICK), chord.name))
+            found.append((round(start / PULSES_PER_TICK), chord.name))
     return found
+
+
+def _end(note: FileNote) -> int:
+    return note.onset_pulse + note.duration_pulse
+
+
+def _broken(notes: Sequence[FileNote], grid: BeatGrid) -> Placed:
+    """The chords of notes that do not begin together."""
+    ticks = [
+        (
+            round(note.onset_pulse / PULSES_PER_TICK),
+            max(round(note.duration_pulse / PULSES_PER_TICK), 1),
+            note.pitch,
+            note.velocity,
+            ACCOMPANIMENT,
+        )
+        for note in notes
+    ]
+    if not ticks:
+        return []
+    array = note_array(ticks)
+    beats = beats_of(grid, 0, max(onset + duration for onset, duration, *_ in ticks))
+    spans = chord_spans(load_harmony().estimate(array, beats), beats, key_of(array))
+    return [(round(span["start"] * TICKS), span["symbol"]) for span in spans]
 
 
 def _written(chords: Placed, grid: BeatGrid, end: int) -> str:

@@ -26,6 +26,10 @@ KINDS = {
     "major-13th": "maj13", "minor-13th": "m13", "suspended-second": "sus2", "suspended-fourth": "sus4", "power": "5",
     "pedal": "", "other": "",
 }  # fmt: skip
+SEVENTHS = {"": "7", "b": "7", "#": "maj7"}
+"""A seventh that is added: minor, by the format without an alteration, and with a flat as some programs write it; or major."""
+OCTAVE_UP = {"2": "9", "4": "11"}
+"""As chord symbols name these degrees where they are altered."""
 ALTERATIONS = {"-2": "bb", "-1": "b", "0": "", "1": "#", "2": "##"}
 
 
@@ -168,18 +172,25 @@ def _name(harmony: Element) -> str:
     kind = (harmony.findtext("kind") or "none").strip()
     if kind == "none":
         return "N.C."
-    if kind not in KINDS or harmony.find("root") is None:
+    if kind not in KINDS:
         raise ValueError(f"a harmony of the kind {kind!r:.40}; allowed {', '.join(KINDS)}")
-    degrees = []
+    if harmony.find("root") is None:
+        raise ValueError("a harmony without a root, such as a degree of the scale; give chord symbols")
+    number, degrees = KINDS[kind], []
     for degree in harmony.findall("degree"):
         value, alter = (
             degree.findtext("degree-value") or "",
             ALTERATIONS.get(degree.findtext("degree-alter") or "0", ""),
         )
         what = degree.findtext("degree-type") or "add"
+        if value == "7" and what == "add" and alter in SEVENTHS:
+            number += SEVENTHS[alter]
+            continue
+        if alter:
+            value = OCTAVE_UP.get(value, value)
         degrees.append(f"no{value}" if what == "subtract" else f"{alter}{value}" if alter else f"add{value}")
     bass = f"/{_note(harmony, 'bass')}" if harmony.find("bass") is not None else ""
-    return _note(harmony, "root") + KINDS[kind] + (f"({','.join(degrees)})" if degrees else "") + bass
+    return _note(harmony, "root") + number + (f"({','.join(degrees)})" if degrees else "") + bass
 
 
 def _note(harmony: Element, what: str) -> str:
