@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -132,6 +133,27 @@ def test_accompany_plays_while_the_player_does_and_stops_after_the_rest() -> Non
     assert engine.counts.retracted > 0
     assert engine.counts.turns == 1
     assert_nothing_hangs(performance.sent)
+
+
+class Eager(NoiseStepper):
+    """Draws the first of what is allowed."""
+
+    def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+        return super().draw(release, bias, noise * 0)
+
+
+@pytest.mark.parametrize("first", [0, 5, 30])
+@pytest.mark.parametrize("think_ns", [0, 5 * MS])
+def test_an_accompaniment_that_listens_comes_in_with_the_first_note(first: int, think_ns: int) -> None:
+    """One that does not comes in beyond the commit window. The same after a rest."""
+    phrase = tune(PHRASE, start_ns=tick_ns(first))
+    script = phrase + [(ns + 16 * BEAT_NS, message) for ns, message in phrase]
+    for hold_ns, after_ns in ((20 * MS, think_ns), (0, 40 * MS)):
+        performance, _ = duet(script, 32 * BEAT_NS, "accompany", stepper=Eager(), think_ns=think_ns, hold_ns=hold_ns)
+        for begins in (script[0][0], script[len(phrase)][0]):
+            entry = min(ns for ns, _, _ in onsets(performance.sent) if ns >= begins)
+            assert after_ns <= entry - begins <= after_ns + 25 * MS
+        assert_nothing_hangs(performance.sent)
 
 
 @pytest.mark.parametrize(("ring_to_bar", "beat"), [(True, 20), (False, 18)])

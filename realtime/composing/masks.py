@@ -288,9 +288,9 @@ class Masks:
                 allowed &= at + self._constraints.min_duration <= turn.silent_from
         allowed &= (now.release[:, None] > at[None, :]).sum(0) < self._most_notes(role)
         time[:BEAT][~allowed] = MASKED
-        if now.made or role == Role.ACCOMPANY or self._arranged:
+        if now.made or self._arranged:
             return
-        if now.waits:
+        if now.waits and role != Role.ACCOMPANY:
             time[:BEAT] = MASKED
         elif beat.start <= turn.start < beat.start + beat.length:
             time[BEAT] = MASKED

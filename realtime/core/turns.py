@@ -230,7 +230,9 @@ class Turns:
             else:
                 self._cancel_turn(boundary)
         if self.turn is None and turn is not None and tick >= turn.start - self._settings.prepare_ticks:
-            self._begin_turn(turn, boundary, pulse)
+            # Who goes along with the player comes in with the first note, not after it.
+            together = self.listens and tick <= turn.start
+            self._begin_turn(turn, self._unsent(turn.start) if together else boundary, pulse)
         if self._passing.beat(tick):
             if self.turn is None:
                 self.requests.append(Advance(tick))
