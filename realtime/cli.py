@@ -111,7 +111,7 @@ def jam(
     """Play together until Ctrl-C: "Antiphon In" listens, "Antiphon Out" answers, everything is recorded.
 
     On a terminal a line shows what goes on, and keys work: space taps the tempo, m goes to the next mode, p is panic,
-    r marks Antiphon's last turn, q ends.
+    r takes Antiphon's last answer back (a marker in the recording says where) and has the same phrase answered anew, q ends.
     """
     given = dict(locals())
     from realtime.io.live.jam import jam as play

@@ -13,7 +13,6 @@ import pytest
 
 from realtime import midi
 from realtime.config import load
-from realtime.core.dialogue import Turn
 from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
 from realtime.io.live.desk import SHOW_NS, Desk, Pressed
@@ -88,17 +87,12 @@ def test_states_come_ten_times_a_second_and_say_what_is_held() -> None:
     assert "step" not in words(last, "") and words(last, "") == "bar 1.2 | you | trade | 120 bpm | in C4 | 2 dropped"
 
 
-def test_keys_tap_change_the_mode_and_mark_the_last_turn() -> None:
+def test_keys_tap_and_change_the_mode() -> None:
     engine, desk = desk_of([])
-    assert desk.pressed(Pressed("r", 0)).startswith("nothing to mark")
     for beat in range(4):
         assert desk.pressed(Pressed(" ", beat * 600_000_000)) == ""
     assert engine.tempo.bpm_at(engine.tempo.pulse_at(1_800_000_000)) == pytest.approx(100.0)
     assert desk.pressed(Pressed("m", 0)) == "mode: accompany" and engine.mode_name == "accompany"
-    engine.turns.turn, engine.turns.decided_pulse = Turn(192, 384), 20 * 400
-    desk.look(0, Session())
-    engine.turns.turn = None
-    assert desk.pressed(Pressed("r", 0)).startswith("marked: bars 3-4;")
     assert desk.pressed(Pressed("x", 0)) == "" and "panic" in desk.pressed(Pressed("?", 0))
 
 

@@ -23,6 +23,7 @@ from realtime.composing.sampler import Sampler
 from realtime.core.clashes import clashing
 from realtime.core.dialogue import (
     Advance,
+    Avoid,
     Bar,
     Extend,
     HeardNote,
@@ -155,6 +156,8 @@ class Composer:
                 self._close_cell(tick, target)
             case Lead():
                 self._given.lead(request)
+            case Avoid(notes):
+                self._masks.overuse.avoid(notes)
             case Remember(notes):
                 self._remember(notes)
             case Muster(parts):

@@ -2,7 +2,7 @@
 ticks.
 
 A model reads the notes that it has played. Each repetition makes the next one likelier, and it may end up repeating two notes
-for ever. The bias breaks such loops.
+for ever. The bias breaks such loops. So do pitches that came in the same beat of an answer that the player took back.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ FREE_BARS, FREE_BARS_ALONG = 2, 5
 accompaniment may repeat its pattern longer."""
 OVERUSE_NATS = -0.6
 """The bias of that pitch in that beat, for each bar beyond these."""
+AVOIDED_NATS = -3.0
+"""The bias of a pitch in a beat, for each answer that had it there and was taken back."""
 KEPT = 2048
 """Onsets kept at most."""
 
@@ -34,6 +36,7 @@ class Overuse:
         self._counted: tuple[Beat, np.ndarray] | None = None
         """The last beat that was asked for, and how many times each pitch came in it in the bars before."""
         self._parts: dict[int, Overuse] = {}
+        self._avoided: tuple[tuple[int, int], ...] = ()
 
     def of(self, part: int) -> Overuse:
         """The same of the notes of one part, from the first time on that it is asked for."""
@@ -66,8 +69,14 @@ class Overuse:
         """Drop all notes: time goes on elsewhere."""
         for part in self._parts.values():
             part.clear()
-        self._counted = None
+        self._counted, self._avoided = None, ()
         self._pitches.clear()
+
+    def avoid(self, notes: tuple[tuple[int, int], ...]) -> None:
+        """These notes, (tick, pitch), are not wanted."""
+        for part in self._parts.values():
+            part.avoid(notes)
+        self._counted, self._avoided = None, notes
 
     def pitches_since(self, tick: int) -> list[int]:
         """The pitches of Antiphon's notes from `tick` on."""
@@ -96,13 +105,16 @@ class Overuse:
         return len(self._pitches.get(tick, ()))
 
     def bias(self, beat: Beat, role: Role) -> np.ndarray:
-        """(128,) nats for the pitches in this beat: negative for those that came in the same beat of most of the last bars, else
-        0."""
+        """(128,) nats for the pitches in this beat: negative for those that came in the same beat of most of the last bars, or
+        are to be avoided there, else 0."""
         if self._counted is None or self._counted[0] != beat:
             self._counted = beat, self._count(beat)
         times = self._counted[1]
         patience = FREE_BARS_ALONG if role in ALONG else FREE_BARS
         bias: np.ndarray = np.maximum(times - patience, 0) * np.float32(OVERUSE_NATS)
+        for tick, pitch in self._avoided:
+            if beat.start <= tick < beat.start + beat.length:
+                bias[pitch] += AVOIDED_NATS
         return bias
 
     def _count(self, beat: Beat) -> np.ndarray:

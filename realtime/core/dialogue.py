@@ -109,6 +109,12 @@ class Retempo(NamedTuple):
     bpm: float
 
 
+class Avoid(NamedTuple):
+    """Notes of answers that were taken back, (tick, pitch), moved to the turn that comes in their place."""
+
+    notes: tuple[tuple[int, int], ...]
+
+
 class Remember(NamedTuple):
     """What was played before this composer took over, in order."""
 
@@ -171,5 +177,5 @@ class Planned(NamedTuple):
     late: int
 
 
-Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo | Bar | Steer | Muster | Lead | Remember
+Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo | Bar | Steer | Muster | Lead | Remember | Avoid
 Reply = Proposed | Reached | Planned

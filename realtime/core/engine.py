@@ -61,7 +61,8 @@ class Engine:
         self.transport = Transport(tempo, settings.follow_clock, settings.bars[0][1])
         self.output = Output(tempo, settings.late_ns, click_of(settings))
         self.ledger, self.scheduler = self.output.ledger, self.output.scheduler
-        self.turns = Turns(settings, self.transport, self.output, self.counts)
+        self.quotes, self.heard = Quotes(), Heard()
+        self.turns = Turns(settings, self.transport, self.output, self.counts, self.heard)
         self.grid = self.turns.grid
         self.leading = self.turns.leading
         self.knobs = Knobs(settings.controls, settings.controls_cc)
@@ -73,7 +74,6 @@ class Engine:
         self._together: list[PlannedNote] = []
         """Notes of one onset that the player has struck already: they are sent together, as soon as all of them are known."""
         self._echo = EchoGuard()
-        self.quotes, self.heard = Quotes(), Heard()
         self.chords: dict[int, int] = {}
         """The chord, a class, that was planned for each beat, by its tick."""
 
@@ -192,6 +192,10 @@ class Engine:
             self.turns.change_mode(name, now_ns)
         else:
             self.turns.mode_name = name
+
+    def again(self, now_ns: int) -> Turn | None:
+        """Take the last answer back, and answer the same phrase once more: see `Turns.ask_again`."""
+        return self.turns.ask_again(self.transport.pulse_at(now_ns)) if self.rolling else None
 
     def _played(self, kind: int, message: bytes, stamp_ns: int) -> None:
         """A note-on, note-off or controller of the player's while song time moves."""

@@ -8,10 +8,12 @@ Units: `_pulse` 1/480 quarter note, `_ns` host nanoseconds; ticks (1/24) otherwi
 
 from __future__ import annotations
 
+from realtime.core.again import Again
 from realtime.core.answers import Answers
 from realtime.core.clashes import clashing
 from realtime.core.counts import Counts
-from realtime.core.dialogue import Advance, Extend, KeyUp, Plan, PlayerNote, Relocate, Request, Retempo, Turn
+from realtime.core.dialogue import Advance, Avoid, Extend, KeyUp, Plan, PlayerNote, Relocate, Request, Retempo, Turn
+from realtime.core.heard import Heard
 from realtime.core.leading import Leading
 from realtime.core.modes import Mode
 from realtime.core.output import SHORTEST_TICKS, Output
@@ -36,8 +38,11 @@ class Turns:
     `decided_pulse`: the moment up to which every decision has been taken. `stuck`: keys whose note-offs seem to be lost.
     """
 
-    def __init__(self, settings: EngineSettings, transport: Transport, output: Output, counts: Counts) -> None:
+    def __init__(
+        self, settings: EngineSettings, transport: Transport, output: Output, counts: Counts, heard: Heard
+    ) -> None:
         self.grid = BeatGrid(settings.bars)
+        self.again = Again(self.grid)
         self.player = PlayerState(settings.rest_ticks)
         self.mode_name = settings.mode
         self.turn: Turn | None = None
@@ -51,6 +56,7 @@ class Turns:
         self._tempo = transport.tempo
         self._output = output
         self._counts = counts
+        self._heard = heard
         self._passing = PassingTime(self.grid)
         self.leading = Leading(settings, self.grid, lambda lead: self.requests.append(lead))
         self._strikes = Strikes(self.grid)
@@ -76,6 +82,7 @@ class Turns:
         if self.mode.lapsed(note.tick, self.player, self.grid):
             self.player.first_tick = None
         self.player.note_on(note.tick, key)
+        self.again.drop()
         if note.part != DRUMS:
             self.leading.key_down(note.pitch, note.tick)
         self._strikes.add(note.tick)
@@ -84,7 +91,7 @@ class Turns:
             self.answers.ask(self.plans.generation, key, pulse)
             self._counts.turns += 1
         elif self.turn is not None and self.mode.yields:
-            self._yield_turn(pulse, note)
+            self._yield_turn(pulse, note.tick, note)
         else:
             self._renew_turn(self._turn_at(note.tick))
             if self.mode.role == Role.ACCOMPANY and note.part != DRUMS:
@@ -147,11 +154,24 @@ class Turns:
         if self.turn is not None:
             self._plan(boundary, None, self.turn, self._planned_until)
 
+    def ask_again(self, pulse: int) -> Turn | None:
+        """The last answer is taken back, and the same phrase is answered once more, unless the player plays before. Returns the
+        turn that is taken back; None where there is none."""
+        self.decide_until(pulse)
+        tick = pulse // PULSES_PER_TICK
+        taken_back = self.again.ask(tick, max(self.free_from(pulse), tick + self._settings.prepare_ticks))
+        if taken_back is not None:
+            self._yield_turn(pulse, tick)
+            self.player.first_tick = self.player.trigger_tick = None  # the next note begins anew
+            self.decide(pulse)
+        return taken_back
+
     def change_mode(self, name: str, now_ns: int) -> None:
         """From now on play the mode `name`: the turn in progress ends, what already sounds ends by the next bar line."""
         pulse = self._tempo.pulse_at(now_ns)
         self.decide_until(pulse)
         self._cancel_turn(self._boundary(now_ns))
+        self.again.clear()
         self.mode_name = name
         self.decide(pulse)
 
@@ -176,6 +196,7 @@ class Turns:
         """Song time stopped or goes on elsewhere: there is no turn, and nothing that was played or asked before counts."""
         self.turn = None
         self.answers.clear()
+        self.again.clear()
         self.plans.jump()
         self.player = PlayerState(self._settings.rest_ticks)
         self._strikes = Strikes(self.grid)
@@ -242,14 +263,30 @@ class Turns:
 
     def _begin_turn(self, turn: Turn, boundary: int, pulse: int) -> None:
         self.turn = turn
+        self.again.began(turn, self.mode.role)
+        if self.again.turn is not None:
+            boundary = max(boundary, self._hear_again())
         self._planned_until = self._within_turn(max(turn.start, boundary) + self._settings.lookahead_ticks)
         self._counts.turns += 1
         self.requests.append(Retempo(self._transport.bpm_at(pulse)))
         self._plan(boundary, None, turn, self._planned_until)
 
+    def _hear_again(self) -> int:
+        """The composer hears the phrase that is answered once more. Returns the first tick after it."""
+        call = self.again.call(self._heard.notes())
+        self.requests += [Relocate(call.start), Avoid(call.avoid)]
+        end = call.start
+        for event in call.events:
+            end = event.tick + 1
+            if isinstance(event, PlayerNote):
+                self._plan(end, event)
+            else:
+                self.requests.append(event)
+        return end
+
     def _turn_at(self, tick: int) -> Turn | None:
         """What the mode says of `tick`, with the ring after the turn's end."""
-        turn = self.mode.turn(tick, self.player, self.grid)
+        turn = self.again.turn_at(tick) or self.mode.turn(tick, self.player, self.grid)
         if turn is None or turn.end is None or not self._settings.ring_to_bar:
             return turn
         line = self.grid.next_bar(turn.end)
@@ -263,11 +300,11 @@ class Turns:
         self._planned_until = self._within_turn(self._planned_until)
         return True
 
-    def _yield_turn(self, pulse: int, note: PlayerNote) -> None:
-        """The player comes in: the turn is over, and so is every note of it that sounds."""
+    def _yield_turn(self, pulse: int, tick: int, note: PlayerNote | None = None) -> None:
+        """The player comes in at `tick`, or takes the turn back: it is over, and so is every note of it that sounds."""
         self.turn = None
         self._output.end_all(pulse)
-        self._plan(note.tick, note, silence=True)
+        self._plan(tick, note, silence=True)
 
     def _cancel_turn(self, boundary: int) -> None:
         """The turn is over: what is not final is taken back, what sounds ends by the next bar line."""

@@ -195,6 +195,7 @@ def encode(
     tracks: Mapping[str, Sequence[tuple[int, bytes]]],
     tempos: Sequence[tuple[int, float]],
     time_signatures: Sequence[tuple[int, int, int]],
+    markers: Sequence[tuple[int, str]] = (),
 ) -> bytes:
     """The bytes of a type-1 file of (pulse, message) lists, each in playing order, all pulses >= 0."""
     file = mido.MidiFile(type=1, ticks_per_beat=PPQN, charset="utf-8")
@@ -203,6 +204,7 @@ def encode(
         for pulse, numerator, denominator in time_signatures
     ]
     conductor += [(pulse, mido.MetaMessage("set_tempo", tempo=_microseconds(bpm))) for pulse, bpm in tempos]
+    conductor += [(pulse, mido.MetaMessage("marker", text=text)) for pulse, text in markers]
     file.tracks.append(_smf_track("tempo", sorted(conductor, key=lambda event: event[0])))
     for name, events in tracks.items():
         file.tracks.append(_smf_track(name, [(pulse, mido.Message.from_bytes(message)) for pulse, message in events]))

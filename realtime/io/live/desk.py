@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from realtime import midi
-from realtime.core.dialogue import Turn
 from realtime.core.engine import Engine
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.live.session import Session, Sink
@@ -21,7 +20,9 @@ from realtime.music.controls import AS_IT_IS, KNOBS
 
 SHOW_NS = 100_000_000
 """The live line changes at most so often."""
-HELP = "space: tap the tempo, m: next mode, p: panic, r: mark Antiphon's last turn, q: end"
+MARKED, TAKEN_BACK = "marked", "taken back"
+"""Texts of markers."""
+HELP = "space: tap the tempo, m: next mode, p: panic, r: answer again, q: end"
 
 
 class Pressed(NamedTuple):
@@ -40,7 +41,6 @@ class Desk:
         self._next_ns = 0
         self._sounding: dict[str, Counter[int]] = {"player": Counter(), "antiphon": Counter()}
         self._heard: list[tuple[int, int, int]] = []
-        self._turn: Turn | None = None
 
     def write(self, direction: str, pulse: int, message: bytes) -> None:
         """See `Sink`."""
@@ -60,9 +60,12 @@ class Desk:
         """See `Sink`."""
         self._sink.jump(pulse)
 
+    def mark(self, pulse: int, text: str) -> None:
+        """See `Sink`."""
+        self._sink.mark(pulse, text)
+
     def look(self, now: int, session: Session) -> int:
         """Show the state if it is time. Returns when it is time again."""
-        self._turn = self._engine.turn or self._turn
         if now >= self._next_ns:
             self._next_ns = now + SHOW_NS
             self._show(json.dumps(self._state(now, session)))
@@ -111,19 +114,21 @@ class Desk:
             engine.set_mode(names[(names.index(engine.mode_name) + 1) % len(names)], pressed.ns)
             return f"mode: {engine.mode_name}"
         elif pressed.key == "r":
-            return self._mark()
+            return self._again(pressed.ns)
         elif pressed.key in ("h", "?"):
             return HELP
         return ""
 
-    def _mark(self) -> str:
-        """The bars of Antiphon's last turn, and how to have them composed anew."""
-        if self._turn is None:
-            return "nothing to mark: Antiphon has not played yet"
-        grid, now = self._engine.grid, self._engine.turns.decided_pulse // PULSES_PER_TICK
-        end = min(now, self._turn.end) if self._turn.end is not None else now
-        first = grid.bar_number(self._turn.start) + 1
-        last = max(grid.bar_number(max(end, self._turn.start + 1) - 1) + 1, first)
-        return (
-            f"marked: bars {first}-{last}; when you have ended: antiphon infill TAKE.mid OUT.mid --bars {first}-{last}"
-        )
+    def _again(self, ns: int) -> str:
+        """Another answer to the same phrase, and a marker where the one begins that is taken back."""
+        engine, grid = self._engine, self._engine.grid
+        if not engine.rolling:
+            return "nothing to take back: nobody has played yet"
+        now = engine.tempo.pulse_at(ns) // PULSES_PER_TICK
+        last, turn = engine.again(ns), engine.turns.again.turn
+        start = grid.bar_start(now) if last is None else last.start
+        self.mark(start * PULSES_PER_TICK, MARKED if last is None else TAKEN_BACK)
+        bar = grid.bar_number(start) + 1
+        if last is None or turn is None:
+            return f"bar {bar} is marked; there is no answer of Antiphon's to take back"
+        return f"the answer of bar {bar} is taken back; another one comes in bar {grid.bar_number(turn.start) + 1}"

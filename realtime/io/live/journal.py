@@ -41,12 +41,12 @@ MAX_BYTES = 256 << 20
 MAX_PAYLOAD = 16 << 20
 ALIVE_S = 5.0
 """Where files cannot be locked, a journal that was touched so recently belongs to a living session."""
-_HEADS = re.compile(rb"[STJOpa]")
+_HEADS = re.compile(rb"[STJOMpa]")
 
 
 class Record(NamedTuple):
     """One thing that happened. Kinds: S start (bpm, beats per bar), T tempo (bpm), J jump, O the name of the output port,
-    p and a messages of the player's and of Antiphon's."""
+    M a marker's text, p and a messages of the player's and of Antiphon's."""
 
     kind: bytes
     stamp_ns: int
@@ -115,7 +115,7 @@ def _makes_sense(record: Record) -> bool:
         case b"p" | b"a":
             return _is_whole(record.body)
         case _:
-            return record.kind in (b"J", b"O")
+            return record.kind in (b"J", b"O", b"M")
 
 
 def _is_tempo(bpm: float) -> bool:

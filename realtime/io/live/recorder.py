@@ -4,7 +4,7 @@ While playing, a small thread appends records to a journal as they come, and for
 the journal back and makes the .mid from it: so every session is saved by the code that rescues one (`salvage`). Where the journal
 can no longer be written (the disk is full, the folder is gone) it goes on in another folder, with all that it holds.
 
-`write`, `tempo` and `jump` may be called from any thread and only append to a list; the rest belongs to the main thread.
+`write`, `tempo`, `jump` and `mark` may be called from any thread and only append to a list; the rest belongs to the main thread.
 Times in the .mid are the pulses the caller gives (480 a quarter note).
 """
 
@@ -109,6 +109,10 @@ class Recorder:
         Nothing recorded is overlaid: in the .mid a new pass begins with the next bar line.
         """
         self._append(b"J", pulse, b"")
+
+    def mark(self, pulse: int, text: str) -> None:
+        """A marker at this pulse."""
+        self._append(b"M", pulse, text.encode())
 
     def finish(self, mid_path: Path) -> Saved:
         """Write the .mid and, once it stands, remove the journal. Where it cannot be written it goes to one of `refuges`, and
@@ -285,8 +289,8 @@ def to_mid(data: bytes, mid_path: Path) -> Saved:
     for record in records(data):
         tracks.add(record)
     left_on = tracks.left_on()
-    events, tempos, beats_per_bar = tracks.end()
-    path = write_fresh(mid_path, encode(events, tempos, [(0, beats_per_bar, 4)]))
+    events, tempos, beats_per_bar, markers = tracks.end()
+    path = write_fresh(mid_path, encode(events, tempos, [(0, beats_per_bar, 4)], markers))
     notes = sum(message[0] & 0xF0 == 0x90 for track in events.values() for _, message in track)
     return Saved(path, notes, tracks.lost, left_on)
 

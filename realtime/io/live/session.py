@@ -22,6 +22,9 @@ class Sink(Protocol):
     def jump(self, pulse: int) -> None:
         """The song position jumped."""
 
+    def mark(self, pulse: int, text: str) -> None:
+        """A marker that the user finds again in a DAW."""
+
 
 @dataclass(slots=True)
 class Session:

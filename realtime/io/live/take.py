@@ -24,6 +24,7 @@ class Take:
 
     events: dict[str, list[tuple[int, bytes]]] = field(default_factory=lambda: {"player": [], "antiphon": []})
     tempos: list[tuple[int, float]] = field(default_factory=list)
+    marks: list[tuple[int, str]] = field(default_factory=list)
     trouble: str = ""
     end_pulse: int = 0
     """When the session ended, where that is known: what still sounds then is released in a file."""
@@ -38,6 +39,10 @@ class Take:
 
     def jump(self, pulse: int) -> None:
         """The song position jumped; nothing to do for a take that is made without a transport."""
+
+    def mark(self, pulse: int, text: str) -> None:
+        """A marker."""
+        self.marks.append((pulse, text))
 
     def track(self, direction: str) -> list[tuple[int, bytes]]:
         """(pulse, message) as a track of a file takes them: none before pulse 0, every note and pedal released by `end_pulse` or

@@ -33,6 +33,7 @@ class Tracks:
         self._shift = 0  # what a jump added
         self._last = 0  # the latest pulse so far
         self._tempos: list[tuple[int, float]] = []
+        self._markers: list[tuple[int, str]] = []
         self._held: dict[tuple[Direction, int, int], tuple[int, int]] = {}  # -> (onset, velocity)
         self._notes: dict[Direction, list[FileNote]] = {direction: [] for direction in DIRECTIONS}
         self._others: dict[Direction, list[tuple[int, bytes]]] = {direction: [] for direction in DIRECTIONS}
@@ -51,6 +52,8 @@ class Tracks:
                 self._tempos.append((pulse, TEMPO.unpack(record.body)[0]))
             case b"O":
                 self._port = record.body.decode(errors="replace")
+            case b"M":
+                self._markers.append((pulse, record.body.decode(errors="replace")))
             case b"J":
                 self._release_all(self._last)
                 bar = self._beats_per_bar * PPQN
@@ -93,8 +96,10 @@ class Tracks:
             return None
         return LeftOn(self._port, tuple(keys), tuple(sorted(channels)))
 
-    def end(self) -> tuple[dict[str, list[tuple[int, bytes]]], list[tuple[int, float]], int]:
-        """(tracks, tempos, beats per bar), all pulses >= 0, every note and pedal released."""
+    def end(
+        self,
+    ) -> tuple[dict[str, list[tuple[int, bytes]]], list[tuple[int, float]], int, list[tuple[int, str]]]:
+        """(tracks, tempos, beats per bar, markers), all pulses >= 0, every note and pedal released."""
         self._release_all(self._last)
         for others in self._others.values():
             controls = [message for _, message in others if message[0] & 0xF0 == 0xB0]
@@ -121,7 +126,8 @@ class Tracks:
         tempos = {0: self._bpm}
         for pulse, bpm in sorted(self._tempos, key=lambda tempo: tempo[0]):
             tempos[placed(pulse)] = bpm
-        return tracks, sorted(tempos.items()), self._beats_per_bar
+        markers = sorted((placed(pulse), text) for pulse, text in self._markers)
+        return tracks, sorted(tempos.items()), self._beats_per_bar, markers
 
 
 def _order(event: tuple[int, bytes]) -> tuple[int, int]:
