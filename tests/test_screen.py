@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import select
+import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +19,7 @@ from realtime.config import load
 from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
 from realtime.io.live.desk import SHOW_NS, Desk, Pressed
+from realtime.io.live.keyboard import keyboard
 from realtime.io.live.screen import Ear, words
 from realtime.io.live.session import Session
 from realtime.io.live.settings import engine_settings
@@ -70,6 +74,88 @@ def test_a_line_is_drawn_and_keys_are_read_on_a_terminal() -> None:
         in text
     )
     assert text.rindex("the end") > text.rindex("pressed m") and "\x1b[?25h" in text  # the cursor is back
+
+
+PAUSED = """
+import os, queue, signal, termios
+from realtime.io.live.screen import Screen
+keys = queue.Queue()
+screen = Screen(lambda key, ns: keys.put(key))
+
+def settings():
+    return [bool(termios.tcgetattr(0)[3] & flag) for flag in (termios.ECHO, termios.ICANON)]
+
+screen.line("press a key")
+keys.get(timeout=60)
+screen.line(f"playing {settings()}")
+keys.get(timeout=60)
+screen.pause(True)
+while not all(settings()):
+    pass
+print("stopped", settings(), flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+screen.pause(False)
+while any(settings()):
+    pass
+screen.line(f"again {settings()}")
+screen.line(f"then {keys.get(timeout=60)}")
+screen.close()
+print("the end", settings(), flush=True)
+"""
+
+
+def test_the_shell_has_its_terminal_back_while_the_program_is_stopped_and_keys_work_afterwards() -> None:
+    """Ctrl-Z, and `fg`. What is typed meanwhile is the shell's to read."""
+    pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(PYTHONPATH=str(Path(__file__).resolve().parents[1]), TERM="xterm", COLUMNS="160")
+        os.execv(sys.executable, [sys.executable, "-c", PAUSED])
+    drawn, answered = "", 0
+    said = {
+        "press a key": b"a",
+        "playing [False, False]": b"b",
+        "stopped [True, True]": None,
+        "again [False, False]": b"m",
+    }
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if not select.select([terminal], [], [], 0.1)[0]:
+            continue
+        try:
+            drawn += os.read(terminal, 65_536).decode()
+        except OSError:  # it is closed
+            break
+        if answered < len(said) and list(said)[answered] in drawn:
+            key = list(said.values())[answered]
+            answered += 1
+            if key is not None:
+                os.write(terminal, key)
+            else:
+                assert os.WIFSTOPPED(os.waitpid(process, os.WUNTRACED)[1])
+                assert drawn.rindex("\x1b[?25h") < drawn.index("stopped")  # the cursor is back
+                os.kill(process, signal.SIGCONT)
+    assert os.waitpid(process, 0)[1] == 0, drawn
+    assert "then m" in drawn and "the end [True, True]" in drawn
+
+
+def test_a_console_of_windows_gives_keys_and_arrows_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = iter(["m", "\xe0", "H", "\x00", ";", " ", "q", ""])
+    monkeypatch.setitem(sys.modules, "termios", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(getwch=lambda: next(typed)))
+    pressed: queue.Queue[str] = queue.Queue()
+    with keyboard(pressed.put):
+        assert [pressed.get(timeout=PATIENCE_S) for _ in range(3)] == ["m", " ", "q"]
+
+
+def test_without_terminal_and_console_there_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("termios", "msvcrt"):
+        monkeypatch.setitem(sys.modules, name, None)
+    pressed: list[str] = []
+    with keyboard(pressed.append) as keys:
+        keys.take()
+        keys.free()
+    assert not pressed
 
 
 def test_states_come_ten_times_a_second_and_say_what_is_held() -> None:

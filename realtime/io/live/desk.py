@@ -33,10 +33,18 @@ class Pressed(NamedTuple):
 
 
 class Desk:
-    """A sink that passes on to `sink` all that it gets, and so knows what is played. show: takes a state."""
+    """A sink that passes on to `sink` all that it gets, and so knows what is played. show: takes a state;
+    pause: gives the terminal back to the shell, True, or takes it again."""
 
-    def __init__(self, engine: Engine, sink: Sink, show: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        sink: Sink,
+        show: Callable[[str], None],
+        pause: Callable[[bool], None] = lambda paused: None,
+    ) -> None:
         self.trouble = ""
+        self.pause = pause
         self._engine, self._sink, self._show = engine, sink, show
         self._next_ns = 0
         self._sounding: dict[str, Counter[int]] = {"player": Counter(), "antiphon": Counter()}

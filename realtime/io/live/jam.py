@@ -60,7 +60,7 @@ def jam(config: Config, write_line: Callable[[str], None]) -> None:
 
     print_out = Speaker(print_last)
     try:
-        closed = _play(config, target_file, say, print_out, show, keys)
+        closed = _play(config, target_file, say, print_out, show, screen, keys)
     finally:
         said = [print_out.close(LAST_S), say.close()]
         if show is not None and screen is not None:
@@ -83,7 +83,13 @@ class Keys:
 
 
 def _play(
-    config: Config, target_file: Path, say: Speaker, print_out: Speaker, show: Speaker | None, keys: Keys
+    config: Config,
+    target_file: Path,
+    say: Speaker,
+    print_out: Speaker,
+    show: Speaker | None,
+    screen: Screen | None,
+    keys: Keys,
 ) -> bool:
     """Returns whether every MIDI driver let go at the end."""
     engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
@@ -91,7 +97,7 @@ def _play(
     target = RtMidiOutput(config.ports.backend, config.ports.out, config.ports.name)
     recorder = Recorder(target_file.with_suffix(SUFFIX), config.sync.tempo_bpm, config.sync.beats_per_bar)
     guarded = Guarded(target, config.ports.out is not None)
-    desk = Desk(engine, recorder, show) if show is not None else None
+    desk = Desk(engine, recorder, show, screen.pause) if show is not None and screen is not None else None
     player = Player(engine, worker_setup(config), source, guarded, desk or recorder, say, desk)
     keys.player = player
     with _signals(player, lambda: player.swap(worker_setup(config))):

@@ -342,13 +342,20 @@ class Player:
             self._say(line)
 
     def _pause(self) -> None:
-        """Ctrl-Z: nothing sounds while the process stands still."""
+        """Ctrl-Z: nothing sounds while the process stands still, and the terminal is the shell's."""
         self._silence()
+        self._lend_terminal(True)
         time.sleep(DELIVER_S)
         os.kill(os.getpid(), signal.SIGSTOP)
+        self._lend_terminal(False)
         self._pausing = False
         self._composers.wait_no_longer()
         self._anew()
+
+    def _lend_terminal(self, lent: bool) -> None:
+        desk = self._desk
+        if desk is not None:
+            within(DELIVER_S, lambda: desk.pause(lent))
 
     def _silence(self) -> None:
         """End every note that sounds."""

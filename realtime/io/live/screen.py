@@ -14,12 +14,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from realtime.io.clock import now_ns
+from realtime.io.live.keyboard import keyboard
 from realtime.music.chord_features import beats_of
 from realtime.music.chords import symbol
 from realtime.music.keys import Key, key_of, pitch_name
@@ -59,6 +60,10 @@ class Screen:
     def state(self, state: str) -> None:
         """Draw a state of `Desk`. Raises `OSError` where the process is gone."""
         os.write(self._to, state.encode() + b"\n")
+
+    def pause(self, pause: bool) -> None:
+        """Give the terminal back as it was, without a live line; or take it again. Raises `OSError` where the process is gone."""
+        os.write(self._to, json.dumps({"pause": pause}).encode() + b"\n")
 
     def close(self) -> None:
         """Clear the live line and give the keyboard back. More lines go to standard error."""
@@ -135,33 +140,6 @@ def words(state: dict[str, Any], ear: str) -> str:
     return " | ".join(part for part in parts if part)
 
 
-@contextlib.contextmanager
-def keyboard(press: Callable[[str], None]) -> Iterator[None]:
-    """Read keys one by one, unechoed, while it lasts. Where there is no terminal to read from, there are no keys."""
-    try:
-        import termios
-        import tty
-
-        terminal = os.open("/dev/tty", os.O_RDONLY)
-        before = termios.tcgetattr(terminal)
-    except (ImportError, OSError):
-        yield
-        return
-
-    def read() -> None:
-        with contextlib.suppress(OSError):
-            while key := os.read(terminal, 1):
-                press(key.decode("latin-1"))
-
-    tty.setcbreak(terminal)
-    signal.signal(signal.SIGCONT, lambda *_: tty.setcbreak(terminal))
-    threading.Thread(target=read, name="keys", daemon=True).start()
-    try:
-        yield
-    finally:
-        termios.tcsetattr(terminal, termios.TCSANOW, before)
-
-
 def main() -> None:
     """The process, until standard input ends. What ends the session does not end it: its last lines are still to come."""
     from rich.console import Console
@@ -178,10 +156,17 @@ def main() -> None:
     def press(key: str) -> None:
         os.write(1, f"{now_ns()} {key}\n".encode())
 
-    with keyboard(press), Live(console=console, auto_refresh=False, transient=True) as live:
+    with keyboard(press) as keys, Live(console=console, auto_refresh=False, transient=True) as live:
         for line in sys.stdin:
             given = json.loads(line)
-            if "line" in given:
+            if "pause" in given:
+                if given["pause"]:
+                    live.stop()
+                    keys.free()
+                else:
+                    keys.take()
+                    live.start()
+            elif "line" in given:
                 live.console.print(Text(given["line"]))
             else:
                 ear.hear(given)
