@@ -25,6 +25,7 @@ from realtime.options import (
     ConfigFile,
     Feel,
     Grid,
+    Intro,
     Key,
     MaxNotes,
     ModelFile,
@@ -87,6 +88,7 @@ def jam(
     bars_per_turn: BarsPerTurn = None,
     part: Part = None,
     feel: Feel = None,
+    intro: Intro = None,
     channel: Channel = None,
     key: Key = None,
     chords: Chords = None,
@@ -110,8 +112,9 @@ def jam(
 ) -> None:
     """Play together until Ctrl-C: "Antiphon In" listens, "Antiphon Out" answers, everything is recorded.
 
-    On a terminal a line shows what goes on, and keys work: space taps the tempo, m goes to the next mode, p is panic,
-    r takes Antiphon's last answer back (a marker in the recording says where) and has the same phrase answered anew, q ends.
+    On a terminal a line shows what goes on, and keys work: space taps the tempo, m goes to the next mode, f to the next feel of
+    a band, p is panic, r takes Antiphon's last answer back (a marker in the recording says where) and has the same phrase
+    answered anew, q ends.
     """
     given = dict(locals())
     from realtime.io.live.jam import jam as play
@@ -186,6 +189,7 @@ def duet(
     bars_per_turn: BarsPerTurn = None,
     part: Part = None,
     feel: Feel = None,
+    intro: Intro = None,
     channel: Channel = None,
     key: Key = None,
     chords: Chords = None,

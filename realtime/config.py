@@ -7,20 +7,20 @@ Channels are 1..16 here, at the edge; the engine counts from 0.
 
 import difflib
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from realtime.config_file import read_sections
+from realtime.config_music import Chords, Part, Play, Section
 from realtime.errors import UserError, nearest
 from realtime.midi import SOSTENUTO, SUSTAIN
 from realtime.music.controls import KNOBS, Preset, parse_preset
-from realtime.music.keys import Key, parse_key, parse_pitch, parse_range, pitch_name
+from realtime.music.keys import parse_pitch, pitch_name
 
 MOST_PROBLEMS = 10
 """How many mistakes are named at once."""
@@ -29,23 +29,6 @@ SLOWEST_BPM, FASTEST_BPM = 20, 400
 Backend = Literal["auto", "alsa", "jack", "coremidi", "winmm"]
 ModeName = Literal["continue", "trade", "accompany", "harmonise"]
 Style = Literal["pop", "song", "quartet", "standard", "hymn", "folk", "game", "classical"]
-Part = Literal["melody", "accompaniment", "bass", "drums", "other"]
-Feel = Literal["ballad", "swing", "bossa", "rock", "waltz", "march"]
-
-
-def parse_parts(given: object) -> object:
-    """ "bass+drums" as the names of parts; anything but a text stays what it is. Raises ValueError."""
-    if not isinstance(given, str):
-        return tuple(given) if isinstance(given, list) else given
-    names = [name.strip() for name in given.split("+")]
-    for name in names:
-        if name not in get_args(Part):
-            raise ValueError(
-                f"allowed {', '.join(get_args(Part))}, or several joined by +{nearest(name, get_args(Part))}"
-            )
-    if len({*names}) < len(names):
-        raise ValueError("allowed each part once")
-    return tuple(names)
 
 
 def check_name(name: str) -> str:
@@ -53,12 +36,6 @@ def check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,22}[A-Za-z0-9_.-]|[A-Za-z0-9]", name):
         raise ValueError("allowed a letter or digit, then up to 23 letters, digits, spaces, and _ . -")
     return name
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True, populate_by_name=False
-    )
 
 
 class Ports(Section):
@@ -114,78 +91,6 @@ class Mode(Section):
     )
     max_bars: int = Field(default=8, ge=1, le=64, description="continue: the longest answer")
     ring_to_bar: bool = Field(default=True, description="the last notes of an accompaniment may sound to the bar line")
-
-
-class Play(Section):
-    part: Annotated[tuple[Part, ...] | None, BeforeValidator(parse_parts)] = Field(
-        default=None, description="null: the tune, or the accompaniment in accompany and harmonise; several: a band"
-    )
-    feel: Feel | None = Field(default=None, description="what a band of several parts strikes where; null: no pattern")
-    player_part: Part = Field(default="melody", description="what the player plays")
-    channel: int | None = Field(
-        default=None, ge=1, le=16, description="MIDI channel of the answer; null: 1, and 10 for drums"
-    )
-    channels: dict[Part, Annotated[int, Field(ge=1, le=16)]] = Field(
-        default={}, description="MIDI channel of each part of a band; else from channel on, and 10 for drums"
-    )
-    parts_cc: int = Field(
-        default=102,
-        ge=0,
-        le=115,
-        description="five controllers from this number on: which parts of a band play; 0: none",
-    )
-    key: Annotated[Key | None, BeforeValidator(parse_key)] = None
-    key_strength: Literal["strict", "bias"] = "strict"
-    range: Annotated[tuple[int, int], BeforeValidator(parse_range)] = (21, 108)
-    max_notes: int | None = Field(
-        default=None, ge=1, le=16, description="notes together; null: as many as you play, or 4"
-    )
-    follow: bool = Field(default=True, description="go with the player, and end a phrase with the turn")
-    min_duration_ticks: int = Field(default=1, ge=1, le=384, description="24 ticks are a quarter note")
-    max_duration_ticks: int = Field(default=384, ge=1, le=384, description="24 ticks are a quarter note")
-
-    @model_validator(mode="after")
-    def _durations_in_order(self) -> Self:
-        if self.min_duration_ticks > self.max_duration_ticks:
-            raise ValueError(f"min_duration_ticks allowed 1 to max_duration_ticks ({self.max_duration_ticks})")
-        return self
-
-    @property
-    def is_band(self) -> bool:
-        """Whether several parts play."""
-        return len(self.part or ()) > 1
-
-    def part_channels(self) -> dict[str, int]:
-        """The MIDI channel, 1..16, of each part of a band: as set, 10 for drums, and the others from `channel` on, in the order
-        in which they are named."""
-        found: dict[str, int] = {"drums": 10} | {str(name): channel for name, channel in self.channels.items()}
-        names = [*(self.part or ()), *get_args(Part)]
-        for name in dict.fromkeys(names):
-            places = (((self.channel or 1) - 1 + step) % 16 + 1 for step in range(16))
-            found.setdefault(name, next(place for place in places if place not in found.values() and place != 10))
-        return found
-
-    @model_validator(mode="after")
-    def _a_band_has_channels_and_feel(self) -> Self:
-        if not self.is_band and (self.feel is not None or self.channels):
-            given = "feel" if self.feel is not None else "channels"
-            raise ValueError(f"{given} is for several parts: give part: accompaniment+bass+drums, or leave {given} out")
-        for channel, times in Counter(self.part_channels().values()).items():
-            if times > 1:
-                raise ValueError(f"channels: {channel} given to several parts; allowed one part for each channel")
-        return self
-
-
-class Chords(Section):
-    chart: str | None = Field(default=None, description="the chords, or a file with them; null: none are given")
-    strength: Literal["strict", "bias"] = "strict"
-    follow: bool = Field(default=False, description="where you leave the chart, Antiphon goes with you")
-    german: bool = Field(default=False, description="H is B, and B is B flat")
-    chord_channel: int | None = Field(default=None, ge=1, le=16, description="chords played there are the harmony")
-    next_cc: int | None = Field(default=None, ge=0, le=119, description="this controller calls the next section")
-    next_key: Annotated[int | None, BeforeValidator(parse_pitch)] = Field(
-        default=None, description="this key calls the next section"
-    )
 
 
 class Controls(Section):
@@ -270,12 +175,25 @@ class Config(Section):
     run: Run = Run()
 
     @model_validator(mode="after")
+    def _an_intro_has_chords(self) -> Self:
+        if self.play.intro:
+            given = f"play.intro {self.play.intro}"
+            if self.chords.chart is None:
+                raise ValueError(f"{given}: it is made of the last bars of a chart; give --chords, or leave it out")
+            if self.mode.name != "accompany":
+                raise ValueError(f"{given}: only who accompanies can begin; give --mode accompany, or leave it out")
+            if self.sync.source == "clock":
+                raise ValueError(f"{given}: with MIDI clock you begin; give --sync internal, or leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _one_meaning_each(self) -> Self:
         places = (
             (self.mode, "mode.trigger"),
             (self.sync, "sync.tap"),
             (self.sync, "sync.one"),
             (self.chords, "chords.next"),
+            (self.play, "play.feel"),
         )
         first = self.play.parts_cc if self.play.is_band and self.play.parts_cc else 2000
         parts = [(f"play.parts_cc ({part})", number) for number, part in enumerate(get_args(Part), first)]

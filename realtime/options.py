@@ -25,6 +25,7 @@ TWINS = {
     "bars_per_turn": "mode.bars_per_turn",
     "part": "play.part",
     "feel": "play.feel",
+    "intro": "play.intro",
     "channel": "play.channel",
     "key": "play.key",
     "chords": "chords.chart",
@@ -59,6 +60,12 @@ Part = Annotated[
 Feel = Annotated[
     str | None,
     typer.Option(help="of several parts, what they strike where: ballad, swing, bossa, rock, waltz or march"),
+]
+Intro = Annotated[
+    int | None,
+    typer.Option(
+        metavar="BARS", help="accompany with --chords: the chart's last bars come first, and you come in after them"
+    ),
 ]
 Channel = Annotated[int | None, typer.Option(help="MIDI channel of the answer, 1 to 16; else 1, and 10 for drums")]
 Chords = Annotated[

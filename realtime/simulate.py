@@ -57,7 +57,8 @@ def perform(
         serial += 1
         agenda.append((stamp_ns, serial, message))
     heapq.heapify(agenda)
-    now_ns = agenda[0][0] if agenda else 0
+    starts = [engine.wake_ns(), agenda[0][0] if agenda else None]
+    now_ns = min((ns for ns in starts if ns is not None), default=0)
     while True:
         wake_ns = engine.wake_ns()
         moments = [] if wake_ns is None else [max(wake_ns, now_ns)]

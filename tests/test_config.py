@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from realtime import config as module
 from realtime.composing.constraints import PRESETS, Sampling
-from realtime.config import Config, Key, keys, load
+from realtime.config import Config, keys, load
 from realtime.errors import UserError
 from realtime.io.live.settings import engine_settings, worker_setup
-from realtime.music.keys import SCALES, parse_key, parse_pitch, parse_range
+from realtime.music.keys import SCALES, Key, parse_key, parse_pitch, parse_range
 from realtime.music.vocabulary import PART_NAMES, Role
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -204,7 +204,7 @@ def test_times_are_exact(tiny_model: Path, tmp_path: Path) -> None:
     playing = read_playing(source)
     _, timing = timing_of(config_of(tiny_model), source, playing, "file")
     exact = [Fraction(0), Fraction(7 * 333_333_000, 960), 333_333_000 + Fraction(7 * 250_001_000, 960)]
-    assert [ns for ns, _ in script_of(playing, timing)][:3] == [-(-x // 1) for x in exact]
+    assert [ns for ns, _ in script_of(playing, timing, "player")][:3] == [-(-x // 1) for x in exact]
     assert timing.bpm == Fraction(60_000_000, 333_333)
 
 
@@ -299,7 +299,7 @@ def test_channel_ten_is_heard_as_drums(tiny_model: Path, tmp_path: Path) -> None
     playing = read_playing(path)
     _, timing = timing_of(config_of(tiny_model), path, playing, "player")
     engine = timing.engine()
-    for ns, message in script_of(playing, timing):
+    for ns, message in script_of(playing, timing, "player"):
         engine.handle(message, ns)
     heard = [request.played for request in engine.take_requests() if isinstance(request, Plan) and request.played]
     assert heard and {note.part for note in heard} == {DRUMS}

@@ -32,8 +32,8 @@ from realtime.io.live.screen import Screen
 keys = queue.Queue()
 screen = Screen(lambda key, ns: keys.put((key, ns)))
 screen.line("a line above")
-state = dict(place=[3, 2], tick=0, bar=96, whose="you", mode="trade", chord="Am7", bpm=96.0, knobs={"density": 0.5}, heard=[],
-             step=0.4, late=0.2, dropped=1, **{"in": [60, 64], "out": [67]})
+state = dict(place=[3, 2], tick=0, bar=96, whose="you", mode="trade", feel="", chord="Am7", bpm=96.0, knobs={"density": 0.5},
+             heard=[], step=0.4, late=0.2, dropped=1, **{"in": [60, 64], "out": [67]})
 screen.state(json.dumps(state))
 key, ns = keys.get(timeout=60)
 screen.line(f"pressed {key} {ns > 0}")

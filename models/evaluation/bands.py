@@ -84,7 +84,9 @@ def run() -> None:
             prompt = charted.prompt
             tune = prompt.notes[prompt.notes["part"] == MELODY]
             for name, chart in (("chart", charted.chart), ("no chart", None)):
-                notes = listener.play(prompt, Accompany(), tune, constraints.parts, BARS * prompt.bar, chart)
+                notes = listener.play(
+                    prompt, Accompany(by_bars=True), tune, constraints.parts, BARS * prompt.bar, chart
+                )
                 found = figures(charted, notes)
                 rows[name].append([*(found[figure] for figure in OF_CHARTS), *on_beats(charted, notes)])
                 if args.out is not None:

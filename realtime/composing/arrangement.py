@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
+from realtime.core.dialogue import Feel as Change
 from realtime.core.dialogue import Turn
 from realtime.music.given import Chord, Given
 from realtime.music.metre import TICKS, Beat, BeatGrid
@@ -30,6 +31,7 @@ FILL = (SNARE, HIGH_TOM, MIDDLE_TOM, LOW_TOM)
 """What is struck on the last beat before a section, in order."""
 SECTION_BARS, FORM_BARS = 4, 8
 """Sections of fewer bars have no fill; without a chart every so many bars are one."""
+LONG_AGO = -(1 << 40)
 CHORD = "c"
 LAST_SOUNDS: dict[int, tuple[int | str, ...]] = {ACCOMPANIMENT: (CHORD,), BASS: ("r",), DRUMS: (KICK,)}
 """What each part strikes at the end of an accompaniment."""
@@ -122,19 +124,33 @@ def _beat_of(line: str, bar: int, beat: int) -> str:
 
 
 class Arrangement:
-    """A feel over the bars of a grid and the chords that are given."""
+    """The feels over the bars of a grid and the chords that are given."""
 
     def __init__(self, feel: str | None, grid: BeatGrid, given: Given) -> None:
-        self.feel = FEELS[feel] if feel is not None else PLAIN
+        self._changes = [Change(LONG_AGO, feel)]
         self.grid, self._given = grid, given
+
+    def change(self, change: Change) -> None:
+        """Another feel from its tick on; what was to change later does not."""
+        self._changes = [*(each for each in self._changes if each.tick < change.tick), change]
+
+    def relocate(self) -> None:
+        """Time goes on from another tick: what changed last holds everywhere."""
+        self._changes = [Change(LONG_AGO, self._changes[-1].feel)]
+
+    def feel_at(self, tick: int) -> Feel:
+        """The feel that holds at a tick."""
+        name = next((each.feel for each in reversed(self._changes) if each.tick <= tick), self._changes[0].feel)
+        return FEELS[name] if name is not None else PLAIN
 
     def hits(self, part: int, beat: Beat, chord: Chord | None = None) -> list[Hit]:
         """What a part, of `ARRANGED`, has to strike in a beat, in order. chord: the one that counts there where none is given."""
-        length = TICKS // self.feel.cells
+        feel = self.feel_at(beat.start)
+        length = TICKS // feel.cells
         bar = self.grid.bar_number(beat.start)
         found = {
             Hit(beat.start + place * length, key if key != "" else sign)
-            for key, line in self.feel.line(part).items()
+            for key, line in feel.line(part).items()
             for place, sign in enumerate(_beat_of(line, bar, beat.in_bar) if line else "")
             if sign != "." and place * length < beat.length
         }
@@ -162,7 +178,7 @@ class Arrangement:
         if here is None or here.start != tick:
             return False
         before = self._given.at(tick - 1)
-        is_bar = self.feel is PLAIN and beat.in_bar == 0 and tick == beat.start
+        is_bar = self.feel_at(tick) is PLAIN and beat.in_bar == 0 and tick == beat.start
         return is_bar or before is None or before.symbol != here.symbol
 
     def _comes_soon(self, tick: int, beat: Beat, found: set[Hit]) -> bool:
@@ -172,7 +188,8 @@ class Arrangement:
         if any(tick <= hit.tick < end for hit in found):
             return True
         after = self.grid.beat_at(beat.start + beat.length)
-        cells = _beat_of(self.feel.chords, self.grid.bar_number(after.start), after.in_bar) if self.feel.chords else ""
+        chords = self.feel_at(after.start).chords
+        cells = _beat_of(chords, self.grid.bar_number(after.start), after.in_bar) if chords else ""
         return cells[:1] == CHORD and after.start <= tick + TICKS and after.start < end
 
     def _form(self, found: set[Hit], beat: Beat, bar: int) -> set[Hit]:
@@ -181,8 +198,8 @@ class Arrangement:
             found = found | {Hit(beat.start, CRASH)}
         is_last = beat.start + beat.length == self.grid.bar_line(bar + 1)
         if is_last and beat.in_bar > 0 and self._opens(bar + 1):
-            length = TICKS // self.feel.cells
-            fill = {Hit(beat.start + place * length, key) for place, key in enumerate(FILL[: self.feel.cells])}
+            cells = self.feel_at(beat.start).cells
+            fill = {Hit(beat.start + place * (TICKS // cells), key) for place, key in enumerate(FILL[:cells])}
             found = {hit for hit in found if hit.sound not in CYMBALS and hit.tick == beat.start} | fill
         return {hit for hit in found if hit.tick < beat.start + beat.length}
 

@@ -121,6 +121,21 @@ class Choices:
         relative: np.ndarray = np.maximum(bias - bias.max(), MASKED)
         return relative
 
+    def recall(self, bias: np.ndarray) -> None:
+        """Add to the first bias, in place, what the memory gives to a time and a part (337,): no hit that is due is passed by,
+        and only a part without an arrangement takes up what was played."""
+        times, parts = bias[SLICES["time"]].copy(), bias[SLICES["part"]]
+        if self._until is not None:
+            times[self._until + 1 :] = 0.0
+        if self.takes_up and times.any():
+            self.first[SLICES["time"]] += times
+            self.first[SLICES["part"]] += parts
+
+    @property
+    def takes_up(self) -> list[int]:
+        """The parts that may take up what was played."""
+        return [part for part in self._rows if part not in ARRANGED]
+
     def fixed(self, time: int, parts: np.ndarray) -> np.ndarray:
         """(337,) nats where the time is drawn, and these are the nats of the parts, (10,)."""
         bias = np.zeros(LOGITS, np.float32)
@@ -160,7 +175,8 @@ class Choices:
 
     def _arrange(self, part: int, time: np.ndarray) -> list[Hit]:
         """Weigh the times of a part. Returns the hits of the beat that have not come and still can."""
-        beat, feel = self._now.beat, self._band.arrangement.feel
+        beat = self._now.beat
+        feel = self._band.arrangement.feel_at(beat.start)
         if self._last is not None:
             time[:BEAT][beat.start + np.arange(TICKS) > self._last] = MASKED
         hits = [hit for hit in self._hits(part) if self._can_come(part, hit, time)]
@@ -229,7 +245,8 @@ class Choices:
 
     def _chord_at(self, tick: int) -> Chord | None:
         """The chord at a tick of this beat, if it has tones."""
-        chord = self._band.given.at(tick) or self._chord
+        is_last = self._last is not None and tick >= self._last
+        chord = (self._band.given.closing(tick) if is_last else self._band.given.at(tick)) or self._chord
         return chord if chord is not None and chord.symbol.tones else None
 
     def _is_given(self, chord: Chord) -> bool:
@@ -256,7 +273,8 @@ class Choices:
 
     def _drums(self, due: set[int]) -> np.ndarray:
         bias = np.full(128, NOT_NATS, np.float32)
-        bias[list(due) or [*map(int, self._band.arrangement.feel.drums), KICK, SNARE]] = 0.0
+        feel = self._band.arrangement.feel_at(self._now.beat.start)
+        bias[list(due) or [*map(int, feel.drums), KICK, SNARE]] = 0.0
         return bias
 
     def _weigh_durations(self, part: int, tick: int, duration: np.ndarray) -> None:
@@ -268,7 +286,7 @@ class Choices:
         end = (turn.silent_from or tick + TICKS) if is_last else self._next(part, tick)
         gap = max(end - tick, int(DURATION_TICKS[duration > MASKED / 2].min(initial=TICKS)))
         duration[gap < DURATION_TICKS] = MASKED
-        if is_last or self._band.arrangement.feel.held or part == BASS:
+        if is_last or self._band.arrangement.feel_at(tick).held or part == BASS:
             duration[FILLED * gap > DURATION_TICKS] += NOT_NATS if is_last else SHORT_NATS
 
     def _next(self, part: int, tick: int) -> int:

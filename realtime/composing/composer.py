@@ -26,6 +26,7 @@ from realtime.core.dialogue import (
     Avoid,
     Bar,
     Extend,
+    Feel,
     HeardNote,
     KeyUp,
     ModelNote,
@@ -162,6 +163,8 @@ class Composer:
                 self._remember(notes)
             case Muster(parts):
                 self._masks.play(parts)
+            case Feel():
+                self._masks.arrangement.change(request)
             case Steer(controls):
                 self._masks.controls = controls
                 if self._latents is not None:

@@ -134,6 +134,7 @@ class Masks:
     def constrain(self, constraints: Constraints) -> None:
         """From now on these are the user's constraints. What has been heard still counts."""
         self._asked = constraints
+        self.arrangement = Arrangement(constraints.feel, self._given.grid, self._given)
         self.band: Band | None = None
         """The parts, where there are several."""
         if constraints.band:
@@ -147,7 +148,7 @@ class Masks:
         if not asked.band:
             return
         members = {part: Masks(of_part(asked, part), self._given, leader=self) for part in sorted(parts)}
-        self.band = Band(members, asked, Arrangement(asked.feel, self._given.grid, self._given), self._given)
+        self.band = Band(members, asked, self.arrangement, self._given)
         # What answers a single note is the first part that has pitches.
         alone = sorted(parts or asked.parts, key=lambda part: (part == DRUMS, part))[0]
         self._constrain(replace(asked, parts=(alone,), band=False))
@@ -252,6 +253,7 @@ class Masks:
 
     def relocate(self) -> None:
         """Time goes on from another tick."""
+        self.arrangement.relocate()
         if self._hearing is not None:
             self._hearing.clear()
 

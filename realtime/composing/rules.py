@@ -18,6 +18,7 @@ from realtime.composing.arrangement import ARRANGED, CHORD, HAT, KICK, LAST_SOUN
 from realtime.composing.constraints import Constraints
 from realtime.core.dialogue import (
     Extend,
+    Feel,
     KeyUp,
     ModelNote,
     Muster,
@@ -94,7 +95,10 @@ class Rules:
                 self._given.lead(request)
             case Muster(parts):
                 self._parts = parts
+            case Feel():
+                self._arrangement.change(request)
             case Relocate():
+                self._arrangement.relocate()
                 self._heard.clear()
                 self._ends.clear()
                 self._down.clear()
@@ -166,7 +170,12 @@ class Rules:
         if end is not None and beat.start + beat.length > end:
             return [Hit(end, sound) for sound in LAST_SOUNDS[part]] if beat.start <= end else []
         hits = self._arrangement.hits(part, beat)
-        if hits or part == DRUMS or self._given.at(beat.start) is not None or self._arrangement.feel is not PLAIN:
+        if (
+            hits
+            or part == DRUMS
+            or self._given.at(beat.start) is not None
+            or self._arrangement.feel_at(beat.start) is not PLAIN
+        ):
             return hits
         return [Hit(beat.start, "r" if part == BASS else CHORD)] if beat.in_bar == 0 else []
 
@@ -175,10 +184,13 @@ class Rules:
         loudness = self._loudness(SOFTER)
         if part == DRUMS:
             return [ModelNote(hit.tick, int(hit.sound), loudness, GAP_TICKS, DRUMS)]
-        given = self._given.at(hit.tick)
+        given = self._given.closing(hit.tick) if hit.tick == end else self._given.at(hit.tick)
         if given is not None and not given.symbol.tones:  # N.C.
             return []
-        tones, root = self._tones_at(hit.tick)
+        if given is not None and given.symbol.bass is not None:
+            tones, root = given.symbol.tones, given.symbol.bass
+        else:
+            tones, root = self._tones_at(hit.tick)
         beat = self._grid.beat_at(hit.tick)
         length = 2 * beat.bar_ticks if hit.tick == end else beat.start + beat.length - hit.tick - GAP_TICKS
         low = self._fold(root, BASS_HEIGHT)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from realtime.composing.band import Choices
-from realtime.composing.constraints import Sampling
-from realtime.composing.contract import DRAWN, Stepper
+from realtime.composing.constraints import SLICES, Sampling
+from realtime.composing.contract import DRAWN, LOGITS, Stepper
 from realtime.composing.history import Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks, Moment, is_legal
@@ -87,21 +87,29 @@ class Sampler:
             self._step_ns.append(self._clock_ns() - started)
             return choice
 
-        if self._masks.band is not None and turn is not None and not turn.voices and not due:
-            return self._of_band(draw, self._masks.choices(plan.role, turn, now, releases), beat.start, releases)
-        bias = self._masks.bias(plan.role, turn, now)
+        remembered = np.zeros(LOGITS, np.float32)
         if recall is not None and memory > 0:
-            favour(bias, recall, memory)
+            favour(remembered, recall, memory)
         if recall is not None and turn is not None and plan.role == Role.TRADE:
-            take_up(bias, recall, memory, beat, turn)
+            take_up(remembered, recall, memory, beat, turn)
+        if self._masks.band is not None and turn is not None and not turn.voices and not due:
+            choices = self._masks.choices(plan.role, turn, now, releases)
+            return self._of_band(draw, choices, beat.start, releases, remembered)
+        bias = self._masks.bias(plan.role, turn, now) + remembered
         drawn, chord = self._read(draw(bias, release), bias, release - beat.start)
         return self._masks.swung(drawn, beat, bias), chord
 
     def _of_band(
-        self, draw: Callable[[np.ndarray, np.ndarray], np.ndarray], choices: Choices, start: int, releases: np.ndarray
+        self,
+        draw: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        choices: Choices,
+        start: int,
+        releases: np.ndarray,
+        remembered: np.ndarray,
     ) -> tuple[Event, int]:
         """The same step twice: first for the time and the part, then with both fixed under the masks of that part alone. Where
-        the part that was drawn does not play at that time, it is drawn once more in between."""
+        the part that was drawn does not play at that time, it is drawn once more in between. remembered: (337,) nats."""
+        choices.recall(remembered)
         free = np.full(128, start)
         choice = draw(choices.first, free)
         event, chord = self._read(choice, choices.first, free - start)
@@ -113,6 +121,8 @@ class Sampler:
         if not fits[event.part] and fits.sum() > 1:
             part = int(draw(choices.fixed(event.time, parts), free)[1])
         bias, release = choices.last(event.time, part - MODEL_PART), releases[part - MODEL_PART]
+        if part - MODEL_PART in choices.takes_up:
+            bias[SLICES["part"].stop :] += remembered[SLICES["part"].stop :]
         return self._read(draw(bias, release), bias, release - start)
 
     def _read(self, choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> tuple[Event, int]:

@@ -141,6 +141,13 @@ class Muster(NamedTuple):
     parts: tuple[int, ...]
 
 
+class Feel(NamedTuple):
+    """From `tick` on a band plays with this feel (`composing.arrangement.FEELS`), or without one."""
+
+    tick: int
+    feel: str | None
+
+
 class Quote(NamedTuple):
     """Where a quoted note comes from: the onset of its source, in ticks, and whether that is the player's."""
 
@@ -177,5 +184,5 @@ class Planned(NamedTuple):
     late: int
 
 
-Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo | Bar | Steer | Muster | Lead | Remember | Avoid
+Request = Plan | KeyUp | Extend | Advance | Relocate | Retempo | Bar | Steer | Muster | Feel | Lead | Remember | Avoid
 Reply = Proposed | Reached | Planned

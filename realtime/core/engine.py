@@ -17,8 +17,8 @@ is planned, what sounds, what is to be sent).
 from __future__ import annotations
 
 from realtime import midi
+from realtime.core.calls import FEEL, NEXT, TRIGGER, Calls
 from realtime.core.chord_keys import SETTLE_NS
-from realtime.core.clocksync import SLOWEST_BPM
 from realtime.core.counts import Counts
 from realtime.core.dialogue import (
     Muster,
@@ -39,9 +39,10 @@ from realtime.core.knobs import Knobs, Parts
 from realtime.core.modes import Mode
 from realtime.core.mpe import Mpe
 from realtime.core.output import Output
-from realtime.core.pedals import Pedals, Switch
+from realtime.core.pedals import Pedals
 from realtime.core.player_state import EARLY_TICKS, Key, PlayerState
 from realtime.core.quotes import Quotes
+from realtime.core.remarks import Remarks
 from realtime.core.scheduler import PlannedNote, Sent
 from realtime.core.settings import EngineSettings
 from realtime.core.song_time import SongTime, click_of
@@ -70,7 +71,9 @@ class Engine:
         self.pedals = Pedals()
         self.mpe = Mpe(settings.player_parts, self.pedals)
         self.song_time = SongTime(settings, self.transport, self.turns, self.output, self.pedals, self.counts)
-        self._trigger, self._next = Switch(), Switch()
+        self.calls = Calls(settings)
+        self._called: list[str] = []
+        self._remarks = Remarks(bool(settings.parts))
         self._together: list[PlannedNote] = []
         """Notes of one onset that the player has struck already: they are sent together, as soon as all of them are known."""
         self._echo = EchoGuard()
@@ -149,7 +152,7 @@ class Engine:
                     self.counts.player_notes -= midi.is_note_on(again)
                     self._played(midi.kind(again), again, again_ns)
             elif kind == midi.CONTROL:
-                self._control(message)
+                self._control(message, stamp_ns)
             elif kind == midi.NOTE_ON:  # before the sender of the clock has started
                 self.counts.player_notes += 1
 
@@ -161,6 +164,11 @@ class Engine:
         """Begin to count in now, if bars to count are set and no MIDI clock is followed."""
         self.song_time.count_in(now_ns)
 
+    def begin(self) -> None:
+        """Song time runs from host time 0 on, which is bar 1, as after a count-in."""
+        self.transport.rolling = True
+        self.turns.counted_in()
+
     def take_notices(self) -> list[str]:
         """What the user should know, a line each; every line is returned once."""
         notices: list[str] = []
@@ -170,19 +178,11 @@ class Engine:
                 f"key {keys} has been down for 16 beats while others came and went: it no longer counts as playing"
             )
             self.turns.stuck.clear()
-        notices += self.leading.notices
+        notices += self._called + self.leading.notices
+        self._called.clear()
         self.leading.notices.clear()
-        follower = self.transport.follower
-        if follower is not None and (follower.unplaced or follower.placed_by_others):
-            notices.append(
-                "the MIDI clock came without a Start: it is followed, from your first note on, which is a downbeat, "
-                "or from its next song position"
-            )
-        if follower is not None and follower.too_slow:
-            notices.append(
-                f"the MIDI clock is slower than {SLOWEST_BPM} BPM, which cannot be followed: set a higher tempo there"
-            )
-        return notices
+        notices += self._remarks.of(self.mode, self.muster.playing, self.knobs.controls)
+        return notices + self.song_time.take_notices()
 
     def set_mode(self, name: str, now_ns: int) -> None:
         """Change the mode while playing: the turn in progress ends here, what already sounds ends as planned."""
@@ -204,7 +204,8 @@ class Engine:
         self.counts.missed_deadlines += pulse < self.turns.decided_pulse
         self.turns.decide_until(pulse)
         tick = round(pulse / PULSES_PER_TICK)
-        ended = self._control(message, tick) if kind == midi.CONTROL else self._key(kind, message, pulse, stamp_ns)
+        is_control = kind == midi.CONTROL
+        ended = self._control(message, stamp_ns, tick) if is_control else self._key(kind, message, pulse, stamp_ns)
         for key in ended:
             self.turns.key_up(key, pulse, tick)
             self.heard.key_up(tick, key[1])
@@ -214,18 +215,12 @@ class Engine:
         """A key went down or up. Returns the keys that stop to sound."""
         tick = round(pulse / PULSES_PER_TICK)
         channel, pitch, velocity = midi.channel(message), message[1], message[2]
-        if pitch == self.settings.one_key:
-            return []
-        if pitch == self.settings.next_key:
+        if (call := self.calls.of_key(pitch)) is not None:
             if kind == midi.NOTE_ON:
-                self._next_section(pulse)
+                self._call(call, stamp_ns, tick)
             return []
         if channel == self.settings.chord_channel:
             self._chord_key(kind, (channel, pitch), tick, stamp_ns)
-            return []
-        if pitch == self.settings.trigger_key:
-            if kind == midi.NOTE_ON:
-                self.player.trigger_tick = tick
             return []
         if kind == midi.NOTE_OFF:
             return self.pedals.key_up((channel, pitch))
@@ -236,26 +231,30 @@ class Engine:
         self.heard.key_down(note)
         return []
 
-    def _control(self, message: bytes, tick: int | None = None) -> list[Key]:
+    def _control(self, message: bytes, stamp_ns: int, tick: int | None = None) -> list[Key]:
         """A controller moved, at `tick` of song time if that moves. Returns the keys that stop to sound."""
         channel, number, value = midi.channel(message), message[1], message[2]
-        if number == self.settings.trigger_cc:
-            if self._trigger.moved(value) and tick is not None:
-                self.player.trigger_tick = tick
-            return []
-        if number == self.settings.one_cc:
-            return []
-        if number == self.settings.next_cc:
-            if self._next.moved(value) and tick is not None:
-                self._next_section(tick * PULSES_PER_TICK)
+        if (call := self.calls.of_controller(number)) is not None:
+            if self.calls.moved(call, value):
+                self._call(call, stamp_ns, tick)
             return []
         if channel == self.settings.chord_channel:
             self.leading.keys.control(number, value)
             return []
-        self._turn_knob(message)
+        if self.knobs.turn(number, value):
+            self.turns.requests.append(Steer(self.knobs.controls))
         if (part := self.muster.moved(number, value)) is not None:
             self._muster(part, tick)
         return self.pedals.control(channel, number, value)
+
+    def _call(self, call: str, stamp_ns: int, tick: int | None) -> None:
+        """The player called something, at `tick` of song time if that moves."""
+        if call == FEEL:
+            self.next_feel(stamp_ns)
+        elif tick is not None and call == TRIGGER:
+            self.player.trigger_tick = tick
+        elif tick is not None and call == NEXT and (line := self.leading.next_section(tick)) is not None:
+            self.turns.harmony_changes(line, tick * PULSES_PER_TICK)
 
     def _muster(self, part: int, tick: int | None) -> None:
         """A part of the band comes in, or falls silent: what it has planned is taken back, and what sounds of it ends by the next
@@ -264,11 +263,14 @@ class Engine:
         if tick is not None:
             self.turns.parts_change(tick * PULSES_PER_TICK, None if part in self.muster.playing else part)
 
-    # --- who leads the harmony ---
+    def next_feel(self, now_ns: int) -> None:
+        """The band goes on with the next feel from the next bar line on."""
+        if not self.settings.parts:
+            return
+        tick, feel = self.turns.next_feel(self.transport.pulse_at(now_ns) if self.rolling else None)
+        self._called.append(f"bar {self.grid.bar_number(tick) + 1}: {feel or 'no feel'}")
 
-    def _next_section(self, pulse: int) -> None:
-        if (line := self.leading.next_section(pulse // PULSES_PER_TICK)) is not None:
-            self.turns.harmony_changes(line, pulse)
+    # --- who leads the harmony ---
 
     def give(self, chart: Chart, now_ns: int) -> None:
         """Another chart, from the next bar on."""
@@ -296,10 +298,6 @@ class Engine:
         if keys is not None and (tick := self.leading.chord_struck(keys, struck - EARLY_TICKS, free)) is not None:
             self.turns.harmony_changes(tick, pulse)
             self.turns.decide(pulse)
-
-    def _turn_knob(self, message: bytes) -> None:
-        if self.knobs.turn(message[1], message[2]):
-            self.turns.requests.append(Steer(self.knobs.controls))
 
     # --- what the composer says ---
 
@@ -351,6 +349,8 @@ class Engine:
         self.turns.requests[:] = [Steer(self.knobs.controls), Remember(self.heard.notes())]
         if self.muster.playing != self.settings.parts:
             self.turns.requests.append(Muster(self.muster.playing))
+        if self.turns.feels.passed:
+            self.turns.requests += self.turns.feels.changes
         self.leading.tell_again()
         self.turns.plans.complete(self.turns.plans.generation)
         self.turns.answers.complete(self.turns.plans.generation)

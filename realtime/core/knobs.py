@@ -1,10 +1,13 @@
-"""The knobs: where they are, and the MIDI controllers that turn them; and which parts of a band play."""
+"""The knobs: where they are, and the MIDI controllers that turn them; which parts of a band play, and with which feel."""
 
 from __future__ import annotations
 
+from realtime.core.dialogue import Feel
 from realtime.music.controls import KNOBS, Controls
 from realtime.music.vocabulary import PART_NAMES
 
+FEEL_NAMES = ("ballad", "swing", "bossa", "rock", "waltz", "march")
+LONG_AGO = -(1 << 40)
 ON = 64
 """A controller at this value or above is on."""
 
@@ -44,3 +47,28 @@ class Parts:
             return None
         self.playing = tuple(sorted({*self.playing} ^ {part}))
         return part
+
+
+class Feels:
+    """The feel of a band. `changes`: what holds, each from its tick on, in order; `passed`: all that was called."""
+
+    def __init__(self, feel: str | None) -> None:
+        self.changes = [Feel(LONG_AGO, feel)]
+        self.passed: list[Feel] = []
+
+    def at(self, tick: int) -> str | None:
+        """The feel at a tick."""
+        return next(change.feel for change in reversed(self.changes) if change.tick <= tick)
+
+    def next(self, line: int) -> Feel:
+        """From the bar line `line` on the next feel of `FEEL_NAMES`, after the last one none; called again before that, the one
+        after it."""
+        names = (None, *FEEL_NAMES)
+        feel = Feel(line, names[(names.index(self.changes[-1].feel) + 1) % len(names)])
+        for kept in (self.changes, self.passed):
+            kept[:] = [*(change for change in kept if change.tick < line), feel]
+        return feel
+
+    def jumped(self) -> None:
+        """Song time goes on elsewhere: what was called last holds from now on."""
+        self.changes = [Feel(LONG_AGO, self.changes[-1].feel)]

@@ -19,6 +19,8 @@ from realtime.music.scales import keys_of
 from realtime.music.symbols import Symbol
 
 LONG_AGO = -(1 << 40)
+FORM_BARS = 8
+"""A chart of fewer bars is no form that a tune ends with."""
 KEY_CHORDS = 8
 """So many of the last chords played by hand say which key they are in."""
 
@@ -37,7 +39,7 @@ class Leading:
         self._by_hand: list[Symbol] = []
         self._beat = self._noted = LONG_AGO
         if settings.chart is not None:
-            self._lead(Lead(LONG_AGO, settings.chart, 0))
+            self._lead(self._first(settings.chart))
 
     @property
     def is_on(self) -> bool:
@@ -62,9 +64,9 @@ class Leading:
         self.keys.clear()
         self._straying.clear()
         self._beat = self._noted = LONG_AGO
-        chart = self._chart(tick)
+        chart, bar = self._chart(tick), self._grid.bar_number(tick)
         if chart is not None:
-            self._lead(Lead(LONG_AGO, chart, max(self._grid.bar_number(tick), 0) if from_the_top else 0))
+            self._lead(Lead(LONG_AGO, chart, bar) if from_the_top and bar > 0 else self._first(chart))
 
     def tell_again(self) -> None:
         """The composer is new: it has to hear what holds."""
@@ -72,6 +74,21 @@ class Leading:
             self._ask(lead)
 
     # --- the chart ---
+
+    def form_end(self, first: int, last: int) -> int | None:
+        """The first bar line in [first, last) with which a chart of `FORM_BARS` or more begins anew."""
+        line = self._grid.next_bar(first)
+        while line < last:
+            place = self.given.place(line)
+            if place is not None and place[1] == 0 and len(place[0].bars) >= FORM_BARS:
+                return line
+            line = self._grid.bar_start(line, 1)
+        return None
+
+    def _first(self, chart: Chart) -> Lead:
+        """The chart from bar 1 on, or after an intro of its last bars."""
+        intro, bars = self._settings.intro_bars, len(chart.bars)
+        return Lead(self._grid.bar_line(0), chart, intro - -(-intro // bars) * bars) if intro else Lead(LONG_AGO, chart)
 
     def next_section(self, tick: int) -> int | None:
         """The section after the one at `tick` begins with the next bar; called again before that, the one after it. Returns that

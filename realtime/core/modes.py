@@ -11,7 +11,7 @@ from typing import Protocol
 
 from realtime.core.dialogue import Turn
 from realtime.core.player_state import EARLY_TICKS, PlayerState
-from realtime.music.metre import BeatGrid
+from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.vocabulary import Role
 
 
@@ -20,7 +20,7 @@ class Mode(Protocol):
 
     `yields`: a note that the player strikes during a turn ends the turn at once; otherwise the rest of it is planned anew.
     `voices` > 0: each note of the player's is answered on its own onset by at most so many notes. `listens`: what is to sound
-    together with a note of the player's is chosen after it.
+    together with a note of the player's is chosen after it. `by_bars`: turns begin and end with bars, as of a band.
     """
 
     @property
@@ -31,6 +31,8 @@ class Mode(Protocol):
     def voices(self) -> int: ...
     @property
     def listens(self) -> bool: ...
+    @property
+    def by_bars(self) -> bool: ...
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         """The turn that `tick` lies in, else the next turn if it is known by now, else None."""
@@ -48,6 +50,7 @@ class Continue:
     yields = True
     voices = 0
     listens = False
+    by_bars = False
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         if player.trigger_tick is not None:
@@ -78,6 +81,7 @@ class Trade:
     yields = False
     voices = 0
     listens = False
+    by_bars = False
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         if player.first_tick is None:
@@ -106,8 +110,14 @@ class Trade:
 @dataclass(frozen=True, slots=True)
 class Accompany:
     """Play while the player plays, with a new plan at each of their notes. The turn ends on the first beat after the rest has
-    become long enough to end the phrase: as soon as no key is down, its end is known, unless the player goes on."""
+    become long enough to end the phrase: as soon as no key is down, its end is known, unless the player goes on.
 
+    `by_bars`: a band comes in with the bar after the player's first note, and plays through a rest of less than a bar; it ends
+    with the beat on the next bar line. After a count-in with chords that are given, both begin without the player, and go on
+    until the player comes in.
+    """
+
+    by_bars: bool = False
     role = Role.ACCOMPANY
     yields = False
     voices = 0
@@ -115,12 +125,16 @@ class Accompany:
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         if player.phrase_tick is None:
-            return None
+            return Turn(player.opens_tick) if player.opens_tick is not None else None
+        start = grid.bar_start(player.phrase_tick, 1) if self.by_bars else player.phrase_tick
         rests = player.rests_from()
-        if rests is None:
-            return Turn(player.phrase_tick)
-        end = grid.next_beat(rests + player.rest_ticks)
-        return Turn(player.phrase_tick, end) if tick < end else None
+        if rests is None or rests < player.joins_tick:
+            return Turn(start)
+        if self.by_bars:
+            end = grid.next_bar(rests + max(player.rest_ticks, grid.bar_length_at(rests))) + TICKS
+        else:
+            end = grid.next_beat(rests + player.rest_ticks)
+        return Turn(start, end) if tick < end and start < end else None
 
     def lapsed(self, tick: int, player: PlayerState, grid: BeatGrid) -> bool:
         return False
@@ -134,6 +148,7 @@ class Harmonise:
     role = Role.HARMONISE
     yields = False
     listens = False
+    by_bars = False
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         return None
@@ -151,6 +166,7 @@ class Fixed:
     yields = False
     voices = 0
     listens = False
+    by_bars = False
 
     def turn(self, tick: int, player: PlayerState, grid: BeatGrid) -> Turn | None:
         return self.only if self.only.end is None or tick < self.only.end else None

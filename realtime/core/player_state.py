@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from realtime.music.metre import OVERHANG_TICKS, TICKS
 
+LONG_AGO = -(1 << 40)
 Key = tuple[int, int]
 """(channel, pitch)."""
 EARLY_TICKS = 3
@@ -21,7 +22,9 @@ STUCK_TICKS = 16 * TICKS
 class PlayerState:
     """`first_tick`: the first note of the exchange that is going on. `phrase_tick`: the first note after the last rest of at
     least `rest_ticks`. `last_on_tick`, `last_off_tick`: when a key last went down, and when one last stopped to sound.
-    `trigger_tick`: when the player called Antiphon by pedal, controller or key switch; None once they play again."""
+    `trigger_tick`: when the player called Antiphon by pedal, controller or key switch; None once they play again.
+    `opens_tick`: where Antiphon begins to accompany before the player's first note, as after a count-in; None: it does not.
+    `joins_tick`: where the player is to come in then; no rest before it counts."""
 
     rest_ticks: int
     first_tick: int | None = None
@@ -29,6 +32,8 @@ class PlayerState:
     last_on_tick: int | None = None
     last_off_tick: int | None = None
     trigger_tick: int | None = None
+    opens_tick: int | None = None
+    joins_tick: int = LONG_AGO
     _struck: dict[Key, int] = field(default_factory=dict)
     _stuck: set[Key] = field(default_factory=set)
 

@@ -35,6 +35,8 @@ class EngineSettings:
     the controllers after it turn the others, in order. None: the knobs stay as they are.
     `parts`: those of a band, each on its own channel; none: one part plays. `parts_cc`: the controller that has the first part,
     0, play or be silent; the controllers after it have the others.
+    `feel`: of a band, at first. `feel_cc`, `feel_key`: the controller, and the key, that call the next one.
+    `intro_bars`: so many bars of Antiphon's come before the chart begins.
     `chart`: the chords that are given. `follow_player`: where the player leaves it, follow. `chord_channel`: on this channel
     chords are played by hand. `next_cc`, `next_key`: the controller, and the key, that call the chart's next section.
     """
@@ -68,6 +70,10 @@ class EngineSettings:
     controls_cc: int | None = None
     parts: tuple[int, ...] = ()
     parts_cc: int | None = None
+    feel: str | None = None
+    feel_cc: int | None = None
+    feel_key: int | None = None
+    intro_bars: int = 0
     program_channel: int | None = None
     chart: Chart | None = None
     follow_player: bool = False

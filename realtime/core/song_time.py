@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from realtime import midi
-from realtime.core.clocksync import TransportChange
+from realtime.core.clocksync import SLOWEST_BPM, TransportChange
 from realtime.core.counts import Counts
 from realtime.core.following import Played, TempoFollower, steer
 from realtime.core.listening import Beat
@@ -62,11 +62,14 @@ class SongTime:
             self._following.expect(period_ns)
 
     def count_in(self, now_ns: int) -> None:
-        """Begin to count in now: song time starts so many bars before bar 1. Not without such bars, nor with MIDI clock."""
-        if self._settings.count_in_bars and self._transport.follower is None and not self._transport.rolling:
+        """Begin to count in now: song time starts so many bars before bar 1, or, for an intro that nobody counts in, just long
+        enough before to plan it. Not without either, nor with MIDI clock."""
+        bars = self._settings.count_in_bars
+        if (bars or self._settings.intro_bars) and self._transport.follower is None and not self._transport.rolling:
             start, length = self._grid.bar_at(0)
-            self._restart(now_ns, start - self._settings.count_in_bars * length)
+            self._restart(now_ns, start - (bars * length or self._settings.prepare_ticks))
             self._turns.jump()
+            self._turns.counted_in()
 
     def system(self, message: bytes, stamp_ns: int) -> None:
         """MIDI clock and transport."""
@@ -83,6 +86,21 @@ class SongTime:
                 )
             self._elsewhere(pulse)
 
+    def take_notices(self) -> list[str]:
+        """What the user should know of the MIDI clock, a line each."""
+        notices: list[str] = []
+        follower = self._transport.follower
+        if follower is not None and (follower.unplaced or follower.placed_by_others):
+            notices.append(
+                "the MIDI clock came without a Start: it is followed, from your first note on, which is a downbeat, "
+                "or from its next song position"
+            )
+        if follower is not None and follower.too_slow:
+            notices.append(
+                f"the MIDI clock is slower than {SLOWEST_BPM} BPM, which cannot be followed: set a higher tempo there"
+            )
+        return notices
+
     def _is_downbeat(self, kind: int, message: bytes, stamp_ns: int) -> bool:
         """Whether song time starts anew with this note-on, note-off or controller: with a MIDI clock, only one that nobody has
         started."""
@@ -90,7 +108,11 @@ class SongTime:
             return False
         if kind == midi.CONTROL:
             return message[1] == self._settings.one_cc and self._one.moved(message[2])
-        if kind == midi.NOTE_OFF or message[1] in (self._settings.trigger_key, self._settings.next_key):
+        if kind == midi.NOTE_OFF or message[1] in (
+            self._settings.trigger_key,
+            self._settings.next_key,
+            self._settings.feel_key,
+        ):
             return False
         return (
             not self._transport.rolling

@@ -10,10 +10,24 @@ from __future__ import annotations
 
 from realtime.core.again import Again
 from realtime.core.answers import Answers
+from realtime.core.bounds import bounded, with_ring
 from realtime.core.clashes import clashing
 from realtime.core.counts import Counts
-from realtime.core.dialogue import Advance, Avoid, Extend, KeyUp, Plan, PlayerNote, Relocate, Request, Retempo, Turn
+from realtime.core.dialogue import (
+    Advance,
+    Avoid,
+    Extend,
+    Feel,
+    KeyUp,
+    Plan,
+    PlayerNote,
+    Relocate,
+    Request,
+    Retempo,
+    Turn,
+)
 from realtime.core.heard import Heard
+from realtime.core.knobs import Feels
 from realtime.core.leading import Leading
 from realtime.core.modes import Mode
 from realtime.core.output import SHORTEST_TICKS, Output
@@ -59,6 +73,7 @@ class Turns:
         self._heard = heard
         self._passing = PassingTime(self.grid)
         self.leading = Leading(settings, self.grid, lambda lead: self.requests.append(lead))
+        self.feels = Feels(settings.feel)
         self._strikes = Strikes(self.grid)
         self._planned_until = 0
         self._turn_over = LONG_AGO
@@ -93,7 +108,7 @@ class Turns:
         elif self.turn is not None and self.mode.yields:
             self._yield_turn(pulse, note.tick, note)
         else:
-            self._renew_turn(self._turn_at(note.tick))
+            self._renew_turn(self.turn_at(note.tick))
             if self.mode.role == Role.ACCOMPANY and note.part != DRUMS:
                 self._end_clashes(note, pulse)
             boundary = self._unsent(note.tick) if self.listens else max(self._boundary(stamp_ns), note.tick + 1)
@@ -118,7 +133,7 @@ class Turns:
         if all(pitch != key[1] for _, pitch in self.player.down):
             self.requests.append(KeyUp(tick, key[1]))
             if self.turn is not None:  # planned while the key was down: the model has to hear that it is not
-                self._renew_turn(self._turn_at(tick))
+                self._renew_turn(self.turn_at(tick))
                 boundary = max(self._boundary(self._tempo.ns_at(pulse)), tick + 1)
                 self._plan(boundary, None, self.turn, self._planned_until)
         for channel, pitch in self.answers.key_up(key, pulse):
@@ -130,7 +145,7 @@ class Turns:
             self.player.note_on(tick, key)
         else:
             self.player.note_off(tick, key)
-        self._renew_turn(self._turn_at(tick))
+        self._renew_turn(self.turn_at(tick))
 
     def free_from(self, pulse: int) -> int:
         """The first tick that is not final at `pulse`."""
@@ -166,6 +181,16 @@ class Turns:
             self.decide(pulse)
         return taken_back
 
+    def next_feel(self, pulse: int | None) -> Feel:
+        """The next feel, from the first bar line on that is not final; from the beginning, where song time stands: `pulse` is
+        None."""
+        line = self.grid.next_bar(self.free_from(pulse)) if pulse is not None else self.grid.bar_line(0)
+        feel = self.feels.next(line)
+        self.requests.append(feel)
+        if self.turn is not None:
+            self._plan(line, None, self.turn, self._planned_until)
+        return feel
+
     def change_mode(self, name: str, now_ns: int) -> None:
         """From now on play the mode `name`: the turn in progress ends, what already sounds ends by the next bar line."""
         pulse = self._tempo.pulse_at(now_ns)
@@ -192,6 +217,13 @@ class Turns:
         ended = max(rests, self._turn_over, rests if last_pulse is None else last_pulse // PULSES_PER_TICK)
         return self.turn is None and not len(self._output.ledger) and tick - ended >= restart_ticks
 
+    def counted_in(self) -> None:
+        """Song time runs up to bar 1, or begins there, as all know: who accompanies by given chords begins there, and the player
+        comes in after the intro."""
+        if self.leading.has_chart:
+            self.player.opens_tick = self.grid.bar_line(0)
+            self.player.joins_tick = self.grid.bar_line(self._settings.intro_bars)
+
     def jump(self) -> None:
         """Song time stopped or goes on elsewhere: there is no turn, and nothing that was played or asked before counts."""
         self.turn = None
@@ -201,6 +233,7 @@ class Turns:
         self.player = PlayerState(self._settings.rest_ticks)
         self._strikes = Strikes(self.grid)
         self.decided_pulse = self._turn_over = LONG_AGO
+        self.feels.jumped()
         if self._transport.rolling:
             tick = self._transport.next_tick()
             self._passing.relocate(tick)
@@ -216,7 +249,7 @@ class Turns:
         if self.turn is None or self.leading.is_on:
             moments += [self._passing.next_beat]
         if self.turn is None:
-            turn = self._turn_at(tick)
+            turn = self.turn_at(tick)
             moments += [turn.start - self._settings.prepare_ticks, turn.start] if turn is not None else []
         else:
             moments += [self.turn.end]
@@ -238,7 +271,7 @@ class Turns:
         boundary = self._boundary(self._tempo.ns_at(pulse))
         # A chord may be held for as long as it is the harmony.
         self.stuck += [key for key in self.player.find_stuck(tick) if key[0] != self._settings.chord_channel]
-        turn = self._turn_at(tick)
+        turn = self.turn_at(tick)
         if (cell := self._passing.cell(tick, self._settings.lookahead_ticks)) is not None:
             self.requests.append(cell)
         if self._renew_turn(turn):
@@ -284,13 +317,12 @@ class Turns:
                 self.requests.append(event)
         return end
 
-    def _turn_at(self, tick: int) -> Turn | None:
-        """What the mode says of `tick`, with the ring after the turn's end."""
-        turn = self.again.turn_at(tick) or self.mode.turn(tick, self.player, self.grid)
-        if turn is None or turn.end is None or not self._settings.ring_to_bar:
-            return turn
-        line = self.grid.next_bar(turn.end)
-        return turn if line == turn.end else turn._replace(rings=line)
+    def turn_at(self, tick: int) -> Turn | None:
+        """What the mode says of `tick`, within the form of the music, and with the ring after the turn's end."""
+        turn = self.again.turn_at(tick) or bounded(
+            self.mode.turn(tick, self.player, self.grid), tick, self.turn, self.mode, self.player, self.leading
+        )
+        return with_ring(turn, self.grid) if self._settings.ring_to_bar else turn
 
     def _renew_turn(self, turn: Turn | None) -> bool:
         """Take over the turn in progress with another end, if `turn` is the same one with another end. Returns whether it is."""

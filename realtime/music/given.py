@@ -96,6 +96,16 @@ class Given:
         scale = scale_of(symbol.tones, root if root is not None else symbol.bass or 0, key)
         return Chord(symbol, scale, key, max(start + starts[place], _tick(self._leads[number])), end)
 
+    def closing(self, tick: int) -> Chord | None:
+        """The chord to end with at a tick: the one that is given there, but where only the one before is on the tonic, that."""
+        now, before = self.at(tick), self.at(tick - 1)
+        if now is None or before is None:
+            return now
+        here, there = root_of(now.symbol.chord), root_of(before.symbol.chord)
+        if here == before.key.tonic or there != before.key.tonic:
+            return now
+        return now._replace(symbol=before.symbol, scale=before.scale, key=before.key)
+
     def chord(self, tick: int) -> int:
         """The class of the chord that is given at a tick; `UNKNOWN` where none is."""
         given = self.at(tick)

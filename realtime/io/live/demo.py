@@ -16,6 +16,7 @@ from typing import Any
 from realtime.config import Config
 from realtime.core.engine import Engine
 from realtime.core.tempo import PPQN, TempoMap
+from realtime.errors import UserError
 from realtime.io.clock import now_ns
 from realtime.io.files.smf import load
 from realtime.io.files.synth import rendered
@@ -39,8 +40,13 @@ def scripted_player(config: Config) -> tuple[list[tuple[int, bytes]], int]:
     """The tune as (ns from the start, message) in the configured tempo, and the number of bars the duet takes.
 
     In trade the player leaves Antiphon its bars; in continue a rest after each phrase of two bars long enough to hand over
-    and be answered; in the other modes the tune is played straight through, and Antiphon has time to end.
+    and be answered; in the other modes the tune is played straight through, and Antiphon has time to end. Raises `UserError`
+    where an intro is asked for.
     """
+    if config.play.intro:
+        raise UserError(
+            f"play.intro {config.play.intro}: the demo's player begins; leave it out, or take antiphon duet"
+        )
     phrase_bars, rest_bars = {"trade": (config.mode.bars_per_turn,) * 2, "continue": (2, 2)}.get(
         config.mode.name, (0, 0)
     )

@@ -22,7 +22,7 @@ SHOW_NS = 100_000_000
 """The live line changes at most so often."""
 MARKED, TAKEN_BACK = "marked", "taken back"
 """Texts of markers."""
-HELP = "space: tap the tempo, m: next mode, p: panic, r: answer again, q: end"
+HELP = "space: tap the tempo, m: next mode, f: next feel of a band, p: panic, r: answer again, q: end"
 
 
 class Pressed(NamedTuple):
@@ -96,6 +96,7 @@ class Desk:
             "bar": grid.bar_length_at(tick),
             "whose": "Antiphon" if turn is not None and tick >= turn.start else "you" if engine.rolling else "",
             "mode": engine.mode_name,
+            "feel": engine.turns.feels.at(tick) or "",
             "chord": self._chord(tick),
             "bpm": round(engine.transport.bpm_at(engine.tempo.pulse_at(now)), 1),
             "knobs": turned,
@@ -121,6 +122,9 @@ class Desk:
             names = list(engine.settings.modes)
             engine.set_mode(names[(names.index(engine.mode_name) + 1) % len(names)], pressed.ns)
             return f"mode: {engine.mode_name}"
+        elif pressed.key == "f":
+            engine.next_feel(pressed.ns)
+            return "" if engine.settings.parts else "feel: only a band of several parts has one"
         elif pressed.key == "r":
             return self._again(pressed.ns)
         elif pressed.key in ("h", "?"):

@@ -50,7 +50,7 @@ def duet(
     _check_json(json_file, [path for path in (source, target, png) if path is not None])
     playing = read_playing(source, tracks)
     config, timing = timing_of(config, source, playing, grid)
-    script = script_of(playing, timing)
+    script = script_of(playing, timing, grid)
     setup = worker_setup(config)
     model = Model.load(setup)
     for line in [*([model.stepper.notice] if model.stepper.notice else []), *remarks(config, source, playing, grid)]:
@@ -98,7 +98,7 @@ def last_tick(engine: Engine, tick: int) -> int:
     most `OVERHANG_TICKS` before, or else with the one that is on. Without such a turn it goes on for a bar from the next bar line
     on, and up to the bar line after Antiphon's last note."""
     grid, mode = engine.grid, engine.mode
-    turn = mode.turn(tick, engine.player, grid)
+    turn = engine.turns.turn_at(tick)
     if turn is not None and turn.end is not None and mode.role not in ALONG:
         after = mode.turn(turn.end, engine.player, grid) if turn.start < tick - OVERHANG_TICKS else None
         return turn.end if after is None or after.end is None else after.end
@@ -116,6 +116,10 @@ def conductor(
         tempos = playing.piece.tempos
     if grid == "file":
         metres = playing.piece.time_signatures
+        if shift := timing.shift_pulse:
+            line = timing.settings.intro_bars * timing.settings.bars[0][1] * PULSES_PER_TICK
+            (_, top, bottom), *later = [each for each in metres if each[0] + shift >= line] or metres[-1:]
+            metres = [(0, top, bottom), *((pulse + shift, above, below) for pulse, above, below in later)]
     return (
         [tempo for tempo in tempos if tempo[0] < max(end_pulse, 1)],
         [metre for metre in metres if metre[0] < max(end_pulse, 1)],
@@ -139,15 +143,23 @@ def timing_of(config: Config, source: Path, playing: Playing, grid: str) -> tupl
     if grid == "file":
         signatures = [(pulse // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in playing.piece.time_signatures]
         settings = replace(settings, bars=tuple(bar_segments(signatures)), restart_ticks=0)
-    return config, Timing(settings, bpm, grid == "file", playing.timeline if follows else None)
+    shift = 0
+    if settings.intro_bars:  # bars of the first metre; a pick-up comes in the last of them
+        (first, length), *later = settings.bars
+        shift = settings.intro_bars * length - first
+        settings = replace(settings, bars=((0, length), *((tick + shift, other) for tick, other in later)))
+    counted_in = grid == "file" or settings.intro_bars > 0
+    clock = playing.timeline if follows else None
+    return config, Timing(settings, bpm, counted_in, clock, shift * PULSES_PER_TICK)
 
 
-def script_of(playing: Playing, timing: Timing) -> Script:
+def script_of(playing: Playing, timing: Timing, grid: str) -> Script:
     """The file's messages with their times, in whole nanoseconds from pulse 0: from the file's tick 0, or from its first note
-    where that is the downbeat (what comes before it has negative times)."""
+    where that is the downbeat (what comes before it has negative times); after the intro, if there is one."""
     at_tick = playing.timeline.ns_at
-    from_start = timing.counted_in or timing.clock is not None
+    from_start = grid == "file" or timing.clock is not None
     origin = Fraction(0) if from_start else at_tick(Fraction(playing.first_tick))
+    origin -= timing.ns_at(timing.shift_pulse)
     return [(math.ceil(at_tick(Fraction(tick)) - origin), message) for tick, message in playing.messages]
 
 

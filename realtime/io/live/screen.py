@@ -136,7 +136,8 @@ def words(state: dict[str, Any], ear: str) -> str:
     times = [f"{name} {state[key]} ms" for name, key in (("step", "step"), ("late", "late")) if state[key] is not None]
     dropped = f"{state['dropped']} dropped" if state["dropped"] else ""
     chord, heard = f"plays {state['chord']}" if state["chord"] else "", f"hears {ear}" if ear else ""
-    parts = [place, state["whose"], state["mode"], f"{state['bpm']:g} bpm", chord, heard, knobs, *held, *times, dropped]
+    mode, bpm = " ".join(filter(None, (state["mode"], state["feel"]))), f"{state['bpm']:g} bpm"
+    parts = [place, state["whose"], mode, bpm, chord, heard, knobs, *held, *times, dropped]
     return " | ".join(part for part in parts if part)
 
 

@@ -35,7 +35,7 @@ def engine_settings(config: Config) -> EngineSettings:
     modes: dict[str, Mode] = {
         "continue": Continue(config.mode.max_bars),
         "trade": Trade(config.mode.bars_per_turn),
-        "accompany": Accompany(),
+        "accompany": Accompany(by_bars=config.play.is_band),
         "harmonise": Harmonise(min(HARMONY_VOICES, config.play.max_notes or HARMONY_VOICES)),
     }
     part = PART_NAMES.index(config.play.player_part)
@@ -47,6 +47,10 @@ def engine_settings(config: Config) -> EngineSettings:
         channels=_channels(config),
         parts=parts(config) if config.play.is_band else (),
         parts_cc=config.play.parts_cc or None,
+        feel=config.play.feel,
+        feel_cc=config.play.feel_cc,
+        feel_key=config.play.feel_key,
+        intro_bars=config.play.intro,
         player_parts=tuple(DRUMS if channel == DRUM_CHANNEL else part for channel in range(16)),
         follow_clock=config.sync.source == "clock",
         listen=config.sync.source == "listen",

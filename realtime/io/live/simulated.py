@@ -38,13 +38,14 @@ class Timing:
 
     `settings`: the engine's, with the metre. `bpm`: Antiphon's tempo; where it follows MIDI clock, until the first clocks have
     come. `counted_in`: its bars run from pulse 0 on; otherwise from the first note, as in `jam`. `clock`: the tempo map that is
-    sent as MIDI clock; None: Antiphon keeps its own tempo.
+    sent as MIDI clock; None: Antiphon keeps its own tempo. `shift_pulse`: how much later a file's music begins, after an intro.
     """
 
     settings: EngineSettings
     bpm: float | Fraction
     counted_in: bool = False
     clock: Timeline | None = None
+    shift_pulse: int = 0
 
     @property
     def grid(self) -> BeatGrid:
@@ -54,7 +55,8 @@ class Timing:
     def engine(self) -> Engine:
         """A new engine at the beginning of the session."""
         engine = Engine(self.settings, TempoMap(self.bpm))
-        engine.transport.rolling = self.counted_in and self.clock is None  # with a clock, Start sets it rolling
+        if self.counted_in and self.clock is None:  # with a clock, Start sets it rolling
+            engine.begin()
         return engine
 
     def ns_at(self, pulse: int) -> int:

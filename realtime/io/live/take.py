@@ -121,6 +121,7 @@ def report(engine: Engine, session: Session) -> dict[str, Any]:
         "rejected_draws": counts.rejected,
         "echoes_ignored": counts.echoes,
         "quoted": engine.quotes.report(engine.grid),
+        "feels": [{"bar": engine.grid.bar_number(tick) + 1, "feel": feel} for tick, feel in engine.turns.feels.passed],
         "worker_restarts": session.restarts,
         "notes_left_hanging": session.left_hanging,
         "step_ms": percentiles_ms(counts.step_ns),
