@@ -11,14 +11,14 @@ from performing import ANYTHING, StepByStep, tick_ns
 from realtime import midi
 from realtime.composing.constraints import Constraints
 from realtime.composing.contract import MASKED
-from realtime.composing.masks import Masks, Moment
+from realtime.composing.masks import BELOW, LONG_NATS, Masks, Moment
 from realtime.config import Style, load
 from realtime.core.dialogue import ModelNote, PlayerNote, Steer, Turn
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.music.attributes import ATTRIBUTES, CONTROLS, STYLES
 from realtime.music.controls import AS_IT_IS, KNOBS, Controls
 from realtime.music.metre import Beat
-from realtime.music.vocabulary import BEAT, Role
+from realtime.music.vocabulary import BASS, BEAT, Role
 
 
 @pytest.mark.parametrize("knob", range(len(ATTRIBUTES)))
@@ -101,11 +101,11 @@ def masks_of(controls: Controls, constraints: Constraints = ANYTHING) -> Masks:
     return masks
 
 
-def bias(masks: Masks, sounding: int = 0, made: int = 0) -> np.ndarray:
+def bias(masks: Masks, sounding: int = 0, made: int = 0, role: Role = Role.TRADE) -> np.ndarray:
     release = np.full(128, -1)
     release[100 : 100 + sounding] = 1000
     moment = Moment(240, Beat(240, 24, 2, 96), 240, made, (-1, 0), release, np.zeros(128, bool))
-    return masks.bias(Role.TRADE, Turn(192, 384), moment)
+    return masks.bias(role, Turn(192, 384), moment)
 
 
 def test_register_moves_the_register_that_the_bias_aims_at() -> None:
@@ -118,6 +118,25 @@ def test_register_moves_the_register_that_the_bias_aims_at() -> None:
     assert best(Controls(register=0.5)) in range(63, 72)
     assert best(Controls(register=1.0)) in range(70, 79)
     assert best(Controls(register=-1.0)) in range(42, 51)
+
+
+def test_register_draws_chords_to_a_place_an_octave_from_the_usual_and_no_farther() -> None:
+    keys = slice(35 + 21, 35 + 109)  # the others are forbidden
+    usual = bias(masks_of(AS_IT_IS), role=Role.ACCOMPANY)[keys]
+    for register in (-1.0, -0.5, 0.5, 1.0):
+        pull = bias(masks_of(Controls(register=register)), role=Role.ACCOMPANY)[keys] - usual
+        place = 60 - BELOW + round(12 * register) - 21
+        assert abs(int(np.argmax(pull)) - place) <= 1  # the player's own register moves too
+        assert pull[place] > pull[place - 12] and pull[place] > pull[place + 12]
+    low = bias(masks_of(Controls(register=-1.0), Constraints(parts=(BASS,))), role=Role.ACCOMPANY)[keys]
+    bass = bias(masks_of(AS_IT_IS, Constraints(parts=(BASS,))), role=Role.ACCOMPANY)[keys]
+    assert (np.diff(low - bass) < 0).all()  # a bass lies lower than chords: it is only pulled
+
+
+def test_with_density_at_its_end_an_answer_leaves_no_gaps() -> None:
+    """The player's notes come a quarter apart, so those of twice as many an eighth; the event before is on the beat."""
+    usual, dense = (bias(masks_of(Controls(density=density)))[:BEAT] for density in (0.0, 1.0))
+    assert (dense[:13] - usual[:13] == 0).all() and (dense[13:] - usual[13:] == LONG_NATS).all()
 
 
 def test_density_moves_the_number_of_notes_that_the_bias_aims_at() -> None:

@@ -47,6 +47,9 @@ MOST_NOTES = 4
 MAJOR_THIRD = 4
 MIDDLE_PITCH, TILT_NATS, TILT_ALONG_NATS = 64, 0.2, 0.065
 """With the knob for register at its end: for each semitone up or down."""
+BELOW, ALONG_WIDTH = 15, 4.0
+"""The chords of an accompaniment lie so many semitones below the tune. With the knob for register turned they are drawn by a
+bell curve of that standard deviation to where they are to lie."""
 FULL, THIN_NATS = 3, -1.0
 """For letting a beat pass, for each note that an accompaniment lacks to this many at once: one note may leave the harmony
 open."""
@@ -210,9 +213,12 @@ class Masks:
         self._weigh_resting(time[BEAT:], role, turn, now)
         if self.controls.polyphony or (turn.voices and self.controls.density > 0):
             self._weigh_chords(time, role, turn, now)
-        if self.controls.density > 0 and role not in ALONG and self.profile.rate is not None:
-            room = TICKS / (self.profile.rate * self.controls.times_denser)
+        if self.controls.density > 0 and role != Role.HARMONISE and self.profile.rate is not None:
+            onsets = self.profile.rate if role not in ALONG else self._along_rate() / USUAL_ALONG
+            room = TICKS / (onsets * self.controls.times_denser)
             duration[:OPEN][room < DURATION_TICKS] += LONG_NATS * self.controls.density
+            if role not in ALONG:
+                time[:BEAT][now.beat.start + np.arange(TICKS) - now.tick > room] += LONG_NATS * self.controls.density
         if role == Role.ACCOMPANY and self._constraints.follow:
             bar_end = now.beat.start + now.beat.bar_ticks - now.beat.in_bar * TICKS
             duration[:OPEN][bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
@@ -311,10 +317,20 @@ class Masks:
         if self._constraints.follow and self._pitched:
             pitch += self.overuse.bias(now.beat, role)
         if self.controls.register and self._pitched:
-            nats = TILT_ALONG_NATS if role in ALONG else TILT_NATS
-            pitch += self.controls.register * nats * (np.arange(128, dtype=np.float32) - MIDDLE_PITCH)
+            pitch += self._moved(role)
         if self.controls.modal and self._pitched and (key := self._home) is not None:
             pitch += self.controls.colour(key.tonic)
+
+    def _moved(self, role: Role) -> np.ndarray:
+        """(128,) nats: the pull of the knob for register. A harmony is moved with its range."""
+        pitches, register = np.arange(128, dtype=np.float32), self.controls.register
+        if role != Role.ACCOMPANY or self._full == 1:
+            nats = {Role.ACCOMPANY: TILT_ALONG_NATS, Role.HARMONISE: 0.0}.get(role, TILT_NATS)
+            return register * nats * (pitches - MIDDLE_PITCH)
+        tune = float(np.mean(self.profile.pitches)) if self.profile.pitches else MIDDLE_PITCH
+        away = (pitches - (tune - BELOW + self.controls.semitones)) / ALONG_WIDTH
+        bell: np.ndarray = -0.5 * abs(register) * away**2
+        return bell
 
     def _weigh_resting(self, rest: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
         """The bias of letting the beat pass, `rest` (1,): higher after many notes and while the player plays, lower after few."""
@@ -329,15 +345,21 @@ class Masks:
         if self._constraints.follow and role == Role.ACCOMPANY:
             if rate is not None:
                 if self.controls.density:
-                    rest += self._surplus(turn, now, min(rate * ALONG_NOTES, TURNED_ALONG_RATE))
+                    rest += self._surplus(turn, now, self._along_rate())
                 else:
-                    rest += max(self._surplus(turn, now, rate * ALONG_NOTES), 0.0)
+                    turned = 1 + TURNED * abs(self.controls.register)  # near the tune it would strike again and again
+                    nats, most = turned * SURPLUS_NATS, turned * MOST_SURPLUS_NATS
+                    rest += max(self._surplus(turn, now, rate * ALONG_NOTES, nats, most), 0.0)
         elif self._is_answer(role) or (self._is_drummer and self._constraints.follow):
             if now.keys_down.any() and not self._is_drummer:
                 rest += ROOM_NATS
             if rate is not None:
                 begun = self.overuse.first_since(turn.start)  # it may have waited for its place
                 rest += self._surplus(turn if begun is None else turn._replace(start=begun), now, rate)
+
+    def _along_rate(self) -> float:
+        """The notes a quarter of an accompaniment, as the knob for density changes them."""
+        return min((self.profile.rate or 0.0) * ALONG_NOTES, TURNED_ALONG_RATE)
 
     def _weigh_chords(self, time: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
         """Prefer as many notes on an onset as the knobs ask for: no more, and no fewer."""

@@ -30,11 +30,16 @@ KNOBS = {
 
 def figures(config: Config, model: Model, seeds: int = SEEDS) -> dict[str, dict[str, list[float]]]:
     """By mode and knob, `KNOBS` at its lower end, in the middle and at its upper end: means over the seeds."""
-    return {mode: {knob: _of_knob(config, model, mode, knob, seeds) for knob in KNOBS} for mode in MODES}
+    found: dict[str, dict[str, list[float]]] = {}
+    for mode in MODES:
+        middle = _of_place(config, model, mode, "density", 0.0, seeds)  # the same with every knob
+        found[mode] = {knob: _of_knob(config, model, mode, knob, seeds, middle) for knob in KNOBS}
+    return found
 
 
-def _of_knob(config: Config, model: Model, mode: str, knob: str, seeds: int) -> list[float]:
-    counts, pitches, chords = np.array([_of_place(config, model, mode, knob, at, seeds) for at in (-1.0, 0.0, 1.0)]).T
+def _of_knob(config: Config, model: Model, mode: str, knob: str, seeds: int, middle: tuple[float, ...]) -> list[float]:
+    low, high = (_of_place(config, model, mode, knob, place, seeds) for place in (-1.0, 1.0))
+    counts, pitches, chords = np.array([low, middle, high]).T
     if knob == "density":
         return [float(count) for count in counts / max(counts[1], 1)]
     return [float(value) for value in (pitches - pitches[1] if knob == "register" else chords)]
