@@ -244,10 +244,10 @@ def test_whatever_part_goes_along_fits_the_keys_that_are_held(part: int) -> None
 def test_an_accompaniment_rather_has_a_full_chord_before_the_beat_passes(part: int, full: int) -> None:
     made = masks(parts=(part,))
     passing = [
-        float(bias_of(made, Role.ACCOMPANY, TURN.start, 0, sounding=sounding)["time"][BEAT]) for sounding in range(5)
+        float(bias_of(made, Role.ACCOMPANY, TURN.start, 1, sounding=sounding)["time"][BEAT]) for sounding in range(5)
     ]
     assert passing == pytest.approx([THIN_NATS * max(full - sounding, 0) for sounding in range(5)])
-    assert bias_of(made, Role.ACCOMPANY, TURN.start + 5, 0)["time"][BEAT] == 0, "between beats"
+    assert bias_of(made, Role.ACCOMPANY, TURN.start + 5, 1)["time"][BEAT] == 0, "between beats"
 
 
 def test_an_accompanists_notes_rather_end_with_the_bar() -> None:
