@@ -11,7 +11,8 @@ from performing import ANYTHING, StepByStep, tick_ns
 from realtime import midi
 from realtime.composing.constraints import Constraints
 from realtime.composing.contract import MASKED
-from realtime.composing.masks import BELOW, LONG_NATS, Masks, Moment
+from realtime.composing.masks import LONG_NATS, Masks, Moment
+from realtime.composing.register import BELOW
 from realtime.config import Style, load
 from realtime.core.dialogue import ModelNote, PlayerNote, Steer, Turn
 from realtime.io.live.settings import engine_settings, worker_setup

@@ -19,7 +19,7 @@ from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.composing.overuse import Overuse
 from realtime.composing.player_profile import PlayerProfile
-from realtime.composing.register import spread_bias, wide
+from realtime.composing.register import pull, spread_bias, wide
 from realtime.composing.swing import Swing
 from realtime.composing.voicing import Now, Voicing
 from realtime.core.dialogue import PlayerNote, Turn
@@ -45,11 +45,6 @@ from realtime.music.vocabulary import (
 MOST_NOTES = 4
 """The polyphony where none is set and the player has not played yet."""
 MAJOR_THIRD = 4
-MIDDLE_PITCH, TILT_NATS, TILT_ALONG_NATS = 64, 0.2, 0.065
-"""With the knob for register at its end: for each semitone up or down."""
-BELOW, ALONG_WIDTH = 15, 4.0
-"""The chords of an accompaniment lie so many semitones below the tune. With the knob for register turned they are drawn by a
-bell curve of that standard deviation to where they are to lie."""
 FULL, THIN_NATS = 3, -1.0
 """For letting a beat pass, for each note that an accompaniment lacks to this many at once: one note may leave the harmony
 open."""
@@ -317,20 +312,10 @@ class Masks:
         if self._constraints.follow and self._pitched:
             pitch += self.overuse.bias(now.beat, role)
         if self.controls.register and self._pitched:
-            pitch += self._moved(role)
+            chords = self._full > 1 and self.profile.pitches
+            pitch += pull(role, self.controls, float(np.mean(chords)) if chords else None)
         if self.controls.modal and self._pitched and (key := self._home) is not None:
             pitch += self.controls.colour(key.tonic)
-
-    def _moved(self, role: Role) -> np.ndarray:
-        """(128,) nats: the pull of the knob for register. A harmony is moved with its range."""
-        pitches, register = np.arange(128, dtype=np.float32), self.controls.register
-        if role != Role.ACCOMPANY or self._full == 1:
-            nats = {Role.ACCOMPANY: TILT_ALONG_NATS, Role.HARMONISE: 0.0}.get(role, TILT_NATS)
-            return register * nats * (pitches - MIDDLE_PITCH)
-        tune = float(np.mean(self.profile.pitches)) if self.profile.pitches else MIDDLE_PITCH
-        away = (pitches - (tune - BELOW + self.controls.semitones)) / ALONG_WIDTH
-        bell: np.ndarray = -0.5 * abs(register) * away**2
-        return bell
 
     def _weigh_resting(self, rest: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
         """The bias of letting the beat pass, `rest` (1,): higher after many notes and while the player plays, lower after few."""

@@ -1,7 +1,7 @@
 """The register: an answer spreads over what the player played, instead of staying on top of it. Pure.
 
 A model that has played high goes on high. So what counts is how many of this turn's notes lie near each pitch, against how
-many would if they were spread like the player's.
+many would if they were spread like the player's. Besides, the knob for register pulls.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from realtime.music.controls import Controls
+from realtime.music.vocabulary import Role
+
 WIDTH = 4.0
 """Semitones: what counts as near (the standard deviation of a bell curve)."""
 MISSING_NATS, MOST_MISSING_NATS = 3.0, 8.0
@@ -17,6 +20,12 @@ MISSING_NATS, MOST_MISSING_NATS = 3.0, 8.0
 NARROW, WIDE = 12, 24
 """Semitones between the player's lower and upper tenth: up to the first, register is left to the model; from the second on it is
 followed fully."""
+
+MIDDLE_PITCH, TILT_NATS, TILT_ALONG_NATS = 64, 0.2, 0.065
+"""With the knob for register at its end: for each semitone up or down."""
+BELOW, ALONG_WIDTH = 15, 4.0
+"""The chords of an accompaniment lie so many semitones below the tune. With the knob for register turned they are drawn by a
+bell curve of that standard deviation to where they are to lie."""
 
 _apart = np.arange(128)[:, None] - np.arange(128)[None, :]
 _NEAR = np.exp(-0.5 * (_apart / WIDTH) ** 2).astype(np.float32)
@@ -38,3 +47,15 @@ def spread_bias(player: Sequence[int], own: Sequence[int], weight: float, higher
         np.float32
     )
     return bias
+
+
+def pull(role: Role, controls: Controls, tune: float | None) -> np.ndarray:
+    """(128,) nats: the pull of the knob for register. tune: the mean pitch of the player's notes, where chords go along with
+    them. A harmony is moved with its range."""
+    pitches = np.arange(128, dtype=np.float32)
+    if role != Role.ACCOMPANY or tune is None:
+        nats = {Role.ACCOMPANY: TILT_ALONG_NATS, Role.HARMONISE: 0.0}.get(role, TILT_NATS)
+        return controls.register * nats * (pitches - MIDDLE_PITCH)
+    away = (pitches - (tune - BELOW + controls.semitones)) / ALONG_WIDTH
+    bell: np.ndarray = -0.5 * abs(controls.register) * away**2
+    return bell
