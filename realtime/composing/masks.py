@@ -388,19 +388,3 @@ class Masks:
         follows = self._constraints.follow and role not in ALONG
         answered = self.profile.voices() if follows else None
         return self._constraints.max_notes or self.controls.voices(answered or MOST_NOTES)
-
-
-def is_legal(choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> bool:
-    """Whether a draw (5,) is a BEAT, or a note of which no field is masked and whose pitch is free by then.
-
-    `release` (128,) in ticks from the start of the beat, as the drawn time is.
-    """
-    if choice[0] == BEAT:
-        return True
-    return (
-        all(
-            0 <= drawn < size and bias[SLICES[name]][int(drawn)] > MASKED / 2  # NaN is in no range
-            for drawn, (name, size) in zip(choice, HEADS.items(), strict=True)
-        )
-        and release[int(choice[2])] <= choice[0]
-    )

@@ -12,10 +12,10 @@ import numpy as np
 
 from realtime.composing.band import Choices
 from realtime.composing.constraints import SLICES, Sampling
-from realtime.composing.contract import DRAWN, LOGITS, Stepper
+from realtime.composing.contract import DRAWN, LOGITS, MASKED, Stepper
 from realtime.composing.history import Snapshot
 from realtime.composing.latents import Latents
-from realtime.composing.masks import Masks, Moment, is_legal
+from realtime.composing.masks import Masks, Moment
 from realtime.composing.quoting import faded, favour, of_the_player, take_up, waiting
 from realtime.core.dialogue import Plan, Turn
 from realtime.music.metre import Beat
@@ -148,3 +148,19 @@ def _progress(turn: Turn, tick: int, beat: Beat) -> float:
     if turn.end is None or turn.end - turn.start > phrase:
         return (max(tick, turn.start) - (turn.start if turn.end is None else turn.end)) % phrase / phrase
     return max(tick - turn.start, 0) / (turn.end - turn.start)
+
+
+def is_legal(choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> bool:
+    """Whether a draw (5,) is a BEAT, or a note of which no field is masked and whose pitch is free by then.
+
+    `release` (128,) in ticks from the start of the beat, as the drawn time is.
+    """
+    if choice[0] == BEAT:
+        return True
+    return (
+        all(
+            0 <= drawn < size and bias[SLICES[name]][int(drawn)] > MASKED / 2  # NaN is in no range
+            for drawn, (name, size) in zip(choice, HEADS.items(), strict=True)
+        )
+        and release[int(choice[2])] <= choice[0]
+    )
