@@ -52,6 +52,19 @@ def test_accents_are_taken_over_where_they_are() -> None:
     assert max(off) * 4 <= 50
 
 
+def test_a_note_has_the_accent_of_its_own_place_whatever_came_before_it_in_the_beat() -> None:
+    """Eighths, loud on the beat and soft after it. After the note on the beat the next one's velocity is drawn as if it were on
+    the beat too, because its time is not yet known."""
+    made, beat = loudness([110, 50] * 8), GRID.beat_at(4800)
+    on, off = target(made), target(made, on_beat=False)
+    assert on - off >= 12
+    assert made.moved(on, beat, 12, True) == pytest.approx(off, abs=1)
+    assert made.moved(on, beat, 2, True) == on and made.moved(off, beat, 18, False) == off
+    assert made.moved(off, beat, 0, False) == pytest.approx(on, abs=1)
+    assert made.moved(0, beat, 12, True) == 0 and made.moved(31, beat, 0, False) == 31  # no farther than there is
+    assert Loudness().moved(20, beat, 12, True) == 20
+
+
 def test_even_playing_has_the_accents_of_its_metre() -> None:
     made = loudness([80] * 16)
     assert target(made, 0) >= target(made, TICKS) >= target(made, TICKS, on_beat=False)

@@ -60,7 +60,23 @@ class Loudness:
             self._made[asked] = self._bias(*asked)
         return self._made[asked]
 
+    def moved(self, velocity: int, beat: Beat, time: int, drawn_on_beat: bool) -> int:
+        """A velocity class that was drawn under the bias for a note on the beat, or after it, for one at `time`, in ticks from
+        the beat's start: the accents of that place count."""
+        on_beat = time <= ON_BEAT_TICKS
+        if not self._notes or on_beat == drawn_on_beat:
+            return velocity
+        apart = self._wanted(beat, on_beat)[0] - self._wanted(beat, drawn_on_beat)[0]
+        return min(max(round(velocity + apart), 0), HEADS["velocity"] - 1)
+
     def _bias(self, beat: Beat, on_beat: bool, along: bool) -> np.ndarray:
+        wanted, spread = self._wanted(beat, on_beat)
+        apart = (np.arange(HEADS["velocity"]) - (wanted - UNDER * along)) / spread
+        bias: np.ndarray = np.maximum(-0.5 * apart**2, FARTHEST_NATS).astype(np.float32)
+        return bias
+
+    def _wanted(self, beat: Beat, on_beat: bool) -> tuple[float, float]:
+        """The velocity class of a note there, and how far it may be off."""
         ticks, loud = np.array(self._notes).T
         from_bar = (ticks - beat.start + beat.in_bar * TICKS + ON_BEAT_TICKS) % beat.bar_ticks
         on = from_bar % TICKS <= 2 * ON_BEAT_TICKS
@@ -73,6 +89,4 @@ class Loudness:
             kind = float((loud[same] - mean).sum()) / (same.sum() + FEW_NOTES)
             accent = float((loud[here] - mean).sum() + FEW_NOTES * kind) / (here.sum() + FEW_NOTES)
         spread = max(float(loud[here].std()) if here.any() else 0.0, SPREAD)
-        apart = (np.arange(HEADS["velocity"]) - (mean + accent - UNDER * along)) / spread
-        bias: np.ndarray = np.maximum(-0.5 * apart**2, FARTHEST_NATS).astype(np.float32)
-        return bias
+        return mean + accent, spread

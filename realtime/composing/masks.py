@@ -243,6 +243,15 @@ class Masks:
         elif self._drummer is not None:
             self._drummer.profile.add(note, keys_down)
 
+    def accented(self, event: Event, now: Moment, role: Role) -> Event:
+        """The note that was drawn, with the accent of its own place: the bias of its velocity had to be known before its time."""
+        if not self._constraints.follow or event.time >= BEAT:
+            return event
+        drummer = self._drummer if role not in ALONG and self.hears_drums else None
+        loudness = (drummer or self).profile.loudness
+        velocity = loudness.moved(event.velocity, now.beat, event.time, now.tick == now.beat.start)
+        return event._replace(velocity=velocity)
+
     def swung(self, event: Event, beat: Beat, bias: np.ndarray) -> Event:
         """The event as a player who swings would place it; see `Swing.swung`."""
         return self._swing.swung(event, beat, bias) if self._constraints.follow else event

@@ -94,10 +94,11 @@ class Sampler:
             take_up(remembered, recall, memory, beat, turn)
         if self._masks.band is not None and turn is not None and not turn.voices and not due:
             choices = self._masks.choices(plan.role, turn, now, releases)
-            return self._of_band(draw, choices, beat.start, releases, remembered)
+            drawn, chord = self._of_band(draw, choices, beat.start, releases, remembered)
+            return self._masks.accented(drawn, now, plan.role), chord
         bias = self._masks.bias(plan.role, turn, now) + remembered
         drawn, chord = self._read(draw(bias, release), bias, release - beat.start)
-        return self._masks.swung(drawn, beat, bias), chord
+        return self._masks.swung(self._masks.accented(drawn, now, plan.role), beat, bias), chord
 
     def _of_band(
         self,
