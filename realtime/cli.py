@@ -304,7 +304,7 @@ def main() -> None:
             sys.exit(process.INTERRUPTED)
         if not hasattr(error, "format_message"):
             raise
-        print(f"antiphon: {error.format_message()}; see antiphon --help", file=sys.stderr)
+        print(f"antiphon: {error.format_message().rstrip('.')}; see antiphon --help", file=sys.stderr)
         sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -65,6 +65,18 @@ def refused(antiphon: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     return run
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["compose"], "Missing argument 'IN.mid'"),
+        (["nothing"], "No such command 'nothing'"),
+        (["duet", "a.mid", "b.mid", "--bars"], "Option '--bars' requires an argument"),
+    ],
+)
+def test_what_the_parser_refuses_is_one_sentence(given: list[str], says: str, refused: Callable[..., str]) -> None:
+    assert refused(*given) == f"antiphon: {says}; see antiphon --help\n"
+
+
 @pytest.fixture
 def song(tmp_path: Path) -> Path:
     path = tmp_path / "song.mid"
