@@ -293,3 +293,12 @@ def test_two_chords_a_beat_are_both_struck() -> None:
         chord = lead.at(start)
         assert chord is not None and notes and notes[0].tick == start
         assert min(note.pitch for note in notes) % 12 == chord.symbol.bass
+
+
+def test_a_tune_alone_that_fits_a_neighbouring_bar_by_chance_is_no_bar_off() -> None:
+    """Ode to Joy, with other chords the second time."""
+    again = "C | G7 | Am D7 | F G7 | C | E7 Am | F Fm | G7 C"
+    chart = parse_chart(f"C | G7 | Am F | C G7 | C | G7 | Am F | G7 C | {again}")
+    theme: list[int | None] = [64, 64, 65, 67, 67, 65, 64, 62, 60, 60, 62, 64, 64, 62, 62, None] * 4
+    _, engine = duet(tune(theme), 16 * BAR_NS, "accompany", chart=chart)
+    assert engine.take_notices() == []

@@ -17,12 +17,14 @@ from realtime.music.given import Chord, Given
 from realtime.music.metre import BeatGrid
 from realtime.music.symbols import Symbol
 
-BEATS, FEWEST = 8, 6
+BEATS, FEWEST = 12, 9
 """Beats that are looked at, and how many of them must have notes."""
 OFFSETS = (-1, 1, -2, 2)
 """Bars by which a player may be off: negative is late."""
-BETTER, WELL = 0.4, 0.5
-"""How much better a moved chart must fit, and how well: a fit is 1 where all that sounds is in the chord, -1 where nothing is."""
+BETTER, WELL = 0.6, 0.5
+"""How much better a moved chart must fit, and how well: a fit is 1 where all that sounds is in the chord, -1 where nothing is.
+Of 36 annotated pieces of 16 bars, the tune alone is taken for a bar off in 2 although it is not, and in 32 where the chart comes
+a bar late; all voices are in none, and in 35. With 8 beats and 0.4 it was 8 and 33, 2 and 36."""
 SAME, COMPLETE, POORLY = 2, 3, 0.0
 """Beats in a row of another chord, its pitch classes, and how well at most the given chord fits them."""
 
