@@ -32,13 +32,13 @@ def test_due_is_in_the_order_of_pulses_then_of_striking() -> None:
     assert ledger.sounding() == {(0, 61)}
 
 
-def test_hold_until_moves_a_release_both_ways_and_strikes_nothing() -> None:
+def test_a_key_ends_earlier_but_never_later_and_a_silent_one_stays_silent() -> None:
     ledger = Ledger()
     ledger.strike(0, 60, 100)
-    ledger.hold_until(0, 60, 500)
-    assert ledger.due(499) == []
-    ledger.hold_until(0, 60, 50)
-    ledger.hold_until(0, 61, 50)
+    ledger.end_key(0, 60, 500)
+    assert ledger.next_pulse() == 100
+    ledger.end_key(0, 60, 50)
+    ledger.end_key(0, 61, 50)
     assert ledger.due(50) == [(50, note_off(0, 60))]
     assert len(ledger) == 0
 

@@ -10,7 +10,6 @@ from performing import BAR_NS, MODES, MS, FakeGraphs, Script, duet
 from realtime import midi
 from realtime.composing.recent_notes import RecentNotes
 from realtime.core.dialogue import ModelNote, PlayerNote
-from realtime.core.output import SHORTEST_PULSES
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.music.cells import cell_edges, rolls
 from realtime.music.notes import note_array
@@ -43,6 +42,17 @@ def test_what_is_silenced_or_answers_a_key_ends_with_it() -> None:
     assert not recent.close(96, 192).any()
 
 
+def test_what_has_just_begun_sounds_for_three_ticks_unless_it_was_shorter_anyway() -> None:
+    recent = RecentNotes()
+    recent.proposed(ModelNote(10, 40, 80, 96, 0))
+    recent.proposed(ModelNote(10, 41, 80, 2, 0))
+    recent.proposed(ModelNote(10, 42, 80, 96, 0))
+    recent.take_back(11, silence=True)
+    recent.release(11, 42)
+    notes = note_array([(10, 3, 40), (10, 2, 41), (10, 3, 42)])
+    assert np.array_equal(recent.close(0, 96), rolls(notes, np.zeros(3, bool), np.array([0, 96]))[0])
+
+
 def ticks_of(messages: list[tuple[int, int, bytes]]) -> list[tuple[int, int, int]]:
     """(onset, duration, pitch) in ticks; what never ends, ends long after."""
     down: dict[int, int] = {}
@@ -58,10 +68,8 @@ def ticks_of(messages: list[tuple[int, int, bytes]]) -> list[tuple[int, int, int
     return notes
 
 
-SHORTEST_TICKS = SHORTEST_PULSES // PULSES_PER_TICK
-"""An answer to a shorter note sounds longer than the note."""
 player_scripts = st.lists(
-    st.tuples(st.integers(0, 16 * 96), st.integers(48, 72), st.integers(SHORTEST_TICKS, 150)), min_size=1, max_size=30
+    st.tuples(st.integers(0, 16 * 96), st.integers(48, 72), st.integers(1, 150)), min_size=1, max_size=30
 )
 
 
@@ -79,7 +87,7 @@ def script_of(notes: list[tuple[int, int, int]]) -> Script:
     return script
 
 
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(deadline=None, max_examples=40)
 @given(player_scripts, st.sampled_from(list(MODES)), st.sampled_from((48, 72, 96, 120, 144)))
 def test_every_cell_is_encoded_as_it_was_played(notes: list[tuple[int, int, int]], mode: str, bar: int) -> None:
     """In every mode and metre, with all that was planned and taken back in between."""

@@ -207,8 +207,8 @@ class Performance(RuleBasedStateMachine):
         self.struck += 1
 
     @rule(channel=st.integers(0, 1), pitch=st.integers(60, 62), offset=st.integers(-200, 400))
-    def hold_until(self, channel: int, pitch: int, offset: int) -> None:
-        self.ledger.hold_until(channel, pitch, self.now_pulse + offset)
+    def end_key(self, channel: int, pitch: int, offset: int) -> None:
+        self.ledger.end_key(channel, pitch, self.now_pulse + offset)
 
     @rule(channel=st.integers(0, 1), pitch=st.integers(60, 62))
     def release(self, channel: int, pitch: int) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from realtime.core.dialogue import ModelNote, PlayerNote
+from realtime.core.output import SHORTEST_TICKS
 from realtime.music.cells import LOWEST, MODEL, PLAYER, Split, paint, split
 from realtime.music.notes import NOTE
 
@@ -34,7 +35,7 @@ class RecentNotes:
 
     def key_up(self, tick: int, pitch: int) -> None:
         """The player's key went up; one that is not down is ignored."""
-        self._end(tick, lambda note: note.is_player and note.end is None and note.pitch == pitch)
+        self._end(tick, lambda note: note.is_player and note.end is None and note.pitch == pitch, 1)
 
     def proposed(self, note: ModelNote) -> None:
         """Antiphon made a note. It may still be taken back."""
@@ -44,11 +45,11 @@ class RecentNotes:
         """A new plan replaces Antiphon's notes from `boundary` on. With `silence` its sounding notes end there."""
         self._notes = [note for note in self._notes if note.is_player or note.onset < boundary]
         if silence:
-            self._end(boundary, lambda note: not note.is_player)
+            self._end(boundary, lambda note: not note.is_player, SHORTEST_TICKS)
 
     def release(self, tick: int, pitch: int) -> None:
         """A note of Antiphon's ends with the key that it answers."""
-        self._end(tick, lambda note: not note.is_player and note.pitch == pitch)
+        self._end(tick, lambda note: not note.is_player and note.pitch == pitch, SHORTEST_TICKS)
 
     def clear(self) -> None:
         """Drop all notes: time goes on elsewhere, in silence."""
@@ -75,11 +76,12 @@ class RecentNotes:
         roll: np.ndarray = paint(rows, plane, played["pitch"][rows.note] - LOWEST, 1)[0]
         return roll
 
-    def _end(self, tick: int, which: Callable[[_Note], bool]) -> None:
-        """Those notes end at `tick`, or a tick after they began; what has ended before stays as it is."""
+    def _end(self, tick: int, which: Callable[[_Note], bool], shortest: int) -> None:
+        """Those notes end at `tick`, or `shortest` ticks after they began; what ends earlier stays as it is. The engine ends a
+        note of Antiphon's that has just begun by the same rule (`core.output`)."""
         self._notes = [
-            note._replace(end=max(tick, note.onset + 1))
-            if which(note) and (note.end is None or note.end > tick)
+            note._replace(end=max(tick, note.onset + shortest))
+            if which(note) and (note.end is None or note.end > max(tick, note.onset + shortest))
             else note
             for note in self._notes
         ]

@@ -45,10 +45,10 @@ class Ledger:
         self._release_pulse.clear()
         return messages
 
-    def hold_until(self, channel: int, pitch: int, pulse: int) -> None:
-        """Move the release of a sounding note, earlier or later; a silent key stays silent."""
-        if (channel, pitch) in self._release_pulse:
-            self._release_pulse[channel, pitch] = pulse
+    def end_key(self, channel: int, pitch: int, pulse: int) -> None:
+        """A sounding note does not sound beyond `pulse`; a silent key stays silent."""
+        if (release := self._release_pulse.get((channel, pitch))) is not None:
+            self._release_pulse[channel, pitch] = min(release, pulse)
 
     def end_by(self, pulse: int, channel: int | None = None) -> None:
         """No note sounds beyond `pulse`, on a channel or, with None, on all."""

@@ -55,8 +55,9 @@ class Output:
         return min((pulse for pulse in pulses if pulse is not None), default=None)
 
     def end_key(self, key: tuple[int, int], pulse: int) -> None:
-        """End one sounding note, (channel, pitch), at `pulse`, or a little later if it has only just begun."""
-        self.ledger.hold_until(*key, max(pulse, self._struck_pulse.get(key, pulse) + SHORTEST_PULSES))
+        """End one sounding note, (channel, pitch), at `pulse`, or a little later if it has only just begun; never later than it
+        would end anyway."""
+        self.ledger.end_key(*key, max(pulse, self._struck_pulse.get(key, pulse) + SHORTEST_PULSES))
 
     def begun_by(self, pulse: int) -> list[tuple[int, int]]:
         """The notes, (channel, pitch), that sound and have begun at `pulse` or before."""
