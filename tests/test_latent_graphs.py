@@ -24,7 +24,8 @@ from models.nets.planner import PLACES, Planner
 from realtime.composing.contract import METADATA_KEY
 from realtime.errors import UserError
 from realtime.io.graphs.latent_graphs import BarGraphs, LatentGraphs
-from realtime.io.graphs.seal import sealed
+from realtime.io.graphs.seal import check_seal, sealed
+from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT, ROLL
 
@@ -127,8 +128,12 @@ def test_matrices_are_8_bit(shipped: Path) -> None:
 
 
 def test_every_operator_has_a_kernel_on_cuda(shipped: Path) -> None:
-    for path in shipped.glob("*.onnx"):
-        assert not {node.op_type for node in onnx.load(path).graph.node} & {"Elu", "ReduceMin"}, path.name
+    """Of what the exporter writes and of what is in the package."""
+    in_package = [*SHIPPED_MODEL.parent.rglob("*.onnx")]
+    assert {"planner.onnx", SHIPPED_MODEL.name} <= {path.name for path in in_package}
+    for path in (*shipped.glob("*.onnx"), *in_package):
+        check_seal(path)
+        assert not {node.op_type for node in onnx.load(path).graph.node} & {"Elu", "ReduceMin"}, path
 
 
 def test_a_model_without_a_context_needs_none(shipped: Path, tiny_model: Path, tmp_path: Path) -> None:
