@@ -97,6 +97,54 @@ for line in sys.stdin:
 """
 
 
+def test_what_a_server_drops_one_client_of_is_opened_again_as_a_whole(room: Room) -> None:
+    """A server drops a client that stood still for too long; libjack frees every other client when the next one is opened."""
+    ports = room.start("-c", DROPS)
+    try:
+        for client in ("In", "Out", "Cables", "Watch"):
+            keys = Keys(room)
+            assert _looks(ports, 2) == ["Looked", "Looked"]
+            assert ports.stdin is not None and ports.stdout is not None
+            ports.stdin.write(f"Antiphon {client}\n")
+            ports.stdin.flush()
+            assert ports.stdout.readline() == "dropped\n"
+            assert _looks(ports, 2) == ["OutputLost", "InputLost", "Looked", "Looked"]
+            keys.play(midi.note_on(0, 60, 80))
+            assert ports.stdout.readline() == "903c50\n"
+            keys.unplug()
+            assert _looks(ports, 1) == ["OutputLost", "InputLost", "Looked"]
+        ports.stdin.close()
+        assert ports.wait(PATIENCE_S) == 0
+    finally:
+        ports.kill()
+        ports.wait()
+
+
+DROPS = (
+    """
+import os, socket, time
+from pathlib import Path
+
+def drop(client):
+    rows = [line.split(maxsplit=7) for line in Path("/proc/net/unix").read_text().splitlines()]
+    [inode, *_] = [row[6] for row in rows if f"/jack_{client}" in row[-1] and ours(row[6])]
+    with socket.socket(fileno=os.dup(ours(inode)[0])) as one:
+        one.shutdown(socket.SHUT_RDWR)
+    while ours(inode):
+        time.sleep(0.01)
+    print("dropped", flush=True)
+
+def ours(inode):
+    files = Path("/proc/self/fd")
+    return [int(fd) for fd in os.listdir(files) if os.path.exists(files / fd) and os.readlink(files / fd) == f"socket:[{inode}]"]
+"""
+    + LOOKS.replace(
+        "    keeper.look()", "    if line.strip():\n        drop(line.strip())\n        continue\n    keeper.look()"
+    )
+    + "keeper.close_ports()"
+)
+
+
 def _looks(ports: subprocess.Popen[str], times: int) -> list[str]:
     """Have it look so often. Returns the kinds of what it found."""
     assert ports.stdin is not None and ports.stdout is not None

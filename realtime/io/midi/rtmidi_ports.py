@@ -3,8 +3,10 @@
 Without a name a virtual port is made, which a DAW sees as "Antiphon In" or "Antiphon Out"; with a name (always on
 Windows, which has no virtual ports) the port there is is opened: exact name first, else unique substring.
 
-A port that was closed may be opened again. With JACK that works even after the server was restarted, if every port of this
-process was closed before: as long as one client is open, libjack stays with the server that is gone.
+A port that was closed may be opened again. With JACK that works even after the server was restarted, or has dropped one of our
+clients, if every port of this process was closed before: as long as one client is open, libjack stays with the server that is
+gone; and where it was told that a server dropped one client, it frees all others as soon as a new one is opened. So what
+happens to one JACK client of ours counts for every open port.
 
 Threads: the callback runs on the driver's thread; every method belongs to one thread at a time, except `send`, which may be
 called from one other. Errors: UserError at `open` (NoSuchPort, NoMidiSystem), PortLost at `send`.
@@ -42,7 +44,7 @@ APIS: dict[str, int] = {
 CLIENT = "Antiphon"
 END_OF_SYSEX = bytes([midi.SYSEX_END])
 DRAIN_S = 0.1
-UNIX_SOCKETS = Path("/proc/net/unix")
+UNIX_SOCKETS, OPEN_FILES = Path("/proc/net/unix"), Path("/proc/self/fd")
 
 
 class NoMidiSystem(UserError):
@@ -83,7 +85,7 @@ class _RtMidiPort:
         self._was_connected = False  # as far as that is known
         self._found: str | None = None
         self._virtual = False
-        self._sockets: set[str] = set()
+        self._sockets: frozenset[str] = frozenset()
         self._own_name = f"{client_name} {self.role}"
         self._cables: JackCables | None = None
         self._remembered = Remembered()
@@ -91,11 +93,10 @@ class _RtMidiPort:
 
     def _open(self, make: Callable[..., Any]) -> None:
         """Where the port that is asked for is not there, the client is kept for the next try."""
-        if self._midi is not None and not self._has_server():
+        if not _have_server():
             self.close()
-            raise NoSuchPort(
-                f"{self.name}: the JACK server is gone"
-            )  # a new one only after every other port is closed, too
+            # A new one only after every other port is closed, too.
+            raise NoSuchPort(f"{self.name}: the JACK server is gone")
         with _quiet():
             try:
                 if self._midi is None:
@@ -112,12 +113,13 @@ class _RtMidiPort:
                 raise
 
     def _start(self, make: Callable[..., Any]) -> None:
-        sockets_before = _jack_sockets(self._client_name)
+        before = _jack_sockets()
         self._midi = _client(make, self.backend, self._client_name, self.role)
         self.backend = self.backend_in_use  # and no other, when it is opened again
         with contextlib.suppress(OSError):
             self._cables = JackCables(f"{self._client_name} Cables") if self.backend == "jack" else None
-        self._sockets = _jack_sockets(self._client_name) - sockets_before
+        self._sockets = _jack_sockets() - before
+        _OPEN.append(self)
 
     def _connect(self) -> None:
         if self._wanted is None and self.backend != "winmm":
@@ -148,14 +150,9 @@ class _RtMidiPort:
         api = self._midi.get_current_api()
         return next(name for name, number in APIS.items() if number == api)
 
-    def _has_server(self) -> bool:
-        """rtmidi does not report that a JACK server died: it still lists its ports and swallows what is sent. But on Linux the
-        socket between the server and its client goes with it."""
-        return not self._sockets or bool(self._sockets & _jack_sockets(self._client_name))
-
     def is_alive(self) -> bool:
         """Whether this is open, and what it was opened on (port, JACK server, connection) is still there."""
-        if self._midi is None or not self._has_server():
+        if self._midi is None or not _have_server():
             return False
         if self._connected is None:
             return self._virtual
@@ -195,6 +192,9 @@ class _RtMidiPort:
 
     def close(self) -> None:
         client, self._midi = self._midi, None
+        self._sockets = frozenset()
+        if self in _OPEN:
+            _OPEN.remove(self)
         self._connected, self._was_connected, self._virtual = None, False, False
         if client is None:
             return
@@ -253,10 +253,12 @@ class RtMidiInput(_RtMidiPort):
 
     def _wake(self) -> None:
         if self._waker is None:
+            before = _jack_sockets()
             with _quiet():
                 waker = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=f"{self._client_name} Watch")
                 waker.open_port(find_port(self._full_name, waker.get_ports(), "jack"), "Watch")
             self._waker = waker
+            self._sockets |= _jack_sockets() - before
         self._waker.send_message(END_OF_SYSEX)
 
     def close(self) -> None:
@@ -315,13 +317,29 @@ def _client(make: Callable[..., Any], backend: str, name: str, role: str = "") -
     )
 
 
-def _jack_sockets(client_name: str) -> set[str]:
-    """Which sockets this machine's JACK clients of that name hold, by inode; empty where there is no /proc (or no JACK)."""
+_OPEN: list[_RtMidiPort] = []
+"""The ports of this process that have a client of their own now."""
+
+
+def _have_server() -> bool:
+    """rtmidi does not report that a JACK server died, or dropped a client: it still lists its ports and swallows what is sent.
+    But on Linux the socket between the server and a client goes with it. Whether every open port still has all of its sockets."""
+    expected = frozenset().union(*(port._sockets for port in tuple(_OPEN)))
+    return not expected or expected <= _jack_sockets()
+
+
+def _jack_sockets() -> frozenset[str]:
+    """The sockets on which this process's JACK clients hear their server, by path; empty where there is no /proc (or no JACK)."""
+    ours = set()
     try:
         lines = UNIX_SOCKETS.read_text(errors="replace").splitlines()
+        for descriptor in OPEN_FILES.iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                ours.add(str(descriptor.readlink()))
     except OSError:
-        return set()
-    return {line.split(maxsplit=7)[6] for line in lines if f"/jack_{client_name} " in line}
+        return frozenset()
+    rows = [line.split(maxsplit=7) for line in lines if "/jack_" in line]
+    return frozenset(row[7] for row in rows if f"socket:[{row[6]}]" in ours)
 
 
 @contextlib.contextmanager
