@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from performing import BAR_NS, MODES, MS, FakeGraphs, Script, duet
 
@@ -92,7 +92,10 @@ def script_of(notes: list[tuple[int, int, int]]) -> Script:
 def test_every_cell_is_encoded_as_it_was_played(notes: list[tuple[int, int, int]], mode: str, bar: int) -> None:
     """In every mode and metre, with all that was planned and taken back in between."""
     graphs = FakeGraphs()
-    performance, _ = duet(script_of(notes), 9 * BAR_NS, mode, graphs=graphs, bars=((0, bar),), restart_ticks=0)
+    performance, engine = duet(script_of(notes), 9 * BAR_NS, mode, graphs=graphs, bars=((0, bar),), restart_ticks=0)
+    # The player's key that looks like an echo of Antiphon's note is held back until it is known to be none: its answer is too
+    # late, and dropped. The composer is not told of notes that are dropped.
+    assume(not engine.scheduler.late_dropped)
     sides = [ticks_of(performance.played), ticks_of(performance.sent)]
     is_player = np.repeat([True, False], [len(side) for side in sides])
     played = note_array([note for side in sides for note in side])
