@@ -116,7 +116,8 @@ def _play(
         follows = {
             "clock": "MIDI clock",
             "listen": "the tempo that you play",
-            "internal": f"{config.sync.tempo_bpm:g} bpm from your first note",
+            "internal": f"{config.sync.tempo_bpm:g} bpm"
+            + ("" if config.sync.count_in or config.play.intro else " from your first note"),
         }[config.sync.source]
         say(f"{source.name} listens, {target.name} answers ({target.backend}); {config.mode.name}, {follows}")
         say(f"model {ready.model} on {ready.provider}; recording to {target_file}; Ctrl-C ends")
