@@ -180,3 +180,11 @@ def test_bright_and_tense_pitch_classes_are_where_the_fifths_say() -> None:
     assert np.allclose(Controls(brightness=-0.5).colour(0), -0.5 * bright)
     assert np.allclose(Controls(tension=1).colour(7)[7:], tense[:-7])
     assert not Controls(density=1).modal and not Controls(density=1).colour(3).any()
+
+
+def test_with_polyphony_at_its_end_a_chord_may_be_struck_while_the_one_before_sounds() -> None:
+    def free(controls: Controls, sounding: int) -> bool:
+        return bool((bias(masks_of(controls), sounding, made=1, role=Role.ACCOMPANY)[:BEAT] > MASKED / 2).any())
+
+    assert free(AS_IT_IS, 3) and not free(AS_IT_IS, 4)
+    assert free(Controls(polyphony=1.0), 7) and not free(Controls(polyphony=1.0), 8)

@@ -390,10 +390,10 @@ class Masks:
             pitch[key.tonic == _CLASSES] += TONIC_NATS
 
     def _most_notes(self, role: Role) -> int:
-        """The polyphony: as set; else an answer has as many voices as the player plays at once. The next chord of a band may be
-        struck while the one before sounds."""
+        """The polyphony: as set; else an answer has as many voices as the player plays at once. The next chord of a band, and of
+        an accompaniment whose chords the knob makes fuller, may be struck while the one before sounds."""
         if self._arranged:
             return self._constraints.max_notes or 2 * MOST_NOTES
-        follows = self._constraints.follow and role not in ALONG
-        answered = self.profile.voices() if follows else None
-        return self._constraints.max_notes or self.controls.voices(answered or MOST_NOTES)
+        usual = self.profile.voices() if self._constraints.follow and role not in ALONG else None
+        chords = 2 * self.controls.voices(USUAL_ALONG) if role == Role.ACCOMPANY and self.controls.polyphony > 0 else 0
+        return self._constraints.max_notes or max(self.controls.voices(usual or MOST_NOTES), chords)
