@@ -105,6 +105,15 @@ def test_chords_that_overlap_are_those_of_their_strokes(overlap: int, tmp_path: 
     assert read[:4] == ["C", "Am", "F", "G"] and len(read) == 4 + (overlap > 120)
 
 
+def test_letters_of_sections_are_no_chords(tmp_path: Path) -> None:
+    """A, B, A, C every four bars beside a track of chords; a bar apart they are chords."""
+    struck = [event for bar in range(16) for event in hands(1920 * bar, FOUR[bar % 4], 1800)]
+    for bars_apart, read in ((4, ["C", "Am", "F", "G"] * 4), (1, ["A", "B", "A"])):
+        marks = [(1920 * bars_apart * i, mido.MetaMessage("marker", text=name)) for i, name in enumerate("ABAC")]
+        found = bars(midi_file(tmp_path / f"{bars_apart}.mid", [*marks, *struck], "Chords"))
+        assert found[: len(read)] == read
+
+
 def test_names_in_brackets_or_with_stray_characters(tmp_path: Path) -> None:
     names = [(0, "[C]"), (1920, "Am7\0"), (3840, "{F}\r")]
     events = [(at, mido.MetaMessage("lyrics", text=name)) for at, name in names]

@@ -35,6 +35,8 @@ TEXTS = (0x06, 0x05, 0x01, 0x07)
 """Meta events that may name chords: markers, lyrics, texts, cues."""
 MOSTLY = 0.7
 """So many of a track's texts have to name chords: a lyric may have the words "A" and "Am"."""
+SECTION_BARS = 4
+"""Letters from A on that are so far apart, or farther, name sections and no chords."""
 NAMED = ("chord", "harmony")
 """What the name of a track with chords has in it."""
 STRUCK = 0.8
@@ -87,7 +89,7 @@ def _of_midi(path: Path, german: bool) -> str:
     piece = midifile.piece_of(smf)
     signatures = [(round(pulse / PULSES_PER_TICK), top, bottom) for pulse, top, bottom in piece.time_signatures]
     grid = BeatGrid(bar_segments(signatures))
-    chords = _named(smf, german) or _played(piece, grid)
+    chords = _named(smf, grid, german) or _played(piece, grid)
     if not chords:
         raise UserError(
             f"{path}: no chord names (markers, lyrics, texts) and no track named chords in it; "
@@ -97,8 +99,8 @@ def _of_midi(path: Path, german: bool) -> str:
     return _written(chords, grid, max(end, chords[-1][0] + 1))
 
 
-def _named(smf: Smf, german: bool) -> Placed:
-    """The chord names of the first kind of text, in any track, that mostly has such."""
+def _named(smf: Smf, grid: BeatGrid, german: bool) -> Placed:
+    """The chord names of the first kind of text, in any track, that mostly has such, and is not the letters of sections."""
     timebase = timebase_of(smf)
     texts: dict[tuple[int, int], list[Event]] = {}
     for event in smf.events:
@@ -113,9 +115,16 @@ def _named(smf: Smf, german: bool) -> Placed:
             with contextlib.suppress(ValueError):
                 read(name, german)
                 named.append((round(timebase.pulse(event.tick) / PULSES_PER_TICK), name))
-        if named and len(named) >= MOSTLY * len(events):
+        if named and len(named) >= MOSTLY * len(events) and not _are_sections(named, grid):
             return named
     return []
+
+
+def _are_sections(named: Placed, grid: BeatGrid) -> bool:
+    """Whether names are rehearsal letters: A, B, C in the order of the alphabet, some bars apart, and nothing else."""
+    letters = list(dict.fromkeys(name for _, name in named))
+    bars = grid.bar_number(named[-1][0]) - grid.bar_number(named[0][0])
+    return len(letters) > 1 and letters == list("ABCDEFG"[: len(letters)]) and bars >= SECTION_BARS * (len(named) - 1)
 
 
 def _played(piece: midifile.MidiPiece, grid: BeatGrid) -> Placed:
