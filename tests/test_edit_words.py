@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,36 @@ def test_louder_moves_nothing_but_loudness(antiphon: Run, tune: Path, tmp_path: 
     assert antiphon("edit", "tune.mid", "out.mid", "--words", "louder") == 0
     notes = midifile.read(tmp_path / "out.mid").notes
     assert [(n.onset_pulse, n.pitch, n.velocity) for n in notes] == [(round(at * 480), p, 88) for at, _, p, _ in TUNE]
+
+
+def test_notes_are_not_changed_for_a_style_that_no_change_brings_nearer(
+    antiphon: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is printed and what is written agree, whichever of the styles the model can bring nearer."""
+    lullaby = [
+        (64, 1),
+        (64, 0.5),
+        (67, 1.5),
+        (64, 1),
+        (64, 0.5),
+        (67, 1.5),
+        (64, 0.5),
+        (67, 0.5),
+        (72, 1),
+        (71, 1),
+        (69, 1),
+    ]
+    notes, at = [], 0.0
+    for pitch, quarters in [*lullaby, *lullaby]:
+        notes.append(midifile.FileNote(round(at * 480), pitch, 64, round(quarters * 450)))
+        at += quarters
+    midifile.write(tmp_path / "lullaby.mid", {"Tune": notes}, [(0, 80.0)], [(0, 3, 4)])
+    for style in ("folk", "classical"):
+        assert antiphon("edit", "lullaby.mid", "out.mid", "--style", f"{style}=2") == 0
+        said = capfd.readouterr().out
+        way = float(re.search(rf"{style} ([+-]\d\.\d\d) of", said)[1])  # type: ignore[index]
+        same = midifile.read(tmp_path / "out.mid").notes == midifile.read(tmp_path / "lullaby.mid").notes
+        assert same == ("they stay" in said) and (same or way >= 0.1) and (not same or way == 0)
 
 
 def test_a_style_leaves_music_and_says_how_far_it_went(

@@ -37,6 +37,8 @@ DIRECTIONS = "directions.json"
 """Lies beside the model."""
 
 
+WORTH = 0.05
+"""An edit towards styles alone that goes a smaller share of the way to each of them is not made: it would only cost notes."""
 LOUDNESS, LOUDER = "loudness", 24
 """A control of velocities alone; how much an amount of 1 adds to them."""
 
@@ -171,6 +173,8 @@ def edit_file(
         if name in changed.styles
     ]
     said += [f"loudness of {counted(changed.louder, 'note')} changed"] if LOUDNESS in wishes else []
+    if not removed and not added and changed.styles:
+        said[-1] += " (no change of notes brings these bars nearer to it: they stay)"
     counts = f"{counted(len(added) - moved, 'note')} added, {len(removed) - moved} removed, {len(result.moved)} moved"
     mended = "".join(f"; {source.name}: {what}" for what in smf.mended)
     span = f"bars {chosen_bars.first}-{chosen_bars.last}"
@@ -218,14 +222,17 @@ def change(
     amounts = {name: amount.over(len(edges) - 1) for name, amount in wishes.items() if name != LOUDNESS}
     with Progress("editing") as show:
         result = edit.edit(scene, amounts, with_.directions, with_.codec, show)
+    styles = [name for name in wishes if name in STYLES]
+    far = reached(scene, result, styles, with_.directions, with_.codec) if styles else {}
+    asked = {name: float(amounts[name].mean()) for name in styles}
+    if styles and len(styles) == len(amounts) and all(far[name] * way < WORTH * way**2 for name, way in asked.items()):
+        result, far = edit.Result([], {}, [], result.before, result.before), dict.fromkeys(styles, 0.0)
     removed = [notes[i] for i in [*result.removed, *result.moved]]
     otherwise = {replace(notes[i], pitch=pitch): notes[i] for i, pitch in result.moved.items()}
     added = list(otherwise)
     for new in result.added:
         onset, duration = new.onset * PULSES_PER_TICK, new.duration * PULSES_PER_TICK
         added.append(replace(notes[new.like], onset_pulse=onset, duration_pulse=duration, pitch=new.pitch))
-    styles = [name for name in wishes if name in STYLES]
-    far = reached(scene, result, styles, with_.directions, with_.codec) if styles else {}
     wish = wishes.get(LOUDNESS, Amount())
 
     def louder(note: FileNote) -> FileNote:
