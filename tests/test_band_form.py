@@ -34,6 +34,7 @@ def played(
     chart: Chart | None = CHART,
     count_in: bool = False,
     constraints: Constraints | None = None,
+    stepper: LogitStepper | None = None,
     **changes: object,
 ) -> tuple[list[Note], Engine]:
     """A band accompanies a script, at 120 BPM. count_in: song time begins at 0 ns, with the bars that are counted."""
@@ -52,7 +53,7 @@ def played(
     engine = Engine(settings, TempoMap(settings.bpm))
     if count_in:
         engine.count_in(0)
-    composer = composer_of(LogitStepper(), constraints or trio("rock"), settings=settings)
+    composer = composer_of(stepper or LogitStepper(), constraints or trio("rock"), settings=settings)
     performance = perform(engine, composer, script, bars * BAR_NS)
     assert_nothing_hangs(performance.sent)
     return [note for note in notes_of(performance.sent) if (note.channel, note.pitch) != (9, 37)], engine  # clicks
@@ -211,6 +212,21 @@ def test_a_new_composer_is_told_the_feel() -> None:
     assert Feel(BAR, "waltz") in play.requests
     play.engine.composer_is_new(2 * BEAT_NS)
     assert Feel(BAR, "waltz") in play.engine.take_requests()
+
+
+class Habit(LogitStepper):
+    """Likes to play on the second eighth of a beat, as after bars of rock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits[SLICES["time"]][12] += 9.0
+
+
+def test_a_new_feel_is_played_at_once_whatever_the_model_is_used_to() -> None:
+    calls = press(BAR_NS + BEAT_NS)  # a waltz from bar 3 on: the bass is on 1
+    notes, _ = played([*tune([72, 74, 76, 77] * 6), *calls], 6, stepper=Habit())
+    between = {bar: [note for note in in_bar(notes, bar, 2) if note.tick % TICKS] for bar in (1, 2, 3, 4)}
+    assert len(between[1]) >= 3 and not (between[2] or between[3] or between[4])
 
 
 # --- what a band leaves without effect, and what it does not ---

@@ -31,6 +31,8 @@ FILL = (SNARE, HIGH_TOM, MIDDLE_TOM, LOW_TOM)
 """What is struck on the last beat before a section, in order."""
 SECTION_BARS, FORM_BARS = 4, 8
 """Sections of fewer bars have no fill; without a chart every so many bars are one."""
+NEW_BARS = 4
+"""So long after a feel has begun, a model is likely to go on with the hits of the one before."""
 LONG_AGO = -(1 << 40)
 CHORD = "c"
 LAST_SOUNDS: dict[int, tuple[int | str, ...]] = {ACCOMPANIMENT: (CHORD,), BASS: ("r",), DRUMS: (KICK,)}
@@ -133,6 +135,11 @@ class Arrangement:
     def change(self, change: Change) -> None:
         """Another feel from its tick on; what was to change later does not."""
         self._changes = [*(each for each in self._changes if each.tick < change.tick), change]
+
+    def is_new(self, tick: int) -> bool:
+        """Whether another feel has begun at most `NEW_BARS` bars ago."""
+        began = max(each.tick for each in self._changes if each.tick <= tick or each is self._changes[0])
+        return began > LONG_AGO and self.grid.bar_number(tick) - self.grid.bar_number(began) < NEW_BARS
 
     def relocate(self) -> None:
         """Time goes on from another tick: what changed last holds everywhere."""

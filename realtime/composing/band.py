@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 OFF_GRID_NATS = -12.0
 """For an onset between the cells of the feel."""
+NEW_FEEL_NATS = -6.0
+"""For a note between the hits, in the first bars of another feel."""
 DENSITY_NATS = 3.0
 """For a note between the hits, with the knob for density at its end."""
 SHORT_NATS = -3.0
@@ -182,7 +184,7 @@ class Choices:
         hits = [hit for hit in self._hits(part) if self._can_come(part, hit, time)]
         free = np.full(TICKS, OFF_GRID_NATS, np.float32)
         busy = feel.busy[ARRANGED.index(part)] + DENSITY_NATS * self._band.members[part].controls.density
-        free[:: TICKS // feel.cells] = busy
+        free[:: TICKS // feel.cells] = busy + NEW_FEEL_NATS * self._band.arrangement.is_new(beat.start)
         for tick in range(max(self._now.tick - beat.start, 0), TICKS):
             if self._is_full(part, beat.start + tick):
                 free[tick] = MASKED
