@@ -184,6 +184,14 @@ def test_chords_by_hand_hold_from_the_next_beat_on_without_flicker(spread_ms: in
         assert not [note for note in sent if note.tick < tick and note.off_ns > tick * BEAT_NS // 24 + 10 * MS]
 
 
+def test_nothing_is_struck_before_the_first_chord_by_hand_is_heard() -> None:
+    script = chord(HANDS[0], 0, 2 * BAR_NS)
+    for seed in range(20):
+        performance, engine = duet(script, 2 * BAR_NS, "accompany", chord_channel=3, hold_ns=20 * MS, seed=seed)
+        heard = next(tick for tick, name in engine.leading.passed if name)
+        assert min(span.tick for span in spans(performance.sent)) >= heard > 0
+
+
 def test_a_foot_holds_a_broken_chord_and_a_single_key_is_none() -> None:
     script = [(0, midi.control(3, 64, 127))]
     for i, pitch in enumerate((48, 64, 67, 70)):

@@ -5,20 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from realtime.composing.closing import LAST_BEAT_NATS, LASTING_NATS, TONIC_NATS, TRIAD_NATS
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.composing.masks import (
     FULL,
-    LAST_BEAT_NATS,
-    LASTING_NATS,
     MOST_KNOWN_NATS,
     MOST_SURPLUS_NATS,
+    OFF_GRID_NATS,
     OVER_THE_BAR_NATS,
     REPEATED_NATS,
     ROOM_NATS,
     THIN_NATS,
-    TONIC_NATS,
-    TRIAD_NATS,
     Masks,
     Moment,
 )
@@ -166,6 +164,23 @@ def test_where_the_user_has_set_a_key_it_ends_in_that_key(scale: str, third: int
     first, last = (bias_of(made, Role.TRADE, TURN.start + beat * TICKS)["pitch"] for beat in (2, 7))
     assert last[62] - first[62] == pytest.approx(TRIAD_NATS + TONIC_NATS)
     assert last[third] - first[third] == pytest.approx(TRIAD_NATS)
+
+
+def test_an_accompaniment_keeps_to_sixteenths_and_triplets() -> None:
+    """Also where the rhythm of its own last notes lies between them."""
+    time = bias_of(masks(), Role.ACCOMPANY, TURN.start)["time"][:BEAT]
+    on = [0, 6, 8, 12, 16]
+    assert (time[on] == 0).all()
+    assert (np.delete(time[:18], on) <= OFF_GRID_NATS).all()
+    assert (bias_of(masks(), Role.TRADE, TURN.start)["time"][:18] == 0).all()
+
+
+def test_an_accompaniment_need_not_come_in_with_a_note_that_it_could_not_hear() -> None:
+    made, beat = masks(), Beat(TURN.start, TICKS, 0, 4 * TICKS)
+    for floor, forced in ((TURN.start, True), (TURN.start + 2, False)):
+        now = Moment(TURN.start, beat, floor, 0, (-1, 0), np.full(128, -(1 << 40)), NO_KEYS)
+        time = made.bias(Role.ACCOMPANY, TURN, now)[SLICES["time"]]
+        assert (time[BEAT] < MASKED / 2) == forced
 
 
 def test_no_end_is_in_sight_of_who_plays_along_or_of_a_band() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from realtime.composing.arrangement import ARRANGED, Arrangement
 from realtime.composing.band import Band, Choices, of_part
 from realtime.composing.chord_hearing import ChordHearing
+from realtime.composing.closing import CLOSING_TICKS, close
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.composing.overuse import Overuse
@@ -23,12 +24,12 @@ from realtime.composing.register import pull, spread_bias, wide
 from realtime.composing.swing import Swing
 from realtime.composing.voicing import Now, Voicing
 from realtime.core.dialogue import PlayerNote, Turn
+from realtime.music import measures
 from realtime.music.chords import UNKNOWN
 from realtime.music.controls import AS_IT_IS
-from realtime.music.given import Chord, Given
+from realtime.music.given import Given
 from realtime.music.keys import Key
 from realtime.music.metre import TICKS, Beat, BeatGrid
-from realtime.music.scales import pitches_of
 from realtime.music.vocabulary import (
     ACCOMPANIMENT,
     ALONG,
@@ -72,18 +73,13 @@ ALONG_NOTES = 2.6
 """How many notes an accompaniment plays to one of the tune's: the mean of thirty held-out pieces. More of them favour resting."""
 REPEATS, REPEATED_NATS = 2, -0.7
 """A pitch may come this many times in a row without a bias, and the bias for each further time: an answer does not get stuck."""
-CLOSING_TICKS = 2 * TICKS
-"""An answer is brought to its end in this many last ticks of its turn."""
+OFF_GRID_NATS = -8.0
+"""For an onset of an accompaniment off the sixteenths and triplets. A chord that comes late, because it was heard late, is struck
+between them; the model would go on from there, late by as much for bars."""
 LAST_ONSET_TICKS = TICKS // 4
 """No note begins in this many last ticks of a turn, so that no end is a click."""
-LAST_BEAT_NATS = -5.0
-"""For onsets within the last beat: a last note should come on that beat, or before."""
-LASTING, LASTING_NATS = 0.75, 3.0
-"""For a closing note that fills at least this share of what is left of the turn."""
-TRIAD_NATS, TONIC_NATS = 1.5, 0.5
-"""For a closing note of the tonic triad, and in addition for the tonic itself."""
 
-_CLASSES = np.arange(128) % 12
+_ON_GRID = np.isin(np.arange(TICKS), measures.GRID_TICKS)
 
 
 class Moment(NamedTuple):
@@ -200,6 +196,8 @@ class Masks:
         self._mask_times(time, role, turn, now)
         if role in ALONG and self._pitched:
             pitch[now.keys_down] = MASKED  # the player sounds these pitches already
+        if role == Role.ACCOMPANY and self._constraints.follow:
+            time[:BEAT][~_ON_GRID] += OFF_GRID_NATS
         if self._constraints.follow:
             velocity += self.profile.loudness.bias(now.beat, now.tick == now.beat.start, role in ALONG)
         if self._arranged:  # `band` weighs the rest
@@ -221,7 +219,7 @@ class Masks:
             left = None if turn.end is None else turn.end - now.beat.start
             last, times = now.line
             if self._constraints.closes and left is not None and left <= CLOSING_TICKS:
-                self._close(left, time, pitch, duration, chord)
+                close(left, time, pitch, duration, chord, self._home)
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
         drawn = None
@@ -287,7 +285,8 @@ class Masks:
 
     def _mask_times(self, time: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
         """Onsets lie in the turn, not before what is final or already fed, and where a voice is free. The first note of an
-        answer must come in the beat in which its turn starts, or where what it takes up goes on."""
+        answer must come in the beat in which its turn starts, or where what it takes up goes on; that of an accompaniment with
+        the player's first, or else in its own time."""
         beat = now.beat
         at = beat.start + np.arange(TICKS)
         allowed = at >= max(now.tick, turn.start)
@@ -302,9 +301,10 @@ class Masks:
         time[:BEAT][~allowed] = MASKED
         if now.made or self._arranged:
             return
-        if now.waits and role != Role.ACCOMPANY:
+        along = role == Role.ACCOMPANY
+        if now.waits and not along:
             time[:BEAT] = MASKED
-        elif beat.start <= turn.start < beat.start + beat.length:
+        elif beat.start <= turn.start < beat.start + beat.length and (not along or now.floor <= turn.start):
             time[BEAT] = MASKED
 
     def _weigh_pitches(self, pitch: np.ndarray, role: Role, turn: Turn, now: Moment, chord_given: bool) -> None:
@@ -375,19 +375,6 @@ class Masks:
         beats = (now.beat.start - turn.start) / TICKS + 0.5
         surplus = (now.made - rate * self.controls.times_denser * beats) * nats * turned
         return min(max(surplus, -most * turned), most * turned)
-
-    def _close(self, left: int, time: np.ndarray, pitch: np.ndarray, duration: np.ndarray, chord: Chord | None) -> None:
-        """Bring the phrase to an end, `left` ticks before the turn ends: a long note of the tonic triad, or of the chord that is
-        given, and nothing after it."""
-        if left <= TICKS:
-            time[1:BEAT] += LAST_BEAT_NATS
-        duration[:OPEN][LASTING * left <= DURATION_TICKS] += LASTING_NATS
-        key = self._home
-        if chord is not None:
-            pitch[pitches_of(chord.symbol.tones)] += TRIAD_NATS
-        elif key is not None:
-            pitch[np.isin(_CLASSES, list(key.triad))] += TRIAD_NATS
-            pitch[key.tonic == _CLASSES] += TONIC_NATS
 
     def _most_notes(self, role: Role) -> int:
         """The polyphony: as set; else an answer has as many voices as the player plays at once. The next chord of a band, and of

@@ -11,7 +11,8 @@ from __future__ import annotations
 from realtime.core.again import Again
 from realtime.core.answers import Answers
 from realtime.core.bounds import bounded, with_ring
-from realtime.core.clashes import clashing
+from realtime.core.chord_keys import SETTLE_NS
+from realtime.core.clashes import end_clashes
 from realtime.core.counts import Counts
 from realtime.core.dialogue import (
     Advance,
@@ -110,19 +111,10 @@ class Turns:
         else:
             self._renew_turn(self.turn_at(note.tick))
             if self.mode.role == Role.ACCOMPANY and note.part != DRUMS:
-                self._end_clashes(note, pulse)
+                # The composer knows by the same rule.
+                end_clashes(self._output, self._settings.channels, note, pulse, self.grid, self.leading.given)
             boundary = self._unsent(note.tick) if self.listens else max(self._boundary(stamp_ns), note.tick + 1)
             self._plan(boundary, note, self.turn, self._planned_until)
-
-    def _end_clashes(self, note: PlayerNote, pulse: int) -> None:
-        """What sounds of an accompaniment ends where it clashes with this note; the composer knows by the same rule."""
-        pitched = self._settings.channels[:DRUMS] + self._settings.channels[DRUMS + 1 :]
-        begun = self._output.begun_by((note.tick - SHORTEST_TICKS) * PULSES_PER_TICK)
-        sounding = [key for key in begun if key[0] in pitched]
-        ends = clashing({pitch for _, pitch in sounding}, note.pitch, note.tick, self.grid, self.leading.given)
-        for key in sounding:
-            if key[1] in ends:
-                self._output.end_key(key, pulse)
 
     def key_up(self, key: Key, pulse: int, tick: int) -> None:
         """`key` sounds no longer: its answers end. Ignored where it did not sound."""
@@ -284,15 +276,23 @@ class Turns:
             else:
                 self._cancel_turn(boundary)
         if self.turn is None and turn is not None and tick >= turn.start - self._settings.prepare_ticks:
-            # Who goes along with the player comes in with the first note, not after it.
-            together = self.listens and tick <= turn.start
-            self._begin_turn(turn, self._unsent(turn.start) if together else boundary, pulse)
+            self._begin_turn(turn, self._first_boundary(turn, tick, pulse), pulse)
         if self._passing.beat(tick):
             if self.turn is None:
                 self.requests.append(Advance(tick))
             if (changed := self.leading.beat(tick, boundary)) is not None:
                 self.harmony_changes(changed, pulse)
         self._extend_plan(tick)
+
+    def _first_boundary(self, turn: Turn, tick: int, pulse: int) -> int:
+        """From where on a turn that begins is planned, at `tick`. Who goes along with the player comes in with the first
+        note; where that is a chord by hand, once all of it is heard."""
+        now_ns = self._tempo.ns_at(pulse)
+        if not self.listens or tick > turn.start:
+            return self._boundary(now_ns)
+        if all(channel == self._settings.chord_channel for channel, _ in self.player.down):
+            return self._boundary(now_ns + SETTLE_NS)
+        return self._unsent(turn.start)
 
     def _begin_turn(self, turn: Turn, boundary: int, pulse: int) -> None:
         self.turn = turn
