@@ -198,6 +198,9 @@ def test_what_was_called_last_holds_where_time_goes_on_elsewhere() -> None:
     assert feels.passed == [Feel(96, "march"), Feel(192, None)]
     feels.jumped()
     assert feels.at(-500) is None
+    feels.next(96)
+    feels.next(96)
+    assert feels.at(96) == "swing" and feels.passed == [Feel(96, "march"), Feel(192, None), Feel(96, "swing")]
     arrangement = Arrangement("rock", BeatGrid(), Given(BeatGrid()))
     arrangement.change(Feel(96, "swing"))
     assert arrangement.feel_at(0) is FEELS["rock"] and arrangement.feel_at(96) is FEELS["swing"]

@@ -7,12 +7,12 @@ import pytest
 from performing import BAR_NS, assert_nothing_hangs, duet, spans, tick_ns
 
 from realtime import midi
-from realtime.composing.constraints import SLICES
+from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.composing.swing import STRAIGHT, Swing
 from realtime.core.dialogue import PlayerNote
 from realtime.music.metre import TICKS, BeatGrid
-from realtime.music.vocabulary import BEAT, BEAT_EVENT, DURATION_TICKS, MODEL_PART, OPEN, Event, duration_index
+from realtime.music.vocabulary import BEAT, BEAT_EVENT, DURATION_TICKS, MODEL_PART, OPEN, Event, Role, duration_index
 
 GRID = BeatGrid()
 FREE = np.zeros(337, np.float32)
@@ -71,6 +71,11 @@ def test_nothing_is_moved_to_where_it_may_not_be() -> None:
     bias = FREE.copy()
     bias[SLICES["time"]][14:BEAT] = MASKED
     assert heard(16, 16, 16).swung(eighth(), GRID.beat_at(LATER), bias) == eighth()
+
+
+def test_a_moved_note_is_not_shorter_than_the_user_allows() -> None:
+    bias = Constraints(min_duration=TICKS // 2).bias(Role.TRADE)
+    assert heard(16, 16, 16).swung(eighth(), GRID.beat_at(LATER), bias) == eighth()._replace(time=16)
 
 
 def test_a_short_beat_has_no_second_eighth() -> None:

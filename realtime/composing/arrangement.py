@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from realtime.core.dialogue import Feel as Change
 from realtime.core.dialogue import Turn
+from realtime.core.plans import LONG_AGO
 from realtime.music.given import Chord, Given
 from realtime.music.metre import TICKS, Beat, BeatGrid
 from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, Role
@@ -33,7 +34,6 @@ SECTION_BARS, FORM_BARS = 4, 8
 """Sections of fewer bars have no fill; without a chart every so many bars are one."""
 NEW_BARS = 4
 """So long after a feel has begun, a model is likely to go on with the hits of the one before."""
-LONG_AGO = -(1 << 40)
 CHORD = "c"
 LAST_SOUNDS: dict[int, tuple[int | str, ...]] = {ACCOMPANIMENT: (CHORD,), BASS: ("r",), DRUMS: (KICK,)}
 """What each part strikes at the end of an accompaniment."""

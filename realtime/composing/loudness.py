@@ -61,8 +61,8 @@ class Loudness:
         return self._made[asked]
 
     def moved(self, velocity: int, beat: Beat, time: int, drawn_on_beat: bool) -> int:
-        """A velocity class that was drawn under the bias for a note on the beat, or after it, for one at `time`, in ticks from
-        the beat's start: the accents of that place count."""
+        """A velocity class that was drawn before the place of its note was known, with the accent of that place. time: of the
+        note, in ticks from the beat's start; drawn_on_beat: whether the bias was for a note on the beat."""
         on_beat = time <= ON_BEAT_TICKS
         if not self._notes or on_beat == drawn_on_beat:
             return velocity

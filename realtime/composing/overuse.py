@@ -2,7 +2,8 @@
 ticks.
 
 A model reads the notes that it has played. Each repetition makes the next one likelier, and it may end up repeating two notes
-for ever. The bias breaks such loops. So do pitches that came in the same beat of an answer that the player took back.
+for ever. The bias breaks such loops. The pitches of an answer that the player took back have a
+negative bias in their beats, too.
 """
 
 from __future__ import annotations

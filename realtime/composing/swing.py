@@ -26,7 +26,7 @@ NOTES, FEWEST, SHARE = 8, 2, 0.7
 
 
 class Swing:
-    """Told of every note of the player's."""
+    """The places of the player's last second eighths; `hear` takes every note of the player's."""
 
     def __init__(self) -> None:
         self._places: deque[int] = deque(maxlen=NOTES)
@@ -46,7 +46,7 @@ class Swing:
 
     def swung(self, event: Event, beat: Beat, bias: np.ndarray) -> Event:
         """The event as the player would place it, if it is a straight second eighth and `bias` (337,) allows the later time.
-        What ended with the beat still does."""
+        A note that ended by the end of the beat still does, if `bias` allows the shorter duration."""
         place = self.place
         if (
             place is None
@@ -57,5 +57,6 @@ class Swing:
             return event
         duration = event.duration
         if duration != OPEN and event.time + DURATION_TICKS[duration] <= TICKS:
-            duration = min(duration, duration_index(TICKS - place))
+            shorter = min(duration, duration_index(TICKS - place))
+            duration = shorter if bias[SLICES["duration"]][shorter] > MASKED / 2 else duration
         return event._replace(time=place, duration=duration)

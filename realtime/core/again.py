@@ -19,8 +19,8 @@ MOST_BARS = 8
 
 
 class Call(NamedTuple):
-    """A phrase to be heard again: from which bar line on time is told once more, what the player did, in order, and the notes,
-    (tick, pitch), of answers that were taken back, where they would lie in the next one."""
+    """A phrase to be heard again. `start`: the bar line from which on the composer hears it. `events`: what the player did, in
+    order. `avoid`: the notes, (tick, pitch), of the answers that were taken back, moved to the next one."""
 
     start: int
     events: tuple[PlayerNote | KeyUp, ...]

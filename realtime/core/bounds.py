@@ -13,8 +13,8 @@ from realtime.music.vocabulary import Role
 def bounded(
     turn: Turn | None, tick: int, on: Turn | None, mode: Mode, player: PlayerState, leading: Leading
 ) -> Turn | None:
-    """The turn at `tick`; `on` is the one in progress. An accompaniment that is on goes on where the player comes in again.
-    A band ends where the player and the form do: with the bar line on which the chart begins anew while the player rests."""
+    """The turn at `tick`; `on` is the one in progress. An accompaniment in progress goes on where the player comes in again.
+    A band ends on the bar line on which the chart begins anew, if the player rests there."""
     if turn is None:
         return None
     rests = player.rests_from()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from realtime.core.dialogue import Feel
+from realtime.core.plans import LONG_AGO
 from realtime.music.controls import KNOBS, Controls
 from realtime.music.vocabulary import PART_NAMES
 
 FEEL_NAMES = ("ballad", "swing", "bossa", "rock", "waltz", "march")
-LONG_AGO = -(1 << 40)
 ON = 64
 """A controller at this value or above is on."""
 
@@ -65,8 +65,11 @@ class Feels:
         after it."""
         names = (None, *FEEL_NAMES)
         feel = Feel(line, names[(names.index(self.changes[-1].feel) + 1) % len(names)])
-        for kept in (self.changes, self.passed):
-            kept[:] = [*(change for change in kept if change.tick < line), feel]
+        if self.changes[-1].tick >= line:  # never played; `passed` may have later ticks, of before a jump
+            self.changes.pop()
+            self.passed.pop()
+        self.changes.append(feel)
+        self.passed.append(feel)
         return feel
 
     def jumped(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from realtime.core.chord_keys import ChordKeys
+from realtime.core.plans import LONG_AGO
 from realtime.core.settings import EngineSettings
 from realtime.core.straying import Straying
 from realtime.music.chart import Chart, Section, one_chord
@@ -18,7 +19,6 @@ from realtime.music.metre import BeatGrid
 from realtime.music.scales import keys_of
 from realtime.music.symbols import Symbol
 
-LONG_AGO = -(1 << 40)
 FORM_BARS = 8
 """A chart of fewer bars is no form that a tune ends with."""
 KEY_CHORDS = 8

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, field
 
+from realtime.core.plans import LONG_AGO
 from realtime.music.metre import OVERHANG_TICKS, TICKS
 
-LONG_AGO = -(1 << 40)
 Key = tuple[int, int]
 """(channel, pitch)."""
 EARLY_TICKS = 3

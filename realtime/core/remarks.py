@@ -8,7 +8,7 @@ from realtime.music.vocabulary import DRUMS, MELODY, OTHER, PART_NAMES
 
 
 class Remarks:
-    """Each line is said when it begins to hold."""
+    """Each line is returned once, when what it says begins to hold."""
 
     def __init__(self, is_band: bool) -> None:
         self._is_band = is_band

@@ -174,8 +174,8 @@ class Turns:
         return taken_back
 
     def next_feel(self, pulse: int | None) -> Feel:
-        """The next feel, from the first bar line on that is not final; from the beginning, where song time stands: `pulse` is
-        None."""
+        """Call the next feel. It holds from the first bar line on that is not final; with `pulse` None, as song time stands,
+        from the beginning."""
         line = self.grid.next_bar(self.free_from(pulse)) if pulse is not None else self.grid.bar_line(0)
         feel = self.feels.next(line)
         self.requests.append(feel)
@@ -210,8 +210,8 @@ class Turns:
         return self.turn is None and not len(self._output.ledger) and tick - ended >= restart_ticks
 
     def counted_in(self) -> None:
-        """Song time runs up to bar 1, or begins there, as all know: who accompanies by given chords begins there, and the player
-        comes in after the intro."""
+        """Where bar 1 is, is known before the player's first note. With a chart, an accompaniment begins there without waiting
+        for the player, who comes in after the intro."""
         if self.leading.has_chart:
             self.player.opens_tick = self.grid.bar_line(0)
             self.player.joins_tick = self.grid.bar_line(self._settings.intro_bars)
