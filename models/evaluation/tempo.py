@@ -143,7 +143,7 @@ def heard(performance: Performance, set_bpm: float) -> tuple[float, float]:
         engine.take_requests()
     ns = round((downbeat + NEAR - begin) * quarter_ns)
     bpm = engine.tempo.bpm_at(engine.tempo.pulse_at(ns + round(quarter_ns)))  # where it is steered to
-    pulse = engine.tempo.pulse_at(round((downbeat - begin) * quarter_ns) if ns else 0)
+    pulse = engine.tempo.pulse_at(round((downbeat - begin) * quarter_ns))
     off = (pulse + PPQN / 2) % PPQN - PPQN / 2
     return bpm / performance.bpm, off * 60e3 / bpm / PPQN
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from realtime import midi
+from realtime.core.calls import ONE, Calls
 from realtime.core.clocksync import SLOWEST_BPM, TransportChange
 from realtime.core.counts import Counts
 from realtime.core.following import Played, TempoFollower, steer
@@ -36,7 +37,7 @@ class SongTime:
         self._turns, self._output, self._pedals, self._counts = turns, output, pedals, counts
         self._grid = turns.grid
         self._following = TempoFollower(transport.tempo) if settings.listen else None
-        self._one, self._tapping = Switch(), Switch()
+        self._calls, self._tapping = Calls(settings), Switch()
         self._taps = Taps()
 
     def tapped(self, kind: int, message: bytes, stamp_ns: int) -> bool:
@@ -107,12 +108,8 @@ class SongTime:
         if self._transport.follower is not None and not self._transport.follower.unplaced:
             return False
         if kind == midi.CONTROL:
-            return message[1] == self._settings.one_cc and self._one.moved(message[2])
-        if kind == midi.NOTE_OFF or message[1] in (
-            self._settings.trigger_key,
-            self._settings.next_key,
-            self._settings.feel_key,
-        ):
+            return self._calls.of_controller(message[1]) == ONE and self._calls.moved(ONE, message[2])
+        if kind == midi.NOTE_OFF or self._calls.of_key(message[1]) not in (None, ONE):
             return False
         return (
             not self._transport.rolling
