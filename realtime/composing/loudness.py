@@ -35,7 +35,7 @@ MOST_KEPT = 64
 
 
 class Loudness:
-    """Told of every note of the player's."""
+    """The player's phrase; `add` takes every note of the player's."""
 
     def __init__(self) -> None:
         self._notes: deque[tuple[int, int]] = deque(maxlen=NOTES)  # (tick, velocity class)

@@ -41,6 +41,7 @@ from realtime.music.vocabulary import (
     OPEN,
     Event,
     Role,
+    pitched_first,
 )
 
 MOST_NOTES = 4
@@ -144,7 +145,7 @@ class Masks:
         members = {part: Masks(of_part(asked, part), self._given, leader=self) for part in sorted(parts)}
         self.band = Band(members, asked, self.arrangement, self._given)
         # What answers a single note is the first part that has pitches.
-        alone = sorted(parts or asked.parts, key=lambda part: (part == DRUMS, part))[0]
+        alone = pitched_first(parts or asked.parts)[0]
         self._constrain(replace(asked, parts=(alone,), band=False))
 
     def choices(self, role: Role, turn: Turn, now: Moment, releases: np.ndarray) -> Choices:

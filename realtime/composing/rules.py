@@ -35,7 +35,7 @@ from realtime.music.chords import MEMBERS, NO_CHORD, chord, pitch_classes, root_
 from realtime.music.given import Given, Lead
 from realtime.music.keys import KEY_SCALES, Key, best_key
 from realtime.music.metre import TICKS, Beat, BeatGrid
-from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, Role
+from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, Role, pitched_first
 
 MOST_HEARD = 512
 HELD_TICKS = 384
@@ -132,7 +132,7 @@ class Rules:
         along = plan.role in (Role.ACCOMPANY, Role.HARMONISE)
         parts = constraints.parts or ((ACCOMPANIMENT,) if along else (MELODY,))
         if constraints.band:
-            parts = tuple(sorted(self._parts or parts, key=lambda part: (part == DRUMS, part)))
+            parts = pitched_first(self._parts or parts)
         if constraints.band and not turn.voices:
             yield from self._band(plan, turn, first, last)
         elif turn.voices and parts[0] == DRUMS:

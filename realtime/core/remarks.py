@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from realtime.core.modes import Mode
 from realtime.music.controls import Controls
-from realtime.music.vocabulary import DRUMS, MELODY, OTHER, PART_NAMES
+from realtime.music.vocabulary import MELODY, OTHER, PART_NAMES, pitched_first
 
 
 class Remarks:
@@ -20,7 +20,7 @@ class Remarks:
             return []
         holds = []
         if mode.voices and len(parts) > 1:
-            answers = min(parts, key=lambda part: (part == DRUMS, part))
+            answers = pitched_first(parts)[0]
             holds.append(f"harmonise: your notes are answered by the {PART_NAMES[answers]} alone, the other parts rest")
         if controls.memory > 0 and not {MELODY, OTHER} & set(parts):
             holds.append(

@@ -43,7 +43,7 @@ class _Heard(NamedTuple):
 
 
 class Straying:
-    """Told of the player's keys; asked once a beat."""
+    """It hears the player's keys, and is asked once a beat."""
 
     def __init__(self, grid: BeatGrid) -> None:
         self._grid = grid

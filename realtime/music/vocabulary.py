@@ -25,6 +25,7 @@ model's notes have their duration from the start, so that none can hang.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -89,6 +90,11 @@ class Event(NamedTuple):
 
 BEAT_EVENT = Event(BEAT, NONE_PART, NONE_PITCH, NONE_DURATION, NONE_VELOCITY)
 CHORD_EVENT = BEAT_EVENT._replace(time=CHORD)
+
+
+def pitched_first(parts: Iterable[int]) -> tuple[int, ...]:
+    """The parts in order, drums last: the first of them answers where only one can."""
+    return tuple(sorted(parts, key=lambda part: (part == DRUMS, part)))
 
 
 def duration_index(ticks: int) -> int:
