@@ -180,6 +180,17 @@ def test_an_ending_is_struck_by_all_held_and_followed_by_nothing() -> None:
     assert all(note.end - last >= 2 * TICKS for note in ending if note.channel != 9)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_without_a_chart_it_ends_on_the_tonic(seed: int) -> None:
+    """Whatever chord was drawn for the beat, which may be none: the tune is over."""
+    notes, _ = session(trio("rock"), chart=None, seed=seed)
+    last = max(note.tick for note in notes)
+    ending = [note for note in notes if note.tick == last]
+    assert {note.channel for note in ending} == {1, 2, 9}
+    assert {note.pitch % 12 for note in ending if note.channel != 9} <= {0, 4, 7}
+    assert min(note.pitch for note in ending if note.channel != 9) % 12 == 0
+
+
 def test_without_a_bass_the_chords_have_their_root_below() -> None:
     notes, _ = session(trio("rock", (ACCOMPANIMENT, DRUMS)))
     for bar in range(1, 8):

@@ -68,7 +68,7 @@ def test_at_its_other_end_the_knob_takes_all_candidates_away() -> None:
 
 
 def call_bias(
-    bars: int, memory: float = 0.0, player: bool = True, turn_bars: int = 2, later: int = 0
+    bars: int, memory: float = 0.0, player: bool = True, turn_bars: int = 2, later: float = 0
 ) -> tuple[np.ndarray, int]:
     """An answer that begins so many bars after the tune did: the biases at its start, or so many bars later, and the pitch that
     the call has at its start."""
@@ -77,7 +77,7 @@ def call_bias(
         kept.add(i * TICKS, GRID.beat_at(i * TICKS), MELODY, player, pitch, 20, 25 if i % 4 == 0 else 15)
         recall = kept.recall(i * TICKS, GRID.beat_at(i * TICKS), recall)
     start = bars * 4 * TICKS
-    now = start + later * 4 * TICKS
+    now = start + round(later * 4 * TICKS)
     recall = kept.recall(now, GRID.beat_at(now), recall)
     bias = np.zeros(sum(HEADS.values()) + 109, np.float32)
     take_up(bias, recall, memory, GRID.beat_at(now), Turn(start, start + turn_bars * 4 * TICKS))
@@ -102,6 +102,13 @@ def test_in_its_second_half_an_answer_goes_its_own_way() -> None:
     assert pitches[1] == pytest.approx(LATER * pitches[0])
     for name in ("time", "duration", "velocity"):
         assert first[SLICES[name]].max() == second[SLICES[name]].max() > 0
+
+
+def test_an_answer_ends_as_a_phrase_and_not_as_its_call_went_on() -> None:
+    bias, _ = call_bias(2, later=1.5)
+    for name in ("time", "pitch", "duration"):
+        assert not bias[SLICES[name]].any()
+    assert bias[SLICES["velocity"]].max() == CALL_NATS["velocity"], "as loud as the call"
 
 
 def test_only_what_the_player_played_is_left_to_an_answer() -> None:

@@ -77,11 +77,18 @@ class Band:
         self.strict, self.most = constraints.chords_strict, constraints.max_notes
 
     def choices(
-        self, role: Role, turn: Turn, now: Moment, releases: np.ndarray, chord: Chord | None, tune: list[int]
+        self,
+        role: Role,
+        turn: Turn,
+        now: Moment,
+        releases: np.ndarray,
+        chord: Chord | None,
+        tonic: Chord | None,
+        tune: list[int],
     ) -> Choices:
         """What may come next. releases: (5, 128), when each pitch of each part is free; chord: the one of the beat where none is
-        given; tune: the player's last pitches."""
-        return Choices(self, role, turn, now, releases, chord, tune)
+        given; tonic: the one that ends what has no chart; tune: the player's last pitches."""
+        return Choices(self, role, turn, now, releases, chord, tonic, tune)
 
 
 class Choices:
@@ -95,9 +102,10 @@ class Choices:
         now: Moment,
         releases: np.ndarray,
         chord: Chord | None,
+        tonic: Chord | None,
         tune: list[int],
     ) -> None:
-        self._band, self._turn, self._now, self._chord = band, turn, now, chord
+        self._band, self._turn, self._now, self._chord, self._tonic = band, turn, now, chord, tonic
         self._tune = min(tune[-TUNE_NOTES:], default=72)
         self._last = band.arrangement.last_tick(role, turn)
         self._free = releases
@@ -248,7 +256,8 @@ class Choices:
     def _chord_at(self, tick: int) -> Chord | None:
         """The chord at a tick of this beat, if it has tones."""
         is_last = self._last is not None and tick >= self._last
-        chord = (self._band.given.closing(tick) if is_last else self._band.given.at(tick)) or self._chord
+        given = self._band.given.closing(tick) if is_last else self._band.given.at(tick)
+        chord = given or (self._tonic if is_last else None) or self._chord
         return chord if chord is not None and chord.symbol.tones else None
 
     def _is_given(self, chord: Chord) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from realtime.composing.closing import CLOSING_TICKS
 from realtime.composing.constraints import SLICES
 from realtime.composing.memory import BARS, EXPERTS, FIRST_BARS, FORGOTTEN, NEAR_TICKS, NOTHING, Recall
 from realtime.core.dialogue import Quote, Turn
@@ -84,7 +85,9 @@ def take_up(bias: np.ndarray, recall: Recall, memory: float, beat: Beat, turn: T
         return
     time, _, pitch, duration, velocity = recall.ids[expert].tolist()
     nats = {name: (1 + memory) * most for name, most in CALL_NATS.items()}
-    if 2 * (beat.start - turn.start) >= turn.end - turn.start:
+    if turn.end - beat.start <= CLOSING_TICKS:
+        nats = dict.fromkeys(nats, 0.0) | {"velocity": nats["velocity"]}  # it ends in its own way
+    elif 2 * (beat.start - turn.start) >= turn.end - turn.start:
         nats["pitch"] *= LATER
     bias[SLICES["time"]][time] += nats["time"]
     if time < BEAT:

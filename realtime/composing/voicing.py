@@ -22,6 +22,7 @@ from realtime.composing.contract import MASKED
 from realtime.composing.overuse import Overuse
 from realtime.core.dialogue import Turn
 from realtime.music.chords import NO_CHORD, UNKNOWN, root_of
+from realtime.music.chords import chord as chord_of
 from realtime.music.chords import symbol as symbol_name
 from realtime.music.given import Chord, Given
 from realtime.music.keys import Key
@@ -85,6 +86,13 @@ class Voicing:
         symbol, key = _symbol(chord), key or Key(root_of(chord) or 0, "major")
         start = max(since, beat.start - TICKS * beat.in_bar)  # it is struck anew in each bar
         return Chord(symbol, scale_of(symbol.tones, root_of(chord) or 0, key), key, start, beat.start + beat.length)
+
+    def tonic(self, beat: Beat, key: Key | None) -> Chord | None:
+        """The chord of this beat with which music in `key` ends."""
+        if key is None:
+            return None
+        quality = "maj" if (key.tonic + 4) % 12 in key.triad else "min"
+        return self.drawn((chord_of(key.tonic, quality), beat.start), beat, key)
 
     def at(self, tick: int) -> Chord | None:
         """The chord that is given."""
