@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -289,6 +289,14 @@ def bench(
         table.run(settings, json_file)
 
 
+def _refused(error: Any) -> str:
+    """What the parser refuses: the option, what was given, what is allowed."""
+    if not hasattr(error.__cause__, "errors"):  # not a value that pydantic checked for typer
+        return str(error.format_message()).rstrip(".")
+    detail = error.__cause__.errors()[0]
+    return f"{error.param.opts[0]} {detail['input']!s:.60}: {detail['msg'].replace('Input', 'it')}"
+
+
 def main() -> None:
     """The `antiphon` command."""
     try:
@@ -304,7 +312,7 @@ def main() -> None:
             sys.exit(process.INTERRUPTED)
         if not hasattr(error, "format_message"):
             raise
-        print(f"antiphon: {error.format_message().rstrip('.')}; see antiphon --help", file=sys.stderr)
+        print(f"antiphon: {_refused(error)}; see antiphon --help", file=sys.stderr)
         sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -71,6 +71,9 @@ def refused(antiphon: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
         (["compose"], "Missing argument 'IN.mid'"),
         (["nothing"], "No such command 'nothing'"),
         (["duet", "a.mid", "b.mid", "--bars"], "Option '--bars' requires an argument"),
+        (["compose", "a.mid", "b.mid", "--bars", "0"], "--bars 0: it should be greater than or equal to 1"),
+        (["compose", "a.mid", "b.mid", "--bars", "9999"], "--bars 9999: it should be less than or equal to 1024"),
+        (["edit", "a.mid", "b.mid", "--density", "nan"], "--density nan: it should be less than or equal to 3"),
     ],
 )
 def test_what_the_parser_refuses_is_one_sentence(given: list[str], says: str, refused: Callable[..., str]) -> None:
