@@ -62,7 +62,9 @@ class Sampler:
         _, tick, beat, event, nth, keys, releases, made, line, chord, due, recall, harmony = snapshot
         release = snapshot.release
         turn, memory = plan.turn, self._masks.controls.memory
-        waits = recall is not None and turn is not None and waiting(recall, memory, beat, turn)
+        # An answer of trade begins with its turn: the call was whole.
+        may_wait = plan.role == Role.CONTINUE
+        waits = may_wait and recall is not None and turn is not None and waiting(recall, memory, beat, turn)
         now = Moment(tick, beat, plan.boundary, made, line, release, keys_down, waits, harmony, due)
         sampling = self._sampling.rows(_progress(turn, tick, beat) if turn is not None else 0.0, plan.role)
         random = np.random.Generator(np.random.Philox(key=self.seed, counter=[nth, tick % (1 << 63), 0, 0]))
