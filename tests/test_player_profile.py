@@ -183,6 +183,15 @@ def test_an_accompaniment_need_not_come_in_with_a_note_that_it_could_not_hear() 
         assert (time[BEAT] < MASKED / 2) == forced
 
 
+def test_an_answer_that_has_waited_comes_in_when_it_waits_no_longer() -> None:
+    made, later = masks(), Beat(TURN.start + 2 * TICKS, TICKS, 2, 4 * TICKS)
+    for notes, waits, forced in ((0, True, False), (0, False, True), (1, False, False)):
+        now = Moment(later.start, later, later.start, notes, (-1, 0), np.full(128, -(1 << 40)), NO_KEYS, waits)
+        time = made.bias(Role.CONTINUE, TURN, now)[SLICES["time"]]
+        assert (time[BEAT] < MASKED / 2) == forced
+        assert (time[0] < MASKED / 2) == waits
+
+
 def test_no_end_is_in_sight_of_who_plays_along_or_of_a_band() -> None:
     for made, role in ((masks(), Role.ACCOMPANY), (masks(parts=(0, 2)), Role.CONTINUE)):
         first, last = (bias_of(made, role, TURN.start + beat * TICKS) for beat in (3, 7))

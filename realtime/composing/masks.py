@@ -287,7 +287,7 @@ class Masks:
     def _mask_times(self, time: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
         """Onsets lie in the turn, not before what is final or already fed, and where a voice is free. The first note of an
         answer must come in the beat in which its turn starts, or where what it takes up goes on; that of an accompaniment with
-        the player's first, or else in its own time."""
+        the player's first, unless there is no chord, or else in its own time."""
         beat = now.beat
         at = beat.start + np.arange(TICKS)
         allowed = at >= max(now.tick, turn.start)
@@ -302,10 +302,12 @@ class Masks:
         time[:BEAT][~allowed] = MASKED
         if now.made or self._arranged:
             return
-        along = role == Role.ACCOMPANY
+        along, given = role == Role.ACCOMPANY, self.voicing.at(beat.start)
+        is_silent = given is not None and not given.symbol.tones  # N.C.
+        opens = turn.start - beat.length < beat.start <= turn.start + beat.bar_ticks
         if now.waits and not along:
             time[:BEAT] = MASKED
-        elif beat.start <= turn.start < beat.start + beat.length and (not along or now.floor <= turn.start):
+        elif opens and not (along and (now.floor > turn.start or is_silent)):
             time[BEAT] = MASKED
 
     def _weigh_pitches(self, pitch: np.ndarray, role: Role, turn: Turn, now: Moment, chord_given: bool) -> None:
