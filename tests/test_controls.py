@@ -162,7 +162,7 @@ def test_polyphony_asks_for_so_many_notes_on_an_onset() -> None:
         masks = masks_of(Controls(polyphony=polyphony))
         for pitch in range(70, 70 + made):
             masks.overuse.proposed(ModelNote(240, pitch, 80, 12, 0))
-        time = bias(masks)[: BEAT + 1]
+        time = bias(masks, made=made)[: BEAT + 1]
         return float(time[0]), float(time[BEAT])
 
     assert going_on(-1.0, 1)[0] == MASKED, "one note and no more"
