@@ -76,20 +76,6 @@ class Band:
         self.given = given
         self.strict, self.most = constraints.chords_strict, constraints.max_notes
 
-    def choices(
-        self,
-        role: Role,
-        turn: Turn,
-        now: Moment,
-        releases: np.ndarray,
-        chord: Chord | None,
-        tonic: Chord | None,
-        tune: list[int],
-    ) -> Choices:
-        """What may come next. releases: (5, 128), when each pitch of each part is free; chord: the one of the beat where none is
-        given; tonic: the one that ends what has no chart; tune: the player's last pitches."""
-        return Choices(self, role, turn, now, releases, chord, tonic, tune)
-
 
 class Choices:
     """What may come next, in one step."""
@@ -105,6 +91,8 @@ class Choices:
         tonic: Chord | None,
         tune: list[int],
     ) -> None:
+        """releases: (5, 128), when each pitch of each part is free; chord: the one of the beat where none is given; tonic: the
+        one that ends what has no chart; tune: the player's last pitches."""
         self._band, self._turn, self._now, self._chord, self._tonic = band, turn, now, chord, tonic
         self._tune = min(tune[-TUNE_NOTES:], default=72)
         self._last = band.arrangement.last_tick(role, turn)

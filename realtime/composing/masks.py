@@ -155,7 +155,8 @@ class Masks:
             member.controls = self.controls
         chord = self.voicing.drawn(now.harmony, now.beat, self._home)
         tune = np.flatnonzero(now.keys_down).tolist() or self.profile.pitches
-        return self.band.choices(role, turn, now, releases, chord, self.voicing.tonic(now.beat, self._home), tune)
+        tonic = self.voicing.tonic(now.beat, self._home)
+        return Choices(self.band, role, turn, now, releases, chord, tonic, tune)
 
     def ends(self, onset: int, part: int, pitch: int, latest: int, role: Role, turn: Turn) -> int:
         """Until when a note may sound, at most `latest`; see `Voicing.ends`."""
