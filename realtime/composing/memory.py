@@ -19,7 +19,6 @@ rest, say), the candidate waits for the same place in the next bar.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +67,9 @@ _KEY_ROWS, _ORDER_ROWS = np.arange(3)[:, None], np.arange(len(ORDERS))[None, :]
 _SALT = np.arange(1, LINES + 1, dtype=np.uint64) * np.uint64(0xD6E8FEB86659FD93)
 """Tells the lines apart within one table."""
 _FAR = 1 << 40
+OWN, SOURCE, LENGTH, COUNTS = range(4)
+"""What is known of each line, and of all notes as `EXACT` and as `MOVED`: the latest row, the row of its longest match, the
+length of that, and how many rows there are."""
 HARMONY = np.where(MEMBERS, 1, -1).astype(np.float32)
 """Whether a pitch class belongs to a chord, (110, 12): 1 or -1; 0 where there is no chord."""
 HARMONY[[NO_CHORD, UNKNOWN]] = 0
@@ -190,18 +192,6 @@ FORGOTTEN = Recall(
 """Before the first event."""
 
 
-class _Undo(NamedTuple):
-    """What `Memory.add` changed beside the columns of the note itself."""
-
-    chains: np.ndarray
-    places: tuple[np.ndarray, np.ndarray, np.ndarray]
-    rows: np.ndarray
-    own: np.ndarray
-    source: np.ndarray
-    length: np.ndarray
-    counts: np.ndarray
-
-
 class Memory:
     """The notes of a session and an index of them. `add` a note, `recall` the candidates after an event, `rewind` to fewer notes.
 
@@ -217,6 +207,12 @@ class Memory:
         self._next_in_line = np.full(capacity, -1, np.int64)
         self._hashes = np.zeros((capacity, 3, len(ORDERS)), np.uint64)
         self._tables = np.full((3, len(ORDERS), capacity), -1, np.int64)
+        # A ring of what each of the latest notes changed beside its own columns, so that `rewind` restores any number at once.
+        self._old_which = np.zeros((UNDOABLE, 3), np.int64)
+        self._old_chains = np.zeros((UNDOABLE, 3, ORDERS[-1]), np.uint64)
+        self._old_places = np.zeros((UNDOABLE, 3, len(ORDERS)), np.int64)
+        self._old_rows = np.zeros((UNDOABLE, 3, len(ORDERS)), np.int64)
+        self._old_ends = np.zeros((UNDOABLE, 4, LINES + 2), np.int64)
         self.reset()
 
     def reset(self) -> None:
@@ -224,11 +220,9 @@ class Memory:
         self._tables[...] = -1
         self.count = 0
         self._chains = np.zeros((LINES + 2, ORDERS[-1]), np.uint64)
-        self._own = np.full(LINES + 2, -1)
-        self._source = np.full(LINES + 2, -1)
-        self._length = np.zeros(LINES + 2, np.int64)
-        self._counts = np.zeros(LINES + 2, np.int64)
-        self._undo: deque[_Undo] = deque(maxlen=UNDOABLE)
+        self._ends = np.zeros((4, LINES + 2), np.int64)
+        self._ends[[OWN, SOURCE]] = -1
+        self._undoable = 0
         self.relocate()
 
     def relocate(self) -> None:
@@ -245,8 +239,8 @@ class Memory:
             column[at] = value
         which = np.array([part, EXACT, MOVED])
         slots, drums = slot(tick - beat.start), part == DRUMS
-        before = self._columns.pitch[self._own[which] % self._capacity]
-        leaps = np.where(self._own[which] >= 0, pitch - before, 0)
+        before = self._columns.pitch[self._ends[OWN][which] % self._capacity]
+        leaps = np.where(self._ends[OWN][which] >= 0, pitch - before, 0)
         keys = np.array(
             [
                 line_key(slots, leaps[0]),
@@ -263,24 +257,24 @@ class Memory:
         spread = (hashes * BASE) >> np.uint64(64 - self._table_bits)
         places = (_KEY_ROWS, _ORDER_ROWS, spread.astype(np.int64))
         rows = self._tables[places]
-        whole = (self._counts[which] + 1)[:, None] >= ORDERS
+        whole = (self._ends[COUNTS][which] + 1)[:, None] >= ORDERS
         fits = (rows > row - self._capacity) & (rows >= 0) & whole
         fits &= self._hashes[rows % self._capacity, _KEY_ROWS, _ORDER_ROWS] == hashes
         longest = len(ORDERS) - 1 - np.argmax(fits[:, ::-1], axis=1)
         found = fits.any(axis=1)
-        self._undo.append(_Undo(old, places, rows, self._own, self._source, self._length, self._counts))
+        old_at = row % UNDOABLE
+        self._old_which[old_at], self._old_chains[old_at], self._old_places[old_at] = which, old, places[2]
+        self._old_rows[old_at], self._old_ends[old_at] = rows, self._ends
+        self._undoable = min(self._undoable + 1, UNDOABLE)
         self._tables[places] = np.where(whole, row, rows)
         self._hashes[at] = hashes
         self._chains[which] = chains
-        if self._own[part] >= 0:
-            self._next_in_line[self._own[part] % self._capacity] = row
-        self._own, self._source, self._length, self._counts = (
-            x.copy() for x in (self._own, self._source, self._length, self._counts)
-        )
-        self._own[which] = row
-        self._source[which] = np.where(found, rows[np.arange(3), longest], -1)
-        self._length[which] = np.where(found, ORDERS[longest], 0)
-        self._counts[which] += 1
+        if self._ends[OWN][part] >= 0:
+            self._next_in_line[self._ends[OWN][part] % self._capacity] = row
+        self._ends[OWN][which] = row
+        self._ends[SOURCE][which] = np.where(found, rows[np.arange(3), longest], -1)
+        self._ends[LENGTH][which] = np.where(found, ORDERS[longest], 0)
+        self._ends[COUNTS][which] += 1
         self._ticks.append(tick)
         self.count += 1
         if len(self._ticks) > 2 * self._capacity:
@@ -299,33 +293,34 @@ class Memory:
 
     def rewind(self, count: int) -> None:
         """Take back the latest notes, down to `count`. Raises `ValueError` for more than `UNDOABLE`."""
-        if self.count - count > len(self._undo):
-            raise ValueError(f"{self.count - count} notes to take back; at most {len(self._undo)} can be")
-        while self.count > count:
-            undo = self._undo.pop()
-            self.count -= 1
-            which = np.array([self._columns.part[self.count % self._capacity], EXACT, MOVED])
-            self._tables[undo.places] = undo.rows
-            self._chains[which] = undo.chains
-            self._own, self._source, self._length, self._counts = undo.own, undo.source, undo.length, undo.counts
-            if self._ticks:
-                self._ticks.pop()
+        back = self.count - count
+        if back > self._undoable:
+            raise ValueError(f"{back} notes to take back; at most {self._undoable} can be")
+        if back <= 0:
+            return
+        # From the latest note to the oldest: where several changed the same place, what is assigned last stays.
+        rows = np.arange(self.count - 1, count - 1, -1) % UNDOABLE
+        self._tables[_KEY_ROWS, _ORDER_ROWS, self._old_places[rows]] = self._old_rows[rows]
+        self._chains[self._old_which[rows]] = self._old_chains[rows]
+        self._ends[...] = self._old_ends[rows[-1]]
+        del self._ticks[max(len(self._ticks) - back, 0) :]
+        self.count, self._undoable = count, self._undoable - back
 
     def recall(self, tick: int, beat: Beat, before: Recall, chord: int = UNKNOWN) -> Recall:
         """The candidates after an event at `tick`; `before`: those after the event before it; chord: of the beat."""
         index, delta = np.full(EXPERTS, -1), np.zeros(EXPERTS, np.int64)
         shift, length = np.zeros(EXPERTS, np.int64), np.zeros(EXPERTS, np.int64)
         columns = self._columns
-        there = (self._source >= 0) & (self._source > self.count - self._capacity)
-        source, own = self._source % self._capacity, self._own % self._capacity
-        following = self._source + 1
+        there = (self._ends[SOURCE] >= 0) & (self._ends[SOURCE] > self.count - self._capacity)
+        source, own = self._ends[SOURCE] % self._capacity, self._ends[OWN] % self._capacity
+        following = self._ends[SOURCE] + 1
         following[:LINES] = self._next_in_line[source[:LINES]]
         apart = ROUND_TICKS * np.rint((columns.tick[own] - columns.tick[source]) / ROUND_TICKS)
         index[:FIRST_BARS] = np.where(there, following % self._capacity, -1)
         delta[:FIRST_BARS] = np.where(there, apart, 0)
         shift[:FIRST_BARS] = np.where(there, columns.pitch[own] - columns.pitch[source], 0)
         shift[EXACT] = 0
-        length[:FIRST_BARS] = np.where(there, self._length, 0)
+        length[:FIRST_BARS] = np.where(there, self._ends[LENGTH], 0)
         for i, bars in enumerate(BARS.tolist()):
             index[FIRST_BARS + i] = self._bars_ago(tick, bars * beat.bar_ticks)
             delta[FIRST_BARS + i] = bars * beat.bar_ticks
