@@ -50,6 +50,8 @@ EVENT_LOGITS = sum(vocabulary.HEADS.values())
 """Of the event alone: a context is a part of these."""
 MOST, MOST_LETTERS = 65_536, 200
 """The largest number that a contract may name, and the longest text."""
+MOST_JSON = 16_384
+"""The letters of a contract in a file; ours have some hundred."""
 
 
 class ContractError(ValueError):
@@ -82,11 +84,17 @@ class Contract:
     @staticmethod
     def from_json(text: str) -> Contract:
         """Parse and check a metadata value. Raises `ContractError` where this program cannot fulfil the contract."""
+        if len(text) > MOST_JSON:
+            raise ContractError(f"its contract cannot be read (it has {len(text)} letters, allowed are {MOST_JSON})")
         try:
             contract = Contract(**json.loads(text))
         except (ValueError, TypeError, RecursionError) as error:
             raise ContractError(f"its contract cannot be read ({str(error)[:MOST_LETTERS]})") from None
-        for clause, value in asdict(contract).items():
+        counts = contract.fields.values() if isinstance(contract.fields, dict) else [None]
+        if not all(isinstance(count, int) for count in counts):
+            raise ContractError("its contract cannot be read (its fields are no table of numbers)")
+        for clause in Contract.__slots__:
+            value = getattr(contract, clause)
             if clause == "fields":
                 continue
             if (clause == "memory") != isinstance(value, bool):

@@ -14,6 +14,7 @@ from typing import Any
 from realtime.composing.contract import MOST_LETTERS
 from realtime.errors import UserError
 from realtime.io.graphs.seal import check_seal
+from realtime.io.graphs.weights import check_weights
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -22,6 +23,9 @@ import onnxruntime as ort  # the variable is read while this is loaded
 ort.set_default_logger_severity(4)  # errors are raised, or said in our words; nothing is printed
 
 __all__ = ["first_line", "open_session", "ort", "run"]
+
+MOST_BYTES = 512 << 20
+"""A file that is longer is no model of Antiphon's, and would be read into memory all the same."""
 
 
 def open_session(path: Path, providers: list[Any], threads: int) -> ort.InferenceSession:
@@ -32,7 +36,10 @@ def open_session(path: Path, providers: list[Any], threads: int) -> ort.Inferenc
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # errors are raised, or reported by `notice`; nothing is printed
-    check_seal(path)
+    data = _bytes_of(path)
+    check_seal(path, data)
+    check_weights(path, data)
+    del data
     try:
         # Without its own fallback: it would print, and go on with other providers.
         return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
@@ -41,6 +48,17 @@ def open_session(path: Path, providers: list[Any], threads: int) -> ort.Inferenc
             f"{path}: onnxruntime {ort.__version__} cannot open it ({first_line(error)}); "
             "give an ONNX file that `python -m export` wrote, whole"
         ) from None
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give an ONNX file that is yours to read") from None
+    if len(data) > MOST_BYTES:
+        raise UserError(f"{path}: larger than {MOST_BYTES >> 20} MB; give an ONNX file that `python -m export` wrote")
+    return data
 
 
 def run(name: str, call: Callable[..., Any], *arguments: Any) -> Any:
