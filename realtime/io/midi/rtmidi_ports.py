@@ -200,15 +200,11 @@ class _RtMidiPort:
             return
         self._remembered.lost()
         with _quiet():
-            self._detach(client)
             client.close_port()
             client.delete()
             if self._cables is not None:
                 self._cables.close()
                 self._cables = None
-
-    def _detach(self, client: Any) -> None:
-        """What has to stop before the port may close."""
 
 
 class RtMidiInput(_RtMidiPort):
@@ -262,18 +258,18 @@ class RtMidiInput(_RtMidiPort):
         self._waker.send_message(END_OF_SYSEX)
 
     def close(self) -> None:
+        if self._midi is not None:
+            # The driver's thread may wait for the interpreter's lock, on its way into the callback. Closing any client of ours
+            # keeps that lock, and JACK's server may wait for that thread: for ever. So first no more callbacks, and time for
+            # the last one.
+            self._midi.cancel_callback()
+            time.sleep(DRAIN_S)
         waker, self._waker = self._waker, None
         if waker is not None:
             with _quiet():
                 waker.close_port()
                 waker.delete()
         super().close()
-
-    def _detach(self, client: Any) -> None:
-        # The driver's thread may wait for the interpreter's lock, on its way into the callback. Closing keeps that lock, and
-        # JACK's waits for that thread: for ever. So first no more callbacks, and time for the last one.
-        client.cancel_callback()
-        time.sleep(DRAIN_S)
 
 
 class RtMidiOutput(_RtMidiPort):
