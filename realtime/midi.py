@@ -5,6 +5,7 @@ status, and ends a note by a note-off, not by a note-on of velocity 0. Only `nor
 raise ValueError out of range. After the MIDI 1.0 Detailed Specification (MMA, 1996).
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 NOTE_OFF = 0x80
@@ -50,6 +51,8 @@ _LENGTHS = {
     **dict.fromkeys((TIME_CODE, SONG_SELECT), 2),
     **dict.fromkeys((TUNE_REQUEST, CLOCK, START, CONTINUE, STOP, ACTIVE_SENSING, RESET), 1),
 }
+
+_STATUS = re.compile(rb"([\x80-\xff])([^\x80-\xff]*)")
 
 
 def note_on(channel: int, pitch: int, velocity: int) -> bytes:
@@ -118,28 +121,32 @@ def split(data: bytes) -> list[bytes]:
     """The messages in what a driver delivered as one: as it is, but for a SysEx with other messages in it.
 
     A SysEx that was never ended goes on, for a driver, into whatever follows it. Any status byte but those of real time ends it:
-    the rest of it is lost, and what follows is played. Real-time messages may stand within a SysEx.
+    the rest of it is lost, and what follows is played. The same holds for a message that is cut short. Real-time messages may
+    stand within any other. Data bytes without a status are of the message before (running status).
     """
     if not data or data[0] != SYSEX or (data[-1] == SYSEX_END and data[1:-1].isascii()):
         return [data]
-    found, sysex, at = [], bytearray(), 0
-    while at < len(data):
-        status = data[at]
-        length = _LENGTHS.get(status, 1)
-        if status >= CLOCK:
-            found.append(data[at : at + 1])
-        elif status == SYSEX:
-            sysex, length = bytearray([SYSEX]), 1
-        elif status == SYSEX_END:
-            if sysex:
-                found.append(bytes([*sysex, SYSEX_END]))
-            sysex = bytearray()
-        elif status >= 0x80:
-            sysex = bytearray()
-            found.append(data[at : at + length])
-        elif sysex and len(sysex) < SYSEX_MOST:
-            sysex.append(status)
-        at += length
+    found: list[bytes] = []
+    status, body = 0, bytearray()  # of the message that is not whole yet
+    for head, rest in _STATUS.findall(data):
+        if head[0] >= CLOCK:
+            found.append(head)
+        elif head[0] == SYSEX_END:
+            if status == SYSEX:
+                found.append(bytes([SYSEX, *body, SYSEX_END]))
+            status, body = 0, bytearray()
+        else:
+            status, body = head[0], bytearray()
+        if status == SYSEX:
+            body += rest[: SYSEX_MOST - len(body)]
+        elif size := _LENGTHS.get(status):
+            body += rest
+            while len(body) >= size - 1 and (body or size == 1):
+                found.append(bytes([status, *body[: size - 1]]))
+                del body[: size - 1]
+                if status >= SYSEX:  # only messages of a channel run on
+                    status, body = 0, bytearray()
+                    break
     return found
 
 

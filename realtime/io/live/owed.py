@@ -16,6 +16,7 @@ class Owed:
 
     def __init__(self) -> None:
         self._released: set[Key] = set()
+        self._before: set[Key] = set()  # released before the last look, which may have seen the cable just before it was cut
         self._channels: set[int] = set()
         self._plugged: frozenset[str] = frozenset()
         self._missing = False
@@ -51,11 +52,12 @@ class Owed:
             self._plugged = plugged
         if not (new and self._missing):
             if not self._missing:
-                self._released.clear()
+                self._before, self._released = self._released, set()
             return []
-        messages = [midi.note_off(*key) for key in sorted(self._released) if not sounds(key)]
+        messages = [midi.note_off(*key) for key in sorted(self._released | self._before) if not sounds(key)]
         messages += [midi.control(channel, midi.ALL_NOTES_OFF, 0) for channel in sorted(self._channels)]
         self._released.clear()
+        self._before.clear()
         self._channels.clear()
         self._lost.clear()
         self._missing = False
