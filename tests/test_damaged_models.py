@@ -23,8 +23,8 @@ from realtime.errors import UserError
 from realtime.io.graphs.latent_graphs import LatentGraphs
 from realtime.io.graphs.runtime import run
 from realtime.io.graphs.seal import sealed
-from realtime.io.graphs.weights import check_weights
 from realtime.io.graphs.stepper import Stepper, read_contract
+from realtime.io.graphs.weights import check_weights
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music.vocabulary import FIELDS
 
@@ -60,7 +60,7 @@ def with_weights(model: Path, to: Path, change: Callable[[np.ndarray], np.ndarra
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf], ids=str)
 def test_a_weight_that_is_no_number(tiny_model: Path, tmp_path: Path, number: float) -> None:
-    """One of a tensor is enough: in a graph that computes with integers it could not be heard, and not be seen in what it computes."""
+    """One of a tensor is enough: a graph that computes with integers takes it for 0."""
     bad, which = tmp_path / "bad.onnx", 0
 
     def change(weights: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_one_number_may_be_minus_infinity_and_nothing_else(tmp_path: Path) -> No
                 onnx.helper.make_graph([node], "g", [], []),
             ):
                 data = onnx.helper.make_model(graph).SerializeToString()
-                with contextlib.nullcontext() if is_fine else pytest.raises(UserError, match="'mask' is no number|'' is"):
+                with contextlib.nullcontext() if is_fine else pytest.raises(UserError, match="is no number"):
                     check_weights(tmp_path / "x.onnx", data)
 
 
@@ -183,7 +183,16 @@ NESTED = GOOD.replace('"fields": {', '"fields": {"x": ' + "[" * 900 + "]" * 900 
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 100_000, "1" * 5000, "null", "", "{" * 100_000, '{"name": ' * 50_000, NESTED, GOOD[:-1] + " " * 100_000 + "}"],
+    [
+        "[" * 100_000,
+        "1" * 5000,
+        "null",
+        "",
+        "{" * 100_000,
+        '{"name": ' * 50_000,
+        NESTED,
+        GOOD[:-1] + " " * 100_000 + "}",
+    ],
     ids=lambda text: text[:10],
 )
 def test_metadata_that_are_no_contract(text: str, tiny_model: Path, tmp_path: Path) -> None:

@@ -140,13 +140,17 @@ def test_splitting_loses_no_message_that_follows_an_open_sysex(rest: bytes) -> N
     note = b"\x90\x3c\x40"
     assert note in midi.split(b"\xf0\x01" + note + rest)
     for message in midi.split(b"\xf0" + rest):
-        assert midi.normalise(message) or message in (b"\xf9", b"\xfd"), "whole, or one that the standard leaves undefined"
+        assert midi.normalise(message) or message in (b"\xf9", b"\xfd"), (
+            "whole, or one that the standard leaves undefined"
+        )
 
 
 def test_a_sysex_is_canonical_up_to_64_kb() -> None:
     longest = b"\xf0" + bytes(midi.SYSEX_MOST - 2) + b"\xf7"
     assert midi.normalise(longest) == longest
     assert midi.normalise(b"\xf0" + bytes(midi.SYSEX_MOST - 1) + b"\xf7") is None
-    endless = b"\xf0" + bytes(1 << 20) + b"\xf8" + bytes(1 << 20) + b"\xf7"  # no more is kept of it than makes it too long
+    endless = (
+        b"\xf0" + bytes(1 << 20) + b"\xf8" + bytes(1 << 20) + b"\xf7"
+    )  # no more is kept of it than makes it too long
     assert max(map(len, midi.split(endless))) < midi.SYSEX_MOST + 10
     assert [midi.normalise(message) for message in midi.split(endless)] == [b"\xf8", None]

@@ -1,5 +1,6 @@
 """The recorder: what goes in stands in the .mid, nothing hangs, and damage to a journal costs what it hit and no more."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import mido
@@ -19,7 +21,8 @@ from hypothesis import strategies as st
 from realtime import midi
 from realtime.errors import UserError
 from realtime.io.files import midifile
-from realtime.io.live.jam import rescue
+from realtime.io.files.whole import check_writable
+from realtime.io.live.jam import recording_file, rescue
 from realtime.io.live.journal import MAGIC, START, TEMPO, find_unfinished, frame
 from realtime.io.live.recorder import Recorder, salvage
 from realtime.io.live.tracks import LeftOn
@@ -212,8 +215,86 @@ def test_a_crafted_journal_gives_what_is_whole_and_keeps_nobody_from_playing(tmp
 
 def test_garbage_of_megabytes_is_searched_in_time(tmp_path: Path) -> None:
     """Every place looks like the beginning of a long frame."""
-    (tmp_path / "x.journal").write_bytes(MAGIC + (b"\x00\xff\x0f\x00" + b"pppp") * (1 << 18))
-    assert salvage(tmp_path / "x.journal", tmp_path / "x.mid").notes == 0
+    for place in (b"\x00\xff\x0f\x00pppp", b"\x00\xff\x01\x00pppp", b"JJJJJJJJ"):
+        (tmp_path / "x.journal").write_bytes(MAGIC + place * (1 << 20))
+        saved = salvage(tmp_path / "x.journal", tmp_path / "x.mid")
+        assert (saved.notes, saved.lost) == (0, 8 << 20)
+
+
+@pytest.mark.parametrize("at", range(len(MAGIC)))
+def test_a_bit_of_the_first_line_costs_nothing(tmp_path: Path, at: int) -> None:
+    """But for one that makes it the first line of another version."""
+    data = bytearray(journal_of(TUNE))
+    data[at] ^= 4
+    (tmp_path / "x.journal").write_bytes(data)
+    said: list[str] = []
+    rescue(tmp_path, said.append)
+    if bytes(data[: len(MAGIC)]) == b"antiphon journal 5\n":
+        assert "another version" in said[0] and (tmp_path / "x.journal").exists()
+    else:
+        assert len(midifile.read(tmp_path / "x-rescued.mid").notes) == len(
+            midifile.read(rescued_of(tmp_path, TUNE)).notes
+        )
+
+
+def rescued_of(folder: Path, tune: list[Event]) -> Path:
+    (folder / "whole").mkdir()
+    (folder / "whole" / "x.journal").write_bytes(journal_of(tune))
+    return salvage(folder / "whole" / "x.journal", folder / "x.mid").path
+
+
+def test_a_block_that_was_never_written_costs_what_was_in_it(tmp_path: Path) -> None:
+    """As a power cut leaves it, at the very beginning."""
+    events: list[Event] = [("player", pulse * 100, midi.note_on(0, 60, 80)) for pulse in range(500)]
+    data = bytearray(journal_of(events))
+    data[:4096] = bytes(4096)
+    (tmp_path / "x.journal").write_bytes(data)
+    said: list[str] = []
+    rescue(tmp_path, said.append)
+    assert "bytes lost" in said[0]
+    assert len(midifile.read(tmp_path / "x-rescued.mid").notes) > 500 - 4096 // 25
+
+
+def test_a_recording_of_the_longest_name_is_rescued(tmp_path: Path) -> None:
+    longest = max(range(200, 256), key=lambda size: (can_be_written(tmp_path / f"{'n' * size}.mid"), size))
+    (tmp_path / f"{'n' * longest}.journal").write_bytes(journal_of(TUNE))
+    rescue(tmp_path, lambda _: None)
+    assert [path.name for path in tmp_path.glob("*.mid")] == [f"{'n' * longest}-rescued.mid"]
+
+
+def can_be_written(path: Path) -> bool:
+    with contextlib.suppress(UserError):
+        check_writable(path)
+        return True
+    return False
+
+
+def test_the_journal_of_another_session_is_not_removed(tmp_path: Path) -> None:
+    """The folder was put away, and another one made in its place."""
+    recorder = recorded(tmp_path, [("player", 0, b"\x90\x3c\x50")])
+    (tmp_path / "take.journal").rename(tmp_path / "away")
+    (tmp_path / "take.journal").write_bytes(b"precious")
+    while not recorder.trouble:
+        time.sleep(0.01)
+    saved = recorder.finish(tmp_path / "take.mid")
+    assert [note.pitch for note in midifile.read(saved.path).notes] == [60]
+    assert (tmp_path / "take.journal").read_bytes() == b"precious"
+    assert (tmp_path / "away").read_bytes() == b"", "nobody is to rescue it"
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere"), Path.touch])
+def test_a_name_that_is_taken_is_refused_at_the_start(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "take.journal")
+    with pytest.raises(UserError, match="is there already"):
+        Recorder(tmp_path / "take.journal", 120.0, 4).open()
+    make(tmp_path / "take.mid")
+    with pytest.raises(UserError, match=r"is there already|is a folder"):
+        recording_file(tmp_path / "take.mid")
+
+
+def test_a_home_of_nobody_is_a_name_like_any_other() -> None:
+    with pytest.raises(UserError, match=r"~nobody-of-this-name/take\.mid: cannot be written"):
+        recording_file(Path("~nobody-of-this-name/take.mid"))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
@@ -286,7 +367,7 @@ def test_sessions_that_begin_in_one_second_get_names_of_their_own(tmp_path: Path
         recorder.write("player", 0, b"\x90\x3c\x50")
     names = [recorder.journal_path.stem for recorder in recorders]
     assert names == ["take", "take-3", "take-4"]
-    with pytest.raises(UserError, match="another session is recording there"):
+    with pytest.raises(UserError, match="is there already, of another session"):
         Recorder(tmp_path / "take.journal", 100.0, 3).open()
     for recorder in recorders:
         path = recorder.journal_path.with_suffix(".mid")

@@ -20,6 +20,7 @@ from realtime.io.files.harmony import load_harmony
 from realtime.io.files.midifile import FileNote
 from realtime.io.files.smf import META, Event, Smf, load
 from realtime.io.files.timebase import timebase_of
+from realtime.io.files.whole import at_home
 from realtime.music.chart import FINEST, MOST_TEXT, Chart, bar_text, parse_chart
 from realtime.music.chord_features import beats_of
 from realtime.music.fingers import chord_of
@@ -48,7 +49,7 @@ Placed = Sequence[tuple[int, str]]
 
 def read_chart(given: str, german: bool = False) -> Chart:
     """The chart that a text is, or the file that it names. Raises `UserError` that says what is wrong, and where."""
-    path = Path(given).expanduser()
+    path = at_home(Path(given))
     kind = path.suffix.lower()
     if not is_file(given):
         return _parsed(given, german, "--chords")

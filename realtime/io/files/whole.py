@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +20,11 @@ ADVICE = {
     errno.EPERM: "choose a folder that is yours",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+
+
+def at_home(path: Path) -> Path:
+    """The path with a `~` at its beginning replaced; one that names no user is a name like any other, as for a shell."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises for it, and where there is no home
 
 
 def check_writable(path: Path) -> None:
@@ -53,7 +59,8 @@ def check_folder(folder: Path) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """The whole file or nothing: a temporary file in the same folder, then `os.replace`. Raises UserError."""
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    # Not named after the file, whose name may be as long as names may be.
+    temporary = path.parent / f".antiphon-{os.getpid()}-{threading.get_ident()}.tmp"
     try:
         with temporary.open("wb") as file:
             file.write(data)

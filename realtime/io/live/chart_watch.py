@@ -8,6 +8,7 @@ from pathlib import Path
 
 from realtime.errors import UserError
 from realtime.io.files.charts import is_file, read_chart
+from realtime.io.files.whole import at_home
 from realtime.music.chart import Chart
 
 LOOK_S = 0.5
@@ -18,7 +19,7 @@ class ChartWatch:
 
     def __init__(self, given: str, german: bool, give: Callable[[Chart], None], say: Callable[[str], None]) -> None:
         self._given, self._german, self._give, self._say = given, german, give, say
-        self._path = Path(given).expanduser()
+        self._path = at_home(Path(given))
         self._seen = self._stamp()
         self._over = threading.Event()
 

@@ -16,7 +16,7 @@ from realtime.config import Config
 from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
 from realtime.errors import UserError, counted
-from realtime.io.files.whole import check_writable
+from realtime.io.files.whole import at_home, check_writable
 from realtime.io.live.chart_watch import ChartWatch
 from realtime.io.live.desk import HELP, Desk
 from realtime.io.live.guardian import Guarded
@@ -42,7 +42,7 @@ def jam(config: Config, write_line: Callable[[str], None]) -> None:
 
     Raises `UserError` before anything sounds, and then leaves nothing behind.
     """
-    target_file = _target_file(config.run.record)
+    target_file = recording_file(config.run.record)
     if config.ports.in_ is not None and config.ports.in_ == config.ports.out:
         raise UserError(
             f"--in and --out are both {config.ports.out!r}: Antiphon would answer itself; give two different ports"
@@ -145,13 +145,13 @@ def _play(
     return session.closed
 
 
-def _target_file(given: Path | None) -> Path:
+def recording_file(given: Path | None) -> Path:
     """Where the recording goes. Raises `UserError` where it could not be written later."""
-    target_file = given.expanduser() if given is not None else Path(time.strftime("antiphon-%Y%m%d-%H%M%S.mid"))
+    target_file = at_home(given) if given is not None else Path(time.strftime("antiphon-%Y%m%d-%H%M%S.mid"))
     if target_file.suffix.lower() != ".mid":
         raise UserError(f"{target_file}: a recording is a .mid file; give --record a name such as take.mid")
     check_writable(target_file)
-    if given is not None and target_file.exists():
+    if given is not None and os.path.lexists(target_file):  # a link that leads nowhere is something, too
         raise UserError(f"{target_file}: is there already, and a recording is never overwritten; give another --record")
     return target_file
 

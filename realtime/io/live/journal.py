@@ -38,10 +38,16 @@ HEAD = struct.Struct("<cqq")  # kind, stamp_ns, pulse
 START, TEMPO = struct.Struct("<dB"), struct.Struct("<d")
 MAX_BYTES = 256 << 20
 """Weeks of playing. What is longer is no journal of ours."""
-MAX_PAYLOAD = 16 << 20
+MAX_PAYLOAD = 2 * SYSEX_MOST
+SEARCH, A_TRY = 1 << 30, 1 << 10
+"""What looking for whole frames in what is damaged may cost in all, in bytes that are summed up, and what looking at a place
+costs: a crafted file must not keep us for hours."""
 ALIVE_S = 5.0
 """Where files cannot be locked, a journal that was touched so recently belongs to a living session."""
 _HEADS = re.compile(rb"[STJOMpa]")
+_OF_OTHERS = re.compile(rb"antiphon journal (?!1\n)\d{1,4}\n")
+_BEGINNING = 1 << 16
+"""In so many bytes a journal has a whole record, whatever has happened to its first ones."""
 
 
 class Record(NamedTuple):
@@ -72,22 +78,24 @@ def read(path: Path) -> bytes:
         with _opened(path) as file:
             if os.fstat(file.fileno()).st_size > MAX_BYTES:
                 raise UserError(f"{path}: longer than any recording; give a recording's journal")
-            return file.readall()
+            data = file.readall()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a recording's journal") from None
+    if _OF_OTHERS.match(data):
+        raise UserError(f"{path}: written by another version of Antiphon; start that version to have it rescued")
+    return data
 
 
 def records(data: bytes) -> Iterator[Record | Damage]:
     """All whole records, and between them the damages. A torn end, as a kill leaves it, is no damage."""
     view = memoryview(data)
     at = good = len(MAGIC)
-    budget = 64 * len(data)  # bytes to sum up in the search: a crafted file must not keep us for hours
+    budget = SEARCH
     while at + FRAME.size + HEAD.size <= len(data):
         size, crc = FRAME.unpack_from(data, at)
         start = at + FRAME.size
         end = start + size
-        if HEAD.size <= size <= MAX_PAYLOAD and end <= len(data) and budget > 0:
-            budget -= size
+        if HEAD.size <= size <= MAX_PAYLOAD and end <= len(data):
             if zlib.crc32(view[start:end]) == crc:
                 kind, stamp_ns, pulse = HEAD.unpack_from(data, start)
                 record = Record(kind, stamp_ns, pulse, data[start + HEAD.size : end])
@@ -97,11 +105,24 @@ def records(data: bytes) -> Iterator[Record | Damage]:
                     yield record
                 at = good = end
                 continue
+            budget -= size
+        budget -= A_TRY
         # The next place at which a frame could begin: its kind is the first byte of the payload.
-        found = _HEADS.search(data, at + FRAME.size + 1)
+        found = _HEADS.search(data, at + FRAME.size + 1) if budget > 0 else None
         if found is None:
             break
         at = found.start() - FRAME.size
+    if not _is_torn(data, good):
+        yield Damage(len(data) - good)
+
+
+def _is_torn(data: bytes, at: int) -> bool:
+    """Whether what is left is the beginning of one frame, or nothing."""
+    left = len(data) - at - FRAME.size
+    if left < HEAD.size:
+        return True
+    size: int = FRAME.unpack_from(data, at)[0]
+    return left < size <= MAX_PAYLOAD
 
 
 def _makes_sense(record: Record) -> bool:
@@ -160,9 +181,14 @@ _BINARY = getattr(os, "O_BINARY", 0)
 def _is_ours(path: Path) -> bool:
     try:
         with _opened(path) as file:
-            return file.read(len(MAGIC)) == MAGIC
+            data = file.read(_BEGINNING)
     except OSError:
         return False
+    return (
+        data.startswith(MAGIC)
+        or _OF_OTHERS.match(data) is not None
+        or any(isinstance(record, Record) for record in records(data))
+    )
 
 
 # A journal is locked while its session lives, so that a second session does not take it for a dead one's.

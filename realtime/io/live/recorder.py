@@ -11,6 +11,7 @@ Times in the .mid are the pulses the caller gives (480 a quarter note).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 import threading
@@ -80,7 +81,8 @@ class Recorder:
                 self._create(self.journal_path)
         except FileExistsError:
             raise UserError(
-                f"{self.journal_path}: another session is recording there; choose another place with --record"
+                f"{self.journal_path}: is there already, of another session that is recording or of something else; "
+                "choose another place with --record"
             ) from None
         except OSError as error:
             raise self._not_started(error) from None
@@ -177,8 +179,11 @@ class Recorder:
         assert self._file is not None
         try:
             os.fsync(self._file.fileno())
-            if not self._locked or not self.journal_path.exists():
-                os.utime(self.journal_path)  # FileNotFoundError where it was removed
+            ours = os.fstat(self._file.fileno())
+            if not os.path.samestat(ours, self.journal_path.lstat()):  # FileNotFoundError where it was removed
+                raise FileNotFoundError(errno.ENOENT, "another file has its name")
+            if not self._locked:
+                os.utime(self.journal_path)
         except OSError as error:
             return error
         return None
@@ -210,10 +215,8 @@ class Recorder:
             self._safe_size, self._unwritten = 0, data
             if self._append_to_file() is None:
                 self.trouble = f"the recording cannot be written ({error.strerror}): it goes on in {path}"
-                with contextlib.suppress(OSError):
-                    if before[0] is not None:
-                        before[0].close()
-                    before[1].unlink()
+                if before[0] is not None:
+                    _remove(before[0], before[1])
                 return True
             self._drop()
         self._file, self.journal_path, self._locked, self._safe_size, self._unwritten = before
@@ -241,10 +244,8 @@ class Recorder:
 
     def _drop(self) -> None:
         if self._file is not None:
-            self._file.close()
+            _remove(self._file, self.journal_path)
             self._file = None
-        with contextlib.suppress(OSError):
-            self.journal_path.unlink()
 
     def _end_thread(self) -> None:
         self._over = True
@@ -256,6 +257,17 @@ class Recorder:
         return UserError(
             f"{self.journal_path}: the recording can't be started ({error.strerror}); choose another place with --record"
         )
+
+
+def _remove(file: FileIO, path: Path) -> None:
+    """Close a journal that is not needed any more, and remove it, unless another file has its name by now. Where it cannot be
+    removed it is emptied: nobody is to rescue it."""
+    with file, contextlib.suppress(OSError):
+        file.truncate(0)
+        if os.path.samestat(os.fstat(file.fileno()), path.lstat()):
+            if os.name == "nt":  # Windows removes no open file
+                file.close()
+            path.unlink()
 
 
 def refuges(path: Path) -> Iterator[Path]:

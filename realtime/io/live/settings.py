@@ -10,6 +10,7 @@ from realtime.config import Config
 from realtime.core.modes import Accompany, Continue, Harmonise, Mode, Trade
 from realtime.core.settings import EngineSettings
 from realtime.io.files.charts import read_chart
+from realtime.io.files.whole import at_home
 from realtime.io.live.model import Setup
 from realtime.midi import DRUM_CHANNEL
 from realtime.music.attributes import STYLES
@@ -27,7 +28,7 @@ HARMONY_VOICES = 2
 
 def model_path(config: Config) -> Path:
     """The model file to play: the one asked for, or the one that comes with Antiphon."""
-    return config.model.file.expanduser() if config.model.file is not None else SHIPPED_MODEL
+    return at_home(config.model.file) if config.model.file is not None else SHIPPED_MODEL
 
 
 def engine_settings(config: Config) -> EngineSettings:
