@@ -91,12 +91,14 @@ class Player:
     def prepare(self, wait: bool = False) -> Ready:
         """Start the worker and open the ports; with `wait`, one that is not there is opened when it comes. Raises `UserError`,
         and KeyboardInterrupt where `stop` is called meanwhile; nothing is left open then."""
-        ready = self._composers.start(lambda: self._stop_why is not None)
         try:
+            ready = self._composers.start(lambda: self._stop_why is not None)
             for line in self._keeper.open(wait):
                 self._say(line)
         except Exception:
             self._composers.close()
+            if self._stop_why is not None:  # the signal may be why: it interrupts what waits in a driver
+                raise KeyboardInterrupt from None
             raise
         return ready
 
