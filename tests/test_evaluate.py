@@ -16,12 +16,14 @@ from export.__main__ import export, random_decoder
 from export.convert import contract_of
 from models.bootstrap import RESAMPLES, interval, resampled
 from models.command import exit_status
+from models.corpus.chords import with_chords
 from models.corpus.pack import Pack, load_pack, song_of
 from models.evaluation.baselines import CopyThePast, Markov, Stream
 from models.evaluation.evaluate import fit, fitted, run
-from models.evaluation.scoring import stream_of, whole
+from models.evaluation.scoring import forced_nats, stream_of, whole
 from models.nets.decoder import Decoder, Size
 from models.training.losses import candidates_of
+from realtime.io.graphs.stepper import Stepper
 from realtime.music.vocabulary import BEAT, HEADS
 
 NAMES = {"antiphon", "lstm", "markov5", "copy", "unigram"}
@@ -61,37 +63,49 @@ def test_report(
     assert evaluate(monkeypatch, *common, "--json", tmp_path / "out.json") == 0
     report = json.loads((tmp_path / "out.json").read_text())
     assert set(report) == {"valid", "test"}
+    charted = with_chords(toy_pack, toy_corpus, toy_cache)
     for split, groups in report.items():
         assert set(groups) == {"all", "toy"} and groups["all"] == groups["toy"]
         assert set(groups["all"]) == NAMES
-        for figures in groups["all"].values():
-            assert set(figures) == {"nats_per_note", "low", "high", "heads"} and set(figures["heads"]) == set(HEADS)
+        for name, figures in groups["all"].items():
+            told = {"chords"} if name in decoders else set()
+            assert set(figures) == {"nats_per_note", "low", "high", "heads"} | told and set(figures["heads"]) == set(
+                HEADS
+            )
             assert figures["nats_per_note"] == pytest.approx(sum(figures["heads"].values()), abs=1e-3)
             assert figures["low"] <= figures["nats_per_note"] <= figures["high"]
         for name, decoder in decoders.items():
-            expected = torch_nats(decoder, [toy_pack[i] for i in toy_pack.rows(split)])
-            found = [groups["all"][name]["heads"][head] for head in HEADS]
+            expected = torch_nats(decoder, [charted[i] for i in charted.rows(split)])
+            found = [*(groups["all"][name]["heads"][head] for head in HEADS), groups["all"][name]["chords"]]
             assert found == pytest.approx(expected, abs=2e-4)
     out = capsys.readouterr().out
     assert "fitted on" in out and out.count("wholly below its: no") == 2 * (len(NAMES) - 1)  # untrained models
 
 
 def torch_nats(decoder: Decoder, pieces: list) -> list[float]:
-    """Nats per note of each head, by the decoder's own forward pass."""
-    sums, notes = torch.zeros(len(HEADS)), 0
+    """Nats per note of each head and of the chords, by the decoder's own forward pass."""
+    sums, notes = torch.zeros(len(HEADS) + 1), 0
     for piece in pieces:
         window = whole(piece, memory=decoder.memory is not None)
         arrays = {name: torch.from_numpy(x)[None] for name, x in window.items()}
-        targets = arrays["targets"][0]
         with torch.no_grad():
-            heads, _ = decoder(arrays["events"], arrays["held"], arrays["targets"], candidates=candidates_of(arrays))
-        is_note = targets[:, 0] != BEAT
+            logits, _ = decoder(arrays["events"], arrays["held"], arrays["targets"], candidates=candidates_of(arrays))
+        due = arrays["due"][0] > 0
+        assert int(due.sum()) == len(piece.beats)
+        is_note = (arrays["targets"][0, :, 0] != BEAT) & ~due
         notes += len(piece.notes)
         assert int(is_note.sum()) == len(piece.notes)
-        for i, head in enumerate(heads[: len(HEADS)]):
-            rows = slice(None) if i == 0 else is_note
-            sums[i] += F.cross_entropy(head[0][rows], targets[rows, i], reduction="sum")
+        asked = torch.cat([arrays["targets"], arrays["chord"][..., None]], -1)[0]
+        counts = [~due, *[is_note] * (len(HEADS) - 1), due]
+        for i, (head, rows) in enumerate(zip(logits, counts, strict=True)):
+            sums[i] += F.cross_entropy(head[0][rows], asked[rows, i], reduction="sum")
     return (sums / notes).tolist()
+
+
+def test_a_model_is_not_scored_without_chords(toy_pack: Pack, models: dict[str, Path]) -> None:
+    """It never saw such a stream in training, and would look worse than it is."""
+    with pytest.raises(ValueError, match="without CHORD"):
+        forced_nats(Stepper.load(models["antiphon"], "cpu", slots=2), None, toy_pack[0])
 
 
 def test_a_folder_of_held_out_pieces(

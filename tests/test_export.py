@@ -19,7 +19,7 @@ from models.nets.decoder import Decoder, Size
 from models.nets.rounding import to_rows
 from realtime.composing.contract import DRAWN, LOGITS, METADATA_KEY, Contract
 from realtime.io.graphs.stepper import Stepper
-from realtime.music.vocabulary import FIELDS, HEADS
+from realtime.music.vocabulary import CHORD_EVENT, FIELDS, HEADS
 
 VARIANTS = [("fused", "fp32"), ("native", "fp32"), ("fused", "int8"), ("native", "int8")]
 
@@ -115,6 +115,7 @@ def test_8_bits_are_small(files: dict[tuple[str, str], Path]) -> None:
 def test_nats_difference(decoder: Decoder, files: dict[tuple[str, str], Path]) -> None:
     rng = np.random.default_rng(3)
     events, held = legal_events(rng, 2 * 40)
+    events[::8, :5] = CHORD_EVENT
     candidates, features = random_candidates(rng, 2 * 40)
     windows = {
         "events": events.reshape(2, 40, len(FIELDS)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from models.evaluation.infill import Gap, gap_of, nats, streams
 from models.nets.decoder import Decoder
 from models.training.losses import candidates_of, window_losses
 from realtime.io.graphs.stepper import Stepper
-from realtime.music.vocabulary import HEADS, MODEL_PART, Role
+from realtime.music.vocabulary import CHORD, HEADS, MODEL_PART, Role
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +33,11 @@ def stepper(decoder: Decoder, tmp_path_factory: pytest.TempPathFactory) -> Stepp
 
 @pytest.fixture(scope="module")
 def gap() -> Gap:
-    """Two parts in eighths that repeat every other bar."""
+    """Two parts in eighths that repeat every other bar, over another chord in each bar."""
     notes = [(i * 12, 12, 60 + i % 16 + 12 * part, part) for i in range(8 * 20) for part in (0, 1)]
-    found = gap_of(piece_of(notes), "a song", np.random.default_rng(1))
+    piece = piece_of(notes)
+    chords = (1 + np.arange(len(piece.beats)) // 4 * 5 % 12).astype(np.uint8)
+    found = gap_of(replace(piece, chords=chords), "a song", np.random.default_rng(1))
     assert found is not None
     return found
 
@@ -49,6 +53,7 @@ def test_nats_of_a_gap_are_those_of_torch(
     batch = {name: torch.from_numpy(np.ascontiguousarray(x))[None] for name, x in arrays.items()}
     with torch.no_grad():
         logits, _ = decoder(batch["events"], batch["held"], batch["targets"], candidates=candidates_of(batch))
+    assert (batch["events"][0, :, 0] == CHORD).any()
     expected = float(window_losses(logits[: len(HEADS)], batch).sum())
     total, notes = nats(stepper, None, gap, mine, role, knows_after)
     ticks = gap.edges[1] - gap.edges[0]

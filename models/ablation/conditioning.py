@@ -22,6 +22,7 @@ from torch import Tensor
 
 from models.ablation.plan_scores import Trust, draw_plans, excerpts, planned, true_plans
 from models.command import Parser, positive
+from models.corpus.chords import with_chords
 from models.corpus.contexts import LATENTS_ONLY, Draw, contexts
 from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import NONE
@@ -53,7 +54,9 @@ CPU = torch.device("cpu")
 def of_windows(args: argparse.Namespace, decoder: Decoder, bars: BarAutoencoder, pack: Pack) -> Report:
     """The first table: by conditioning and by role."""
     sets = {
-        role.name.lower(): Windows(pack, "valid", 512, 1, NONE, args.windows, role, cells=True)
+        role.name.lower(): Windows(
+            pack, "valid", 512, 1, NONE, args.windows, role, cells=True, memory=decoder.memory is not None
+        )
         for role in VALIDATION_ROLES
     }
     report = {}
@@ -118,7 +121,7 @@ def main() -> None:
     p.add_argument("--draws", type=positive, default=8, help="plans drawn for an excerpt")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     args = p.parse_args()
-    pack = load_pack(args.corpus, args.cache)
+    pack = with_chords(load_pack(args.corpus, args.cache), args.corpus, args.cache)
     bars = load_bars(args.bars)
     decoder, info = load_decoder(args.run)
     if info.get("bars") != bars.name:

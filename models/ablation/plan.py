@@ -45,6 +45,7 @@ from models.ablation.plan_scores import (
 )
 from models.ablation.plan_trials import DRAWN, MEAN, scores, trials
 from models.command import Parser, make_folder, positive
+from models.corpus.chords import with_chords
 from models.corpus.contexts import TRAINING, contexts
 from models.corpus.pack import Pack, load_pack
 from models.corpus.perturb import Augment
@@ -102,7 +103,8 @@ class Experiment:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.out = args, args.out
-        self.pack, self.bars = load_pack(args.corpus, args.cache), load_bars(args.bars)
+        self.pack = with_chords(load_pack(args.corpus, args.cache), args.corpus, args.cache)
+        self.bars = load_bars(args.bars)
         self.sizes = sizes(args.size, self.bars)
         make_folder(self.out)
         names = ("size", "steps", "batch", "length", "lr")

@@ -29,7 +29,7 @@ from models.nets.context import AHEAD, ContextNet
 from models.nets.decoder import Decoder, State
 from models.nets.layers import autocast
 from models.nets.planner import FUTURE, Planner, sample
-from models.training.losses import window_losses
+from models.training.losses import candidates_of, window_losses
 from realtime.composing.latents import PLAN_STEPS
 from realtime.errors import UserError
 from realtime.music.attributes import CONTROLS
@@ -45,7 +45,7 @@ LENGTH = 1024
 ROLES = (Role.COMPOSE, Role.CONTINUE, Role.ACCOMPANY)
 ROWS = FUTURE - LAG + 1
 """Rows of a plan that there are live: its first cell is over by the time that it is used."""
-EVENTS = ("events", "held", "targets", "kind", "turn", "note")
+EVENTS = ("events", "held", "targets", "kind", "turn", "note", "candidates", "features")
 TRIES = 5000
 SEED = 1
 CPU = torch.device("cpu")
@@ -87,7 +87,7 @@ def excerpt(
     piece: Piece, bar: int, role: Role, song: str, bars: BarAutoencoder, rng: np.random.Generator
 ) -> Excerpt | None:
     """The excerpt from a bar on, in a role; None where the piece ends too soon."""
-    arrays = window(piece, LENGTH, rng, NONE, role, bar=bar, cells=True)
+    arrays = window(piece, LENGTH, rng, NONE, role, bar=bar, cells=True, memory=True)
     own = arrays["edges"] >= 0
     end = int(np.flatnonzero(arrays["tick"] == arrays["tick"].max())[-1]) + 1  # the rest is padding
     cell = np.searchsorted(arrays["edges"][own], arrays["tick"][:end], side="right") - 1
@@ -197,7 +197,9 @@ def after_history(decoder: Decoder, of: Excerpt, contexts: Tensor | None) -> Sta
     before = of.cell < HISTORY
     context = contexts[of.cell[before], of.beat[before]][None] if contexts is not None else None
     with autocast(CPU):
-        return decoder.trunk(of.events["events"][:, before], of.events["held"][:, before], context=context)[1]
+        batch = {name: x[:, before] for name, x in of.events.items()}
+        recalled = decoder.recalled(candidates_of(batch))
+        return decoder.trunk(batch["events"], batch["held"], context=context, recalled=recalled)[1]
 
 
 @torch.no_grad()
@@ -214,8 +216,9 @@ def streams(
         batch = {name: x[:, here].expand(count, *x[:, here].shape[1:]) for name, x in of.events.items()}
         context = contexts[i][:, of.beat[here]] if contexts is not None else None
         with autocast(CPU):
-            h, state = decoder.trunk(batch["events"], batch["held"], state, min(int(here.sum()), 64), context)
-            logits = decoder.add_bias(decoder.heads(h, batch["targets"]), context)
+            recalled = decoder.recalled(candidates_of(batch))
+            h, state = decoder.trunk(batch["events"], batch["held"], state, min(int(here.sum()), 64), context, recalled)
+            logits = decoder.add_bias(decoder.heads(h, batch["targets"], decoder.memory, recalled), context)
         nats.append(window_losses(logits, batch).sum(1))
         if again is not None:
             weight = (-nats[-1].double()).softmax(0).cumsum(0).numpy()

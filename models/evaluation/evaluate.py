@@ -4,6 +4,8 @@
 
 Every piece is predicted whole and in order, all of its notes as the model's own: the time of each next event and, of a note,
 part, pitch, duration and velocity. Nats per note are the sum over all factors (the BEATs' times too), divided by the notes.
+A model is told the chord of each beat (`models.chords` has made it from all of the piece), as it is told a chart while playing.
+What it costs to foretell the chords is a column of its own. A baseline is told no chord, and is compared with the sum of both.
 The interval is the 95 % bootstrap by song: the pieces of one composition (`cluster` in the manifest) are drawn together.
 `--data` takes any corpus (see `models.corpus.corpora`), and all its splits but "train" are scored. The baselines are fitted on
 the training split. Where a folder has none and `--fit` names no other corpus, they are fitted on the folder itself, in two halves
@@ -27,6 +29,7 @@ from rich.table import Table
 
 from models.bootstrap import interval, resampled
 from models.command import Parser
+from models.corpus.chords import with_chords
 from models.corpus.pack import Pack, Piece, load_pack, song_of
 from models.evaluation.baselines import CopyThePast, Markov, Stream
 from models.evaluation.scoring import forced_nats, stream_of, summary
@@ -51,7 +54,7 @@ def _open(models: Sequence[Path]) -> None:
 
 
 def _played(piece: Piece) -> list[np.ndarray]:
-    """(5,) nats of the whole piece, for each exported model."""
+    """(6,) nats of the whole piece, for each exported model: of the heads, and of the chords."""
     return [forced_nats(stepper, graphs, piece).sum(0) for stepper, graphs in _players]
 
 
@@ -119,11 +122,12 @@ def evaluate(
 
 
 def verdicts(split: str, nats: dict[str, np.ndarray], notes: np.ndarray, songs: np.ndarray) -> list[str]:
-    """A line for each baseline: how far it is behind on the same resampled songs, and whether the two intervals lie apart."""
+    """A line for each baseline: how far it is behind on the same resampled songs, and whether the two intervals lie apart. What a
+    model needs for the chords counts too."""
     lines = []
     draws = {name: resampled(values.sum(1), notes, songs) for name, values in nats.items()}
     for name in list(nats)[1:]:
-        ahead = (nats[name] - nats["antiphon"]).sum() / notes.sum()
+        ahead = (nats[name].sum() - nats["antiphon"].sum()) / notes.sum()
         low, high = interval(draws[name] - draws["antiphon"])
         apart = interval(draws["antiphon"])[1] < interval(draws[name])[0]
         lines.append(
@@ -140,16 +144,19 @@ def watched(items: Sequence[Item], what: str) -> Iterable[Item]:
 
 def table_of(report: dict[str, Any]) -> Table:
     """The report for people."""
-    table = Table(title="nats per note, lower is better (95 % interval by song)")
+    table = Table(
+        title="nats per note, lower is better (95 % interval by song); chords: to foretell them too, nats per note"
+    )
     for column in ("split", "source", "model"):
         table.add_column(column)
-    for column in ("nats", "interval"):
+    for column in ("nats", "interval", "chords"):
         table.add_column(column, justify="right")
     for split, groups in report.items():
         for group, models in groups.items():
             for name, figures in models.items():
                 span = f"{figures['low']:.3f} to {figures['high']:.3f}"
-                table.add_row(split, group, name, f"{figures['nats_per_note']:.3f}", span)
+                chords = f"{figures['chords']:.3f}" if "chords" in figures else ""
+                table.add_row(split, group, name, f"{figures['nats_per_note']:.3f}", span, chords)
             table.add_section()
     return table
 
@@ -178,7 +185,8 @@ def run() -> None:
     p.add_argument("--lstm", type=Path, metavar="FILE", help="an exported LSTM to score too (default: none)")
     p.add_argument("--json", type=Path, help="write the figures here too")
     args = p.parse_args()
-    pack = load_pack(args.data, args.cache, tuple(args.tiers))
+    tiers = tuple(args.tiers)
+    pack = with_chords(load_pack(args.data, args.cache, tiers), args.data, args.cache, tiers)
     splits = chosen_splits(pack, args.split)
     fit_on = load_pack(args.fit, args.cache) if args.fit else None
     report, lines = evaluate(pack, splits, args.model, args.lstm, fit_on)

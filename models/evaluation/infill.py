@@ -2,10 +2,10 @@
 
     python -m models.infill --data ../shared/data [--model FILE] [--pieces 32]
 
-From each held-out piece a gap of 1, 2 or 4 bars with music on both sides. First table: nats per note of the true bars, as
-`antiphon infill` would hear the piece, with and without what comes after fed first; all of the gap's parts, and
-one of them beside the others (as an answer and as an accompaniment). The interval is the 95 % bootstrap by song of what telling
-saves.
+From each held-out piece a gap of 1, 2 or 4 bars with music on both sides. First table: nats per note of the true bars, their
+chords given, as `antiphon infill` would hear the piece, with and without what comes after fed first; all of the gap's parts,
+and one of them beside the others (as an answer and as an accompaniment). The interval is the 95 % bootstrap by song of what
+telling saves.
 Second table: bars made with the after side and without, by their mean distance from the true ones, and how the top line joins.
 """
 
@@ -24,6 +24,7 @@ from rich.table import Table
 
 from models.bootstrap import interval, resampled
 from models.command import Parser
+from models.corpus.chords import with_chords
 from models.corpus.contexts import NEVER, of_window
 from models.corpus.pack import Pack, Piece, load_pack, song_of
 from models.corpus.stream import CENSORED, Remembered, remembered, stream
@@ -36,6 +37,7 @@ from realtime.io.graphs.stepper import Stepper
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.io.offline.studio import Studio
 from realtime.music import measures
+from realtime.music.chords import UNKNOWN
 from realtime.music.notes import NOTE, between
 from realtime.music.vocabulary import DRUMS, HEADS, Role
 
@@ -48,13 +50,15 @@ FEWEST = 4
 
 
 class Gap(NamedTuple):
-    """A stretch of a piece: its notes and beats from its start on, the gap's edges, and one of the parts that play in it."""
+    """A stretch of a piece: its notes, beats and their chords from its start on, the gap's edges, and one of the parts that play
+    in it."""
 
     piece: Piece
     song: str
     start: int
     notes: np.ndarray
     beats: np.ndarray
+    chords: np.ndarray
     edges: tuple[int, int]
     one: int
     parts: tuple[int, ...]
@@ -78,7 +82,7 @@ def gaps(pack: Pack, split: str, count: int, seed: int) -> Iterator[Gap]:
 
 
 def gap_of(piece: Piece, song: str, rng: np.random.Generator) -> Gap | None:
-    """One gap somewhere in the piece, if the draw hits one that has notes in it and on both sides."""
+    """One gap somewhere in the piece, which has chords, if the draw hits one that has notes in it and on both sides."""
     bars, length = piece.bar_starts, int(rng.choice(LENGTHS))
     if len(bars) < BEFORE + length + AFTER + 1:
         return None
@@ -88,12 +92,22 @@ def gap_of(piece: Piece, song: str, rng: np.random.Generator) -> Gap | None:
     inside = between(notes, gap, after)
     if len(inside) < FEWEST or (inside["part"] == DRUMS).all() or not len(between(notes, after, end)):
         return None
-    beats = piece.beats[(piece.beats["start"] >= start) & (piece.beats["start"] < end)].copy()
+    here = (piece.beats["start"] >= start) & (piece.beats["start"] < end)
+    assert piece.chords is not None
+    beats, chords = piece.beats[here].copy(), piece.chords[here].astype(np.int64)
     beats["start"] -= start
     notes["onset"] -= start
     parts = np.unique(inside["part"])
     return Gap(
-        piece, song, start, notes, beats, (gap - start, after - start), int(rng.choice(parts)), tuple(parts.tolist())
+        piece,
+        song,
+        start,
+        notes,
+        beats,
+        chords,
+        (gap - start, after - start),
+        int(rng.choice(parts)),
+        tuple(parts.tolist()),
     )
 
 
@@ -101,21 +115,24 @@ def streams(gap: Gap, mine: tuple[int, ...], role: Role, knows_after: bool) -> d
     """The gap as a window (`models.corpus.windows.window`) with candidates, as long as it comes. The true notes of `mine` in the
     gap are the model's to play, in `role`, the others the player's. `knows_after`: what comes after the gap is fed first."""
     begins, ends = gap.edges
-    notes, here, beats = gap.notes, gap.notes["onset"] < ends, gap.beats
+    notes, here, beats, chords = gap.notes, gap.notes["onset"] < ends, gap.beats, gap.chords
     player = whose(gap, mine)
     rng = np.random.default_rng(0)  # nothing is drawn where nothing is corrupted
     past = remembered(notes[:0], player[:0], beats, 0)
     ahead = None
     if knows_after:
         told = beats[beats["start"] >= begins]
-        told = told[: int((told["start"] < ends).sum()) + LEAD_BEATS]
+        inside = int((told["start"] < ends).sum())
+        told = told[: inside + LEAD_BEATS]
+        known = np.where(np.arange(len(told)) < inside, UNKNOWN, chords[beats["start"] >= begins][: len(told)])
         later = notes[~here]
         edges = np.array([NEVER])
-        ahead = stream(later, np.ones(len(later), bool), told, edges, Role.INFILL, 0, rng, 0.0, past=past)
+        ahead = stream(later, np.ones(len(later), bool), told, edges, Role.INFILL, 0, rng, 0.0, known, past)
         past = Remembered(*ahead.pop("row").T)
         ahead["tick"] = np.full_like(ahead["tick"], -NEVER)  # no latents yet
     ours, edges, listens = beats[beats["start"] < ends], np.array([begins]), role != Role.ACCOMPANY
-    arrays = stream(notes[here], player[here], ours, edges, role, 0, rng, 0.0, past=past, listens=listens)
+    own = chords[beats["start"] < ends]
+    arrays = stream(notes[here], player[here], ours, edges, role, 0, rng, 0.0, own, past, listens)
     del arrays["row"]
     if ahead is None:
         return arrays
@@ -248,6 +265,7 @@ def run() -> None:
     p.add_argument("--pieces", type=int, default=32, help="how many gaps")
     p.add_argument("--seed", type=int, default=1, help="of the gaps and of what is made")
     args = p.parse_args()
-    found = list(gaps(load_pack(args.data, args.cache), args.split, args.pieces, args.seed))
+    pack = with_chords(load_pack(args.data, args.cache), args.data, args.cache)
+    found = list(gaps(pack, args.split, args.pieces, args.seed))
     Console().print(first_table(args.model, found))
     Console().print(second_table(args.model, found, args.seed))

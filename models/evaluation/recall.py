@@ -36,7 +36,7 @@ from realtime.music.chords import transpose
 from realtime.music.keys import key_of
 from realtime.music.metre import TICKS
 from realtime.music.notes import NOTE, between
-from realtime.music.vocabulary import MELODY
+from realtime.music.vocabulary import HEADS, MELODY
 
 BAR = 4 * TICKS
 PHRASE_BARS, TUNE_BARS = 4, 8
@@ -144,7 +144,7 @@ def repeats(listener: Listener, parts: list[Stretch]) -> dict[int, float]:
             phrase = Stretch(between(parts[i].notes, 0, PHRASE_BARS * BAR), parts[i].beats[:16], parts[i].chords[:16])
             music = joined([phrase, *fillers(parts, i, apart, key_of(phrase.notes).tonic), phrase])
             piece = Piece("", "", "valid", music.notes, music.beats, music.chords)
-            nats = forced_nats(model.stepper, model.graphs, piece).sum(1)
+            nats = forced_nats(model.stepper, model.graphs, piece)[:, : len(HEADS)].sum(1)
             ticks = whole(piece)["tick"]
             first += nats[ticks < PHRASE_BARS * BAR].sum()
             again += nats[ticks >= (PHRASE_BARS + apart) * BAR].sum()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from realtime.io.graphs.stepper import Stepper
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT
 from realtime.music.metre import TICKS
-from realtime.music.vocabulary import BEAT, HEADS, Role
+from realtime.music.vocabulary import BEAT, CHORD, HEADS, Role
 
 
 def whole(piece: Piece, cells: bool = False, memory: bool = False) -> dict[str, np.ndarray]:
@@ -52,8 +53,8 @@ def latent_contexts(graphs: LatentGraphs, arrays: dict[str, np.ndarray]) -> np.n
 
 
 def stream_of(piece: Piece) -> Stream:
-    """A piece for the baselines."""
-    arrays = whole(piece)
+    """A piece for the baselines, which know no chords."""
+    arrays = whole(replace(piece, chords=None))
     return Stream(arrays["events"][:, 5:7], arrays["targets"])
 
 
@@ -62,7 +63,10 @@ def forced_logits(stepper: Stepper, arrays: Mapping[str, np.ndarray], contexts: 
 
     arrays: a window's (`windows.window`); contexts: (T, d), where the graph takes them. The graph feeds
     its heads with its own draws, so each draw is forced to the target by masking all else; the logits are those before the masks.
+    Raises ValueError for a stream without CHORDs (`models.corpus.chords.with_chords`): the model never saw one in training.
     """
+    if not (arrays["events"][:, 0] == CHORD).any():
+        raise ValueError("a stream without CHORD events: make it from a pack with chords")
     starts = np.array([where.start for where in SLICES.values()])
     free, noise = np.zeros(HEADS["pitch"], np.float32), np.zeros(len(DRAWN), np.float32)
     sampling = np.tile(np.array([1.0, 0.0, 1.0], np.float32), (len(DRAWN), 1))
@@ -82,31 +86,35 @@ def forced_logits(stepper: Stepper, arrays: Mapping[str, np.ndarray], contexts: 
 
 
 def forced_nats(stepper: Stepper, graphs: LatentGraphs | None, piece: Piece) -> np.ndarray:
-    """The exported model's score of a piece, step by step as it is played: (N, 5) nats, 0 where a BEAT has no more, and before a
-    CHORD, which is given. With its graphs the model is conditioned on the bars before, as live."""
+    """The exported model's score of a piece with chords, step by step as it is played: (N, 6) nats, of the heads in order and of
+    the chord; 0 where a BEAT has no more than its time, and a CHORD no more than its chord. What comes after a CHORD is told the
+    right one. With its graphs the model is conditioned on the bars before, as live."""
     arrays = whole(piece, cells=graphs is not None, memory=stepper.contract.memory)
     contexts = latent_contexts(graphs, arrays) if graphs is not None else None
     targets = arrays["targets"]
     logits = forced_logits(stepper, arrays, contexts).astype(np.float64)
-    nats = np.empty(targets.shape)
-    for head, name in enumerate(HEADS):
-        where = SLICES[name]
-        rows = logits[:, where]
+    asked = np.concatenate([targets, arrays["chord"][:, None]], 1)
+    nats = np.empty(asked.shape)
+    for head, name in enumerate(DRAWN):
+        rows = logits[:, SLICES[name]]
         top = rows.max(1)
-        chosen = np.take_along_axis(rows, targets[:, head : head + 1], 1)[:, 0]
+        chosen = np.take_along_axis(rows, asked[:, head : head + 1], 1)[:, 0]
         nats[:, head] = np.log(np.exp(rows - top[:, None]).sum(1)) + top - chosen
-    nats[targets[:, 0] == BEAT, 1:] = 0.0
-    nats[arrays["due"] > 0] = 0.0
+    due = arrays["due"] > 0
+    nats[targets[:, 0] == BEAT, 1:-1] = 0.0
+    nats[due, :-1], nats[~due, -1] = 0.0, 0.0
     return nats
 
 
 def summary(nats: np.ndarray, notes: np.ndarray, songs: np.ndarray) -> dict[str, Any]:
-    """Pieces' (pieces, 5) nats and numbers of notes -> {nats_per_note, low, high, heads}."""
-    low, high = interval(resampled(nats.sum(1), notes, songs))
-    heads = nats.sum(0) / notes.sum()
-    return {
+    """Pieces' nats (pieces, 5), or (pieces, 6) with those of the chords, and numbers of notes -> {nats_per_note, low, high,
+    heads}; of six also `chords`: what it costs a note to foretell the chords too."""
+    low, high = interval(resampled(nats[:, : len(HEADS)].sum(1), notes, songs))
+    heads, chords = np.split(nats.sum(0) / notes.sum(), [len(HEADS)])
+    found = {
         "nats_per_note": round(float(heads.sum()), 4),
         "low": low,
         "high": high,
         "heads": {name: round(float(x), 4) for name, x in zip(HEADS, heads, strict=True)},
     }
+    return found | ({"chords": round(float(chords[0]), 4)} if len(chords) else {})

@@ -184,6 +184,12 @@ class Decoder(nn.Module):
             return x + self.pitch_class(self.class_of[ids]) + self.octave(self.octave_of[ids])
         return x + self.chord_members(self.members)[ids] if name == "chord" and self.chord_members is not None else x
 
+    def recalled(self, candidates: tuple[Tensor, Tensor] | None) -> Recalled | None:
+        """What the memory reads of candidates and their features; None without either."""
+        if self.memory is None or candidates is None:
+            return None
+        return Recalled(candidates[0], self.memory.embed(*candidates))
+
     def mix(self, x: Tensor, state: State | None = None, chunk: int = 64) -> tuple[Tensor, State]:
         """The blocks: x (B, T, d) -> h (B, T, d) and the state after the last step."""
         x = self.dropout(x)
@@ -220,9 +226,7 @@ class Decoder(nn.Module):
         context = (
             self.context.of_events(conditioning) if self.context is not None and conditioning is not None else None
         )
-        recalled = None
-        if self.memory is not None and candidates is not None:
-            recalled = Recalled(candidates[0], self.memory.embed(*candidates))
+        recalled = self.recalled(candidates)
         h, state = self.trunk(events, held, state, chunk, context, recalled)
         logits = self.add_bias(self.heads(h, targets, self.memory, recalled), context)
         return [*logits, self.chord_head(h)] if self.chord_head is not None else logits, state
