@@ -11,25 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from models.ablation.decoder import (
-    ABLATION_SIZES,
-    ParallelHeads,
-    RevealedDurations,
-    equalise,
-    parameters,
-    reveal_durations,
-    variants,
-)
+from models.ablation import speed
 from models.ablation.decoder import main as ablate_main
-from models.ablation.decoder_report import compare
+from models.ablation.decoder_figures import compare, over_first
+from models.ablation.material import Material
+from models.ablation.readings import reveal_durations, without_chords, without_pointers
+from models.ablation.variants import ABLATION_SIZES, SETS, ParallelHeads, equalise, parameters
 from models.command import exit_status
+from models.corpus.chords import with_chords
 from models.corpus.pack import Pack
 from models.corpus.perturb import LIVE, NONE, Augment
 from models.corpus.windows import Windows, collate
 from models.nets.decoder import SIZES, ChainedHeads
 from models.nets.flat import FlatDecoder
 from models.training.losses import window_losses
-from realtime.music.vocabulary import BEAT, BEAT_EVENT, HEADS, OPEN, Role
+from realtime.composing.memory import KINDS, NOTHING
+from realtime.music.vocabulary import BEAT, BEAT_EVENT, CHORD, HEADS, OPEN, Role
 
 SMALL = ["--size", "tiny", "--steps", "3", "--batch", "2", "--length", "48", "--valid-windows", "3"]
 
@@ -37,6 +34,8 @@ SMALL = ["--size", "tiny", "--steps", "3", "--batch", "2", "--length", "48", "--
 def run(corpus: Path, cache: Path, out: Path, *options: str) -> int:
     """Run `python -m models.ablate` here; returns its exit status."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "ROUNDS", 1)
+        patch.setattr(speed, "TIMED_STEPS", 8)
         patch.setattr(
             sys, "argv", ["ablate", "--corpus", str(corpus), "--cache", str(cache), "--out", str(out), *SMALL, *options]
         )
@@ -44,8 +43,9 @@ def run(corpus: Path, cache: Path, out: Path, *options: str) -> int:
 
 
 @pytest.mark.parametrize("size", ["tiny", "small"])
-def test_parameters_are_equal_to_two_percent(size: str) -> None:
-    base, *others = variants(ABLATION_SIZES[size])
+@pytest.mark.parametrize("name", SETS)
+def test_parameters_are_equal_to_two_percent(name: str, size: str) -> None:
+    base, *others = SETS[name](ABLATION_SIZES[size]).all
     target = parameters(base.make, base.size)
     assert parameters(base.make, equalise(base, target).size) == target
     for variant in others:
@@ -54,9 +54,15 @@ def test_parameters_are_equal_to_two_percent(size: str) -> None:
 
 
 def test_every_trick_is_turned_off_once() -> None:
-    off = [v.augment for v in variants(SIZES["tiny"]) if v.group == "trick" and v.augment not in (NONE, Augment())]
+    """In the set where it does something."""
+    off = [
+        v.augment
+        for of in SETS.values()
+        for v in of(SIZES["tiny"]).all
+        if v.group == "trick" and v.augment not in (NONE, Augment())
+    ]
     changed = [[name for name, value in vars(a).items() if value != getattr(Augment(), name)] for a in off]
-    assert changed == [[name] for name in vars(Augment())]
+    assert sorted(changed) == sorted([name] for name in vars(Augment()))
     assert all(not getattr(a, name) for a, [name] in zip(off, changed, strict=True))
 
 
@@ -147,20 +153,77 @@ def test_revealed_durations_are_as_long_as_the_key_is_held() -> None:
 def test_windows_with_revealed_durations_have_no_open_note(toy_pack: Pack) -> None:
     windows = Windows(toy_pack, "train", 48, 1, LIVE, 4, Role.TRADE)
     assert any((windows[i]["events"][:, 3] == OPEN).any() for i in range(4))
-    assert not any((RevealedDurations(windows)[i]["events"][:, 3] == OPEN).any() for i in range(4))
+    assert not any((reveal_durations(windows[i])["events"][:, 3] == OPEN).any() for i in range(4))
+
+
+def test_without_chords_a_window_is_as_if_there_had_been_none(
+    toy_pack: Pack, toy_corpus: Path, toy_cache: Path
+) -> None:
+    """The same events, questions and candidates as in the window of a pack without chords, as far as it reaches."""
+    chorded = with_chords(toy_pack, toy_corpus, toy_cache)
+    for role in (Role.COMPOSE, Role.TRADE, Role.ACCOMPANY):
+        told, plain = (Windows(pack, "train", 96, 3, NONE, 4, role, memory=True) for pack in (chorded, toy_pack))
+        for i in range(4):
+            found, expected = without_chords(told[i]), plain[i]
+            assert told[i]["due"].any() and {k: v.shape for k, v in found.items()} == {
+                k: v.shape for k, v in expected.items()
+            }
+            end = min(np.flatnonzero(w["note"])[-1] for w in (found, expected)) + 1
+            assert end > 20 and not found["due"].any()
+            for name in expected:
+                np.testing.assert_array_equal(found[name][:end], expected[name][:end], name)
+            whole = int((told[i]["events"][:, 0] != CHORD).sum())
+            assert whole < 96 and not found["note"][whole:].any() and not found["turn"][whole:].any()
+
+
+def test_pointers_that_are_left_out_are_nothing(toy_pack: Pack) -> None:
+    arrays = Windows(toy_pack, "train", 96, 3, NONE, 1, Role.COMPOSE, memory=True)[0]
+    gone = np.isin(KINDS, [1, 3])
+    read = without_pointers((1, 3))(arrays)
+    assert (arrays["features"][:, gone, 0] > 0).any() and not read["features"][:, gone].any()
+    assert (read["candidates"][:, gone] == NOTHING).all()
+    for name in ("candidates", "features"):
+        np.testing.assert_array_equal(read[name][:, ~gone], arrays[name][:, ~gone])
+
+
+def test_repeats_are_the_same_four_bars_with_other_music_between(toy_pack: Pack) -> None:
+    """What counts the first time and again is the same notes, four, sixteen and four bars apart; and from the start nothing is
+    remembered."""
+    material = Material(toy_pack, 400, 3, memory=True)
+    for kind, bars in (("tune_4", 4), ("tune_16", 16), ("voices_4", 4)):
+        firsts, agains = material.scored[f"first/{kind}"], material.scored[f"again/{kind}"]
+        assert len(firsts) == len(agains) == 2  # the two tunes of the split
+        for i in range(2):
+            first, again = firsts[i], agains[i]
+            notes = [w["targets"][w["note"] > 0] for w in (first, again)]
+            assert len(notes[0]) > 10 and np.array_equal(*notes)
+            ticks = [w["tick"][w["note"] > 0] for w in (first, again)]
+            assert ticks[1].min() - ticks[0].min() == (4 + bars) * 96
+            assert (again["candidates"][again["note"] > 0][..., 2] == notes[1][:, None, 2]).any(1).mean() > 0.8
+    for arrays in material.scored["opening/compose"]:
+        assert not arrays["features"][0].any()
+
+
+def test_what_a_repeat_needs_is_told_as_a_share_of_the_first_time() -> None:
+    first = np.random.default_rng(4).uniform(1, 9, (1, 20, 7))
+    again = first * 0.25
+    assert over_first(again, first) == {"ratio": 0.25, "low": 0.25, "high": 0.25}
+    again[..., 5] = 99  # the chords' nats are not the notes'
+    assert over_first(again, first)["ratio"] == 0.25
 
 
 def test_figures_of_a_difference_that_is_known() -> None:
     """0.3 nats a note more in the third head, everywhere; then in one of two seeds alone."""
-    base = np.random.default_rng(3).uniform(1, 9, (2, 20, 6))
+    base = np.random.default_rng(3).uniform(1, 9, (2, 20, 7))
+    base[1, :, 6] = base[0, :, 6]
     worse = base.copy()
-    worse[..., 2] += 0.3 * base[:, :, 5]
-    base[1, :, 5] = worse[:, :, 5] = base[0, :, 5]
-    worse[..., 2] = base[..., 2] + 0.3 * base[..., 5]
+    worse[..., 2] += 0.3 * base[..., 6]
+    worse[..., 5] += 0.2 * base[..., 6]  # of the chords
     figures = compare(worse, base)
     assert figures["difference"] == figures["low"] == figures["high"] == 0.3
-    assert figures["nats_per_note"] == pytest.approx(base[..., :5].sum() / base[..., 5].sum() + 0.3, abs=1e-4)
-    assert figures["heads"]["pitch"] == pytest.approx(base[..., 2].sum() / base[..., 5].sum() + 0.3, abs=1e-4)
+    assert figures["nats_per_note"] == pytest.approx(base[..., :5].sum() / base[..., 6].sum() + 0.3, abs=1e-4)
+    assert figures["heads"]["pitch"] == pytest.approx(base[..., 2].sum() / base[..., 6].sum() + 0.3, abs=1e-4)
+    assert figures["with_chords"]["difference"] == 0.5
     worse[1] = base[1]
     assert compare(worse, base)["difference"] == 0.15
     assert compare(base, base)["difference"] == 0
@@ -180,7 +243,8 @@ def test_a_run_goes_on_and_a_finished_variant_is_not_run_again(
     assert set(load(out / "decay-1.json")["scores"]) == {
         *(f"clean/{role}" for role in ("compose", "continue", "trade", "accompany")),
         *(f"live/{role}" for role in ("continue", "trade", "accompany")),
-    }
+        "opening/compose",
+    }  # no repeat fits into so short a window
     assert set(report["variants"]) == {*files, "larger", "durations"}
     for name, row in report["variants"].items():
         score = row["scores"]["live"]["all"]
@@ -196,6 +260,25 @@ def test_a_run_goes_on_and_a_finished_variant_is_not_run_again(
     capsys.readouterr()
     assert run(toy_corpus, toy_cache, out, "--only", "elu", "--steps", "4") == 2
     assert "give another --out" in capsys.readouterr().err
+
+
+def test_the_set_of_memory_runs(toy_corpus: Path, toy_cache: Path, tmp_path: Path) -> None:
+    """Every variant once, on the same notes: with chords and without, whatever a variant reads of its memory."""
+    assert run(toy_corpus, toy_cache, tmp_path, "--set", "memory", "--length", "400", "--valid-windows", "2") == 0
+    names = [variant.name for variant in SETS["memory"](SIZES["tiny"]).all]
+    rows = load(tmp_path / "results.json")["variants"]
+    assert set(rows) == set(names)
+    notes = {}
+    for name in names:
+        scores = load(tmp_path / f"{name}-1.json")["scores"]
+        notes[name] = {key: [row[-1] for row in found] for key, found in scores.items()}
+        assert any(row[5] for row in scores["clean/compose"]) == (name != "no_chords")
+        assert (rows[name]["search_us"] > 0) == (name not in ("no_memory", "window512", "lstm"))
+        assert rows[name]["search_us"] < rows[name]["step_us"]
+    assert all(counts == notes["memory"] for counts in notes.values())
+    assert notes["memory"]["again/tune_16"] == notes["memory"]["first/tune_16"]
+    text = (tmp_path / "results.md").read_text()
+    assert all(f"| {name} |" in text for name in names) and "| lstm_memory less lstm |" in text
 
 
 def load(path: Path) -> Any:

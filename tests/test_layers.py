@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.nets import mixers
 from models.nets.decoder import SIZES, Decoder
 from models.nets.layers import Block, ShortConv, SwiGLU, attend, autocast, product_dtype
 from models.nets.mixers import MIXERS, GatedDeltaNet, WindowAttention, writes
@@ -56,7 +55,7 @@ CASES = {
 @pytest.fixture(autouse=True)
 def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """A window that is over within the T steps."""
-    monkeypatch.setattr(mixers, "WINDOW", 12)
+    monkeypatch.setattr(WindowAttention, "width", 12)
 
 
 @pytest.fixture(params=CASES)

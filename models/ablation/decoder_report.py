@@ -1,77 +1,31 @@
-"""What `models.ablation.decoder` found, as figures, tables and a plot."""
+"""What `models.ablation.decoder` found, as tables and a plot."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
+from models.ablation.decoder_figures import CONDITIONS, REPEATED, conditions_of, load, scores_of, summarise
 from models.nets.checkpoint import save_json
-from realtime.music.vocabulary import HEADS
 
-RESAMPLES = 1000
-CONDITIONS = {"clean": ("compose", "continue", "trade", "accompany"), "live": ("continue", "trade", "accompany")}
-"""What is scored: the roles, by what was done to the player. In COMPOSE there is none."""
+BY_ROLE = ("clean", "live")
 
 
-def load(folder: Path, names: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """{variant: its results, a seed each}, in the order of `names`, those that are there."""
-    found = {name: sorted(folder.glob(f"{name}-[0-9]*.json")) for name in names}
-    return {name: [json.loads(file.read_text()) for file in files] for name, files in found.items() if files}
-
-
-def rows(results: list[dict[str, Any]], condition: str, roles: tuple[str, ...]) -> np.ndarray:
-    """(seeds, windows, 6): nats of each head, and notes, summed over the roles: window i is the same music in all of them."""
-    return np.stack([sum(np.array(r["scores"][f"{condition}/{role}"]) for role in roles) for r in results])
-
-
-def compare(variant: np.ndarray, base: np.ndarray) -> dict[str, Any]:
-    """`rows` of two -> nats a note and those of each head; the difference from the base over the seeds that both have, and its
-    95 % interval by resampling windows."""
-    heads = variant[..., :5].sum((0, 1)) / variant[..., 5].sum()
-    seeds = min(len(variant), len(base))
-    more = (variant[:seeds, :, :5] - base[:seeds, :, :5]).sum(-1).mean(0)  # (windows,)
-    notes = base[0, :, 5]
-    draws = np.random.default_rng(0).integers(0, len(notes), (RESAMPLES, len(notes)))
-    low, high = np.percentile(more[draws].sum(1) / notes[draws].sum(1), (2.5, 97.5))
-    figures = {"nats_per_note": heads.sum(), "difference": more.sum() / notes.sum(), "low": low, "high": high}
-    return {
-        **{name: round(float(x), 4) for name, x in figures.items()},
-        "heads": {name: round(float(x), 4) for name, x in zip(HEADS, heads, strict=True)},
-    }
-
-
-def summarise(found: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """{variant: its figures}; the first of `found` is the base."""
-    base = next(iter(found.values()))
-    table = {}
-    for name, results in found.items():
-        scores = {}
-        for condition, roles in CONDITIONS.items():
-            groups = {"all": roles, **{role: (role,) for role in roles}}
-            scores[condition] = {
-                group: compare(rows(results, condition, chosen), rows(base, condition, chosen))
-                for group, chosen in groups.items()
-            }
-        table[name] = {
-            **{key: results[0][key] for key in ("group", "what", "parameters", "curve")},
-            **{key: round(float(np.median([r[key] for r in results]))) for key in ("events_per_second", "step_us")},
-            "seeds": len(results),
-            "scores": scores,
-        }
-    return table
+def told(score: dict[str, float], is_base: bool = False) -> list[str]:
+    """Two cells: nats a note, and the difference from the base."""
+    difference = "" if is_base else f"{score['difference']:+.3f} ({score['low']:+.3f} to {score['high']:+.3f})"
+    return [f"{score['nats_per_note']:.3f}", difference]
 
 
 def cells(name: str, row: dict[str, Any], is_base: bool) -> list[str]:
     """One line of the table."""
     out = [name, row["what"], f"{row['parameters'] / 1e3:.0f} k"]
-    for condition in CONDITIONS:
-        s = row["scores"][condition]["all"]
-        out.append(f"{s['nats_per_note']:.3f}")
-        out.append("" if is_base else f"{s['difference']:+.3f} ({s['low']:+.3f} to {s['high']:+.3f})")
+    for condition in BY_ROLE:
+        out += told(row["scores"][condition]["all"], is_base)
     return [*out, str(row["events_per_second"]), str(row["step_us"])]
 
 
@@ -90,11 +44,54 @@ HEADINGS = [
 
 def role_cells(name: str, row: dict[str, Any], is_base: bool) -> list[str]:
     """One line of the table by role."""
-    found = [row["scores"][condition][role] for condition, roles in CONDITIONS.items() for role in roles]
+    found = [row["scores"][condition][role] for condition in BY_ROLE for role in CONDITIONS[condition]]
     return [name, *(f"{s['nats_per_note']:.3f}" if is_base else f"{s['difference']:+.3f}" for s in found)]
 
 
-ROLE_HEADINGS = ["variant", *(f"{role}, {condition}" for condition, roles in CONDITIONS.items() for role in roles)]
+ROLE_HEADINGS = ["variant", *(f"{role}, {condition}" for condition in BY_ROLE for role in CONDITIONS[condition])]
+
+
+def recall_cells(name: str, row: dict[str, Any], is_base: bool) -> list[str]:
+    """One line of the table of openings and repeats."""
+    scores = row["scores"]
+    out = [name, *told(scores["opening"]["all"], is_base)]
+    if "again" in scores:
+        ratios = [scores["again"][kind]["over_first"] for kind in REPEATED]
+        out += [f"{r['ratio']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for r in ratios]
+        out += told(scores["again"]["all"], is_base)
+    return out
+
+
+RECALL_HEADINGS = [
+    "variant",
+    "from the start",
+    "against the base",
+    *(f"{kind.split('_')[0]}, after {kind.split('_')[1]} bars" for kind in REPEATED),
+    "repeats",
+    "against the base",
+]
+
+
+def chord_cells(name: str, row: dict[str, Any], is_base: bool) -> list[str]:
+    """One line of the table of chords: notes, chords, both."""
+    clean = row["scores"]["clean"]["all"]
+    both = clean["with_chords"]
+    of_chords = both["nats_per_note"] - clean["nats_per_note"]
+    return [name, f"{clean['nats_per_note']:.3f}", f"{of_chords:.3f}", *told(both, is_base)]
+
+
+CHORD_HEADINGS = ["variant", "notes", "chords", "both", "against the base"]
+
+
+def pair_cells(found: dict[str, list[dict[str, Any]]], pairs: tuple[tuple[str, str], ...]) -> list[list[str]]:
+    """The lines of the table of pairs: how much more the first needs than the second, in each condition."""
+    conditions = conditions_of(found)
+    lines = []
+    for one, other in pairs:
+        if one in found and other in found:
+            scores = scores_of(found[one], found[other], conditions)
+            lines.append([f"{one} less {other}", *(told(scores[name]["all"])[1] for name in conditions)])
+    return lines
 
 
 def markdown(headings: list[str], lines: list[list[str]]) -> str:
@@ -102,22 +99,51 @@ def markdown(headings: list[str], lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [headings, ["---"] * len(headings), *lines])
 
 
-def report(folder: Path, names: list[str], setting: dict[str, Any]) -> Table:
-    """Write results.json, results.md and results.png of all results in `folder`; returns the table for the terminal."""
+def report(folder: Path, names: list[str], setting: dict[str, Any], pairs: tuple[tuple[str, str], ...] = ()) -> Table:
+    """Write results.json, results.md and results.png of all results in `folder`; returns the table for the terminal. `pairs`: of
+    variants whose difference is told too."""
     found = load(folder, names)
     table = summarise(found)
     base = next(iter(table))
     save_json(folder / "results.json", {"setting": setting, "base": base, "variants": table})
-    lines = [cells(name, row, name == base) for name, row in table.items()]
-    by_role = [role_cells(name, row, name == base) for name, row in table.items()]
-    text = "Nats per note, and their difference from the base (less is better).\n\n"
-    text += markdown(HEADINGS, lines) + "\n\nBy role; below the base, differences from it.\n\n"
-    (folder / "results.md").write_text(text + markdown(ROLE_HEADINGS, by_role) + "\n")
+    (folder / "results.md").write_text(text_of(table, base, found, pairs))
     plot(table, base, folder / "results.png")
     shown = Table(*[heading for heading in HEADINGS if heading != "what"], title="Nats per note")
-    for name, _, *line in lines:
-        shown.add_row(name, *line)
+    for name, row in table.items():
+        first, _, *line = cells(name, row, name == base)
+        shown.add_row(first, *line)
     return shown
+
+
+def text_of(
+    table: dict[str, dict[str, Any]],
+    base: str,
+    found: dict[str, list[dict[str, Any]]],
+    pairs: tuple[tuple[str, str], ...],
+) -> str:
+    """All tables in markdown."""
+
+    def lines(cells_of: Callable[[str, dict[str, Any], bool], list[str]]) -> list[list[str]]:
+        return [cells_of(name, row, name == base) for name, row in table.items()]
+
+    recalled = lines(recall_cells)
+    parts = [
+        "Nats per note, and their difference from the base (less is better).",
+        markdown(HEADINGS, lines(cells)),
+        "By role; below the base, differences from it.",
+        markdown(ROLE_HEADINGS, lines(role_cells)),
+        "Pieces from their start, nats a note; four bars that come again: nats of the repeat over those of the first time, "
+        "and the repeat's nats a note.",
+        markdown(RECALL_HEADINGS[: len(recalled[0])], recalled),
+    ]
+    if any(line[2] != "0.000" for line in lines(chord_cells)):
+        parts += [
+            "Clean windows: notes with their chords given, the chords, and both, in nats a note.",
+            markdown(CHORD_HEADINGS, lines(chord_cells)),
+        ]
+    if compared := pair_cells(found, pairs):
+        parts += ["Pairs, nats a note.", markdown(["pair", *conditions_of(found)], compared)]
+    return "\n\n".join(parts) + "\n"
 
 
 def plot(table: dict[str, dict[str, Any]], base: str, path: Path) -> None:

@@ -9,9 +9,6 @@ from torch import Tensor, nn
 
 from models.nets.layers import HEAD_SIZE, LinearAttention, Mixer, attend, decay_layer, log_decay
 
-WINDOW = 128
-"""How many steps the softmax attention sees, its own included."""
-
 
 class EluAttention(Mixer):
     """Linear attention with the feature map elu(x) + 1 and its normaliser, nothing forgotten (arXiv 2006.16236).
@@ -92,35 +89,43 @@ def writes(k: Tensor, v: Tensor, share: Tensor, log_decay: Tensor, state: Tensor
 
 
 class WindowAttention(Mixer):
-    """Softmax attention over the last `WINDOW` steps, with linear biases for position (ALiBi, arXiv 2108.12409).
+    """Softmax attention over the last `width` steps, its own included, with linear biases for position (ALiBi, arXiv 2108.12409).
 
     Before the start of a stream lie zero keys and values, as in `ShortConv`: to look there is to look at nothing.
-    Memory: keys and values of the last WINDOW - 1 steps, (B, 2 H, WINDOW - 1, 64).
+    Memory: keys and values of the last width - 1 steps, (B, 2 H, width - 1, 64).
     """
+
+    width = 128
 
     def mix(
         self, q: Tensor, k: Tensor, v: Tensor, x: Tensor, memory: Tensor | None, chunk: int
     ) -> tuple[Tensor, Tensor]:
         B, H, T, d = q.shape
+        back = self.width - 1
         if memory is None:
-            memory = x.new_zeros(B, 2 * H, WINDOW - 1, d)
-        seen = torch.cat([memory.to(k.dtype), torch.cat([k, v], 1)], 2)  # (B, 2 H, WINDOW - 1 + T, d)
+            memory = x.new_zeros(B, 2 * H, back, d)
+        seen = torch.cat([memory.to(k.dtype), torch.cat([k, v], 1)], 2)  # (B, 2 H, back + T, d)
         pad = -T % chunk
         q = F.pad(q, (0, 0, 0, pad)).reshape(B, H, -1, chunk, d)
-        spans = F.pad(seen, (0, 0, 0, pad)).unfold(2, chunk + WINDOW - 1, chunk)  # (B, 2 H, n, d, chunk + WINDOW - 1)
+        spans = F.pad(seen, (0, 0, 0, pad)).unfold(2, chunk + back, chunk)  # (B, 2 H, n, d, chunk + back)
         keys, values = spans.chunk(2, 1)
         scores = (q * d**-0.5) @ keys + self.bias(chunk, x.device)
         y = scores.float().softmax(-1).to(values.dtype) @ values.transpose(-1, -2)  # (B, H, n, chunk, d)
         return y.reshape(B, H, -1, d)[:, :, :T], seen[:, :, T:].float()
 
     def bias(self, chunk: int, device: torch.device) -> Tensor:
-        """Of every step of a chunk to all it could see: (H, 1, chunk, chunk + WINDOW - 1), -inf outside its window."""
-        back = (
-            torch.arange(chunk, device=device)[:, None] + WINDOW - 1 - torch.arange(chunk + WINDOW - 1, device=device)
-        )
+        """Of every step of a chunk to all it could see: (H, 1, chunk, chunk + width - 1), -inf outside its window."""
+        width = self.width
+        back = torch.arange(chunk, device=device)[:, None] + width - 1 - torch.arange(chunk + width - 1, device=device)
         slope = 2.0 ** (-8 * torch.arange(1, self.heads + 1, device=device) / self.heads)
         bias = -slope[:, None, None, None] * back
-        return bias.masked_fill((back < 0) | (back >= WINDOW), -torch.inf)
+        return bias.masked_fill((back < 0) | (back >= width), -torch.inf)
+
+
+class WideWindowAttention(WindowAttention):
+    """The same over 512 steps."""
+
+    width = 512
 
 
 MIXERS: dict[str, type[Mixer]] = {
@@ -128,4 +133,5 @@ MIXERS: dict[str, type[Mixer]] = {
     "elu": EluAttention,
     "gated_delta": GatedDeltaNet,
     "window": WindowAttention,
+    "window512": WideWindowAttention,
 }
