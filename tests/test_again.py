@@ -64,8 +64,8 @@ def test_the_composer_hears_the_same_phrase_just_before_the_other_answer() -> No
     step = session("trade", stepper)
     step.until(2 * BAR_NS + BEAT_NS)
     before = [event[:3] for event in stepper.fed if event[0] < 24 and event[1] < MODEL_PART]
-    fed = len(stepper.fed)
     again(step, 2 * BAR_NS + BEAT_NS)
+    fed = len(stepper.fed)  # what was planned has been gone back over
     step.until(4 * BAR_NS)
     notes = [event[:3] for event in stepper.fed[fed:] if event[0] < 24]
     assert notes[: len(before)] == before and len(before) == len(PHRASE)

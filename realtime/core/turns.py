@@ -30,6 +30,7 @@ from realtime.core.dialogue import (
 from realtime.core.heard import Heard
 from realtime.core.knobs import Feels
 from realtime.core.leading import Leading
+from realtime.core.lookahead import Lookahead
 from realtime.core.modes import Mode
 from realtime.core.output import SHORTEST_TICKS, Output
 from realtime.core.passing import PassingTime
@@ -39,7 +40,7 @@ from realtime.core.settings import EngineSettings
 from realtime.core.strikes import Strikes
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.core.transport import Transport
-from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import DRUMS, Role
 
 REST_BARS = 8
@@ -76,7 +77,7 @@ class Turns:
         self.leading = Leading(settings, self.grid, lambda lead: self.requests.append(lead))
         self.feels = Feels(settings.feel)
         self._strikes = Strikes(self.grid)
-        self._planned_until = 0
+        self._ahead = Lookahead(settings.lookahead_ticks)
         self._turn_over = LONG_AGO
 
     @property
@@ -114,7 +115,7 @@ class Turns:
                 # The composer knows by the same rule.
                 end_clashes(self._output, self._settings.channels, note, pulse, self.grid, self.leading.given)
             boundary = self._unsent(note.tick) if self.listens else max(self._boundary(stamp_ns), note.tick + 1)
-            self._plan(boundary, note, self.turn, self._planned_until)
+            self._plan(boundary, note, self.turn, self._ahead.disturbed(note.tick, boundary, self.turn))
 
     def key_up(self, key: Key, pulse: int, tick: int) -> None:
         """`key` sounds no longer: its answers end. Ignored where it did not sound."""
@@ -127,7 +128,7 @@ class Turns:
             if self.turn is not None:  # planned while the key was down: the model has to hear that it is not
                 self._renew_turn(self.turn_at(tick))
                 boundary = max(self._boundary(self._tempo.ns_at(pulse)), tick + 1)
-                self._plan(boundary, None, self.turn, self._planned_until)
+                self._plan(boundary, None, self.turn, self._ahead.disturbed(tick, boundary, self.turn))
         for channel, pitch in self.answers.key_up(key, pulse):
             self._output.end_key((channel, pitch), pulse)
 
@@ -149,7 +150,7 @@ class Turns:
         boundary = max(self.free_from(pulse), tick)
         if self.turn is not None:
             self._output.end_by(boundary * PULSES_PER_TICK)
-            self._plan(boundary, None, self.turn, self._planned_until, ends=True)
+            self._plan(boundary, None, self.turn, self._ahead.until, ends=True)
 
     def parts_change(self, pulse: int, silent: int | None) -> None:
         """Other parts of the band play from now on: what is planned is planned anew. What sounds of the part that is `silent` now
@@ -159,7 +160,7 @@ class Turns:
             line = self.grid.next_bar(boundary) * PULSES_PER_TICK
             self._output.end_by(line, self._settings.channels[silent])
         if self.turn is not None:
-            self._plan(boundary, None, self.turn, self._planned_until)
+            self._plan(boundary, None, self.turn, self._ahead.until)
 
     def ask_again(self, pulse: int) -> Turn | None:
         """The last answer is taken back, and the same phrase is answered once more, unless the player plays before. Returns the
@@ -180,7 +181,7 @@ class Turns:
         feel = self.feels.next(line)
         self.requests.append(feel)
         if self.turn is not None:
-            self._plan(line, None, self.turn, self._planned_until)
+            self._plan(line, None, self.turn, self._ahead.until)
         return feel
 
     def change_mode(self, name: str, now_ns: int) -> None:
@@ -244,9 +245,7 @@ class Turns:
             turn = self.turn_at(tick)
             moments += [turn.start - self._settings.prepare_ticks, turn.start] if turn is not None else []
         else:
-            moments += [self.turn.end]
-            if self.turn.end is None or self._planned_until < self.turn.end:
-                moments += [self._planned_until - self._settings.lookahead_ticks]
+            moments += [self.turn.end, self._ahead.next_tick(self.turn)]
         pulses = [moment * PULSES_PER_TICK + _HALF_TICK for moment in moments if moment is not None]
         return min((pulse for pulse in pulses if pulse > self.decided_pulse), default=None)
 
@@ -267,7 +266,7 @@ class Turns:
         if (cell := self._passing.cell(tick, self._settings.lookahead_ticks)) is not None:
             self.requests.append(cell)
         if self._renew_turn(turn):
-            self._plan(boundary, None, turn, self._planned_until)
+            self._plan(boundary, None, turn, self._ahead.until)
         elif self.turn is not None and turn != self.turn:
             if self.turn.end is not None and tick >= self.turn.end:
                 self._output.end_by(PULSES_PER_TICK * (self.turn.silent_from or self.turn.end))
@@ -299,10 +298,9 @@ class Turns:
         self.again.began(turn, self.mode.role)
         if self.again.turn is not None:
             boundary = max(boundary, self._hear_again())
-        self._planned_until = self._within_turn(max(turn.start, boundary) + self._settings.lookahead_ticks)
         self._counts.turns += 1
         self.requests.append(Retempo(self._transport.bpm_at(pulse)))
-        self._plan(boundary, None, turn, self._planned_until)
+        self._plan(boundary, None, turn, self._ahead.begin(max(turn.start, boundary), turn))
 
     def _hear_again(self) -> int:
         """The composer hears the phrase that is answered once more. Returns the first tick after it."""
@@ -329,7 +327,7 @@ class Turns:
         if turn is None or self.turn is None or turn == self.turn or turn.start != self.turn.start:
             return False
         self.turn = turn
-        self._planned_until = self._within_turn(self._planned_until)
+        self._ahead.bound(turn)
         return True
 
     def _yield_turn(self, pulse: int, tick: int, note: PlayerNote | None = None) -> None:
@@ -384,13 +382,6 @@ class Turns:
         self.requests.append(Plan(generation, boundary, note, self.mode.role, turn, until, silence or ends))
 
     def _extend_plan(self, tick: int) -> None:
-        """Keep the plan of the turn a lookahead beyond `tick`, in steps of a beat."""
-        while self.turn is not None and tick >= self._planned_until - self._settings.lookahead_ticks:
-            until = self._within_turn(self._planned_until + TICKS)
-            if until == self._planned_until:
-                break
-            self._planned_until = until
+        """Keep the plan of the turn far enough beyond `tick`."""
+        if self.turn is not None and (until := self._ahead.extended(tick, self.turn)) is not None:
             self.requests.append(Extend(self.plans.generation, until))
-
-    def _within_turn(self, tick: int) -> int:
-        return tick if self.turn is None or self.turn.end is None else min(tick, self.turn.end)

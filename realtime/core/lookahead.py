@@ -1,0 +1,60 @@
+"""How far ahead of song time the plan of a turn is drawn. Pure; times in ticks.
+
+What the player does next calls for another plan, and what the one before had drawn is thrown away. So while the player plays,
+the plan reaches only `NEAR_TICKS` to `NEAR_TICKS + NEAR_STEP` beyond song time, and as far as is set after `QUIET_TICKS` in
+which nothing called for another plan. A note does not depend on when it is drawn, so this changes no note.
+"""
+
+from __future__ import annotations
+
+from realtime.core.dialogue import Turn
+from realtime.core.plans import LONG_AGO
+from realtime.music.metre import TICKS
+
+NEAR_TICKS, NEAR_STEP = TICKS // 3, TICKS // 4
+FAR_STEP = TICKS
+"""The plan is extended by so much at a time."""
+QUIET_TICKS = TICKS
+
+
+class Lookahead:
+    """See the module's docstring. `until`: the tick up to which the plan was asked for."""
+
+    def __init__(self, ticks: int) -> None:
+        """`ticks`: how far ahead is planned while the player does nothing."""
+        self.until = 0
+        self._far = ticks
+        self._near = min(ticks, NEAR_TICKS)
+        self._quiet_from = LONG_AGO
+
+    def begin(self, tick: int, turn: Turn) -> int:
+        """A turn begins, planned from `tick` on. Returns until when."""
+        self.until = tick + self._far
+        return self.bound(turn)
+
+    def disturbed(self, tick: int, boundary: int, turn: Turn | None) -> int:
+        """The player did something at `tick` that calls for a new plan from `boundary` on. Returns until when."""
+        self._quiet_from = tick + QUIET_TICKS
+        self.until = min(self.until, boundary + self._near + NEAR_STEP)
+        return self.bound(turn)
+
+    def bound(self, turn: Turn | None) -> int:
+        """The turn may have another end now: nothing is planned beyond it. Returns until when."""
+        if turn is not None and turn.end is not None:
+            self.until = min(self.until, turn.end)
+        return self.until
+
+    def extended(self, tick: int, turn: Turn) -> int | None:
+        """At `tick`: until when the plan is to be extended; None where it reaches far enough, or to the turn's end."""
+        before = self.until
+        ahead, step = (self._far, FAR_STEP) if tick >= self._quiet_from else (self._near, NEAR_STEP)
+        while tick >= self.until - ahead and (turn.end is None or self.until < turn.end):
+            self.until += step
+        self.bound(turn)
+        return self.until if self.until > before else None
+
+    def next_tick(self, turn: Turn) -> int | None:
+        """When the plan is to be extended next if nothing calls for another; None: it reaches to the turn's end."""
+        if turn.end is not None and self.until >= turn.end:
+            return None
+        return min(self.until - self._near, max(self._quiet_from, self.until - self._far))

@@ -1,0 +1,65 @@
+"""How far ahead a plan is drawn: far enough always, and not far while the player plays."""
+
+from __future__ import annotations
+
+from performing import BAR_NS, BEAT_NS, NoiseStepper, StepByStep, duet, tune
+
+from realtime import midi
+from realtime.composing.constraints import Constraints
+from realtime.core.dialogue import Extend, Plan, Turn
+from realtime.core.lookahead import NEAR_STEP, NEAR_TICKS, QUIET_TICKS, Lookahead
+from realtime.core.tempo import PULSES_PER_TICK
+from realtime.music.metre import TICKS
+
+FAR = 2 * TICKS
+BUSY = Constraints(max_duration=12, max_notes=4, follow=False)
+WALK = tune([60, 62, 64, 65, 67, 65, 64, 62] * 4, start_ns=1)
+
+
+def test_a_plan_reaches_far_enough_at_every_tick_and_no_farther_than_it_needs_while_the_player_plays() -> None:
+    ahead, turn = Lookahead(FAR), Turn(0)
+    ahead.begin(0, turn)
+    struck = [*range(0, 400, 20), *range(1000, 1400, 20)]
+    for tick in range(2000):
+        if tick in struck:
+            ahead.disturbed(tick, tick + 2, turn)
+        due = ahead.next_tick(turn)
+        extended = ahead.extended(tick, turn)
+        assert (extended is not None) == (due is not None and due <= tick)
+        quiet = tick - max((at for at in struck if at <= tick), default=-TICKS) >= QUIET_TICKS
+        assert ahead.until - tick > (FAR if quiet else NEAR_TICKS), "enough is planned"
+        if any(tick - TICKS < at <= tick for at in struck) and tick not in range(1000, 1002):
+            assert ahead.until - tick <= 2 + NEAR_TICKS + NEAR_STEP
+
+
+def test_nothing_is_planned_beyond_the_end_of_a_turn() -> None:
+    ahead = Lookahead(FAR)
+    assert ahead.begin(96, Turn(96, 192)) == 96 + FAR
+    asked = [until for tick in range(96, 192) if (until := ahead.extended(tick, Turn(96, 192))) is not None]
+    assert asked[-1] == 192 and ahead.next_tick(Turn(96, 192)) is None
+    assert ahead.bound(Turn(96, 180)) == 180
+
+
+def test_what_is_played_does_not_depend_on_how_far_ahead_it_is_drawn() -> None:
+    for mode in ("accompany", "trade"):
+        played = [duet(WALK, 32 * BEAT_NS, mode, BUSY, lookahead_ticks=ticks)[0].sent for ticks in (12, 48, 192)]
+        assert len(played[0]) > 80
+        assert played[0] == played[1] == played[2]
+
+
+def test_little_of_an_accompaniment_is_drawn_and_thrown_away() -> None:
+    stepper = NoiseStepper()
+    _, engine = duet(WALK, 32 * BEAT_NS, "accompany", BUSY, stepper=stepper)
+    wanted = 32 + 2 * 32 + engine.counts.notes  # the player's notes, beats and their chords, Antiphon's notes
+    assert stepper.steps < 2.2 * wanted
+
+
+def test_a_held_chord_is_planned_far_ahead_again() -> None:
+    session = StepByStep("accompany")
+    for pitch in (60, 64, 67):
+        session.play(midi.note_on(0, pitch, 80), 1)
+    session.until(BAR_NS)
+    near = next(request for request in reversed(session.requests) if isinstance(request, Plan) and request.turn)
+    assert near.until - near.boundary <= NEAR_TICKS + NEAR_STEP
+    far = [request for request in session.requests if isinstance(request, Extend)]
+    assert far[-1].until * PULSES_PER_TICK - session.engine.tempo.pulse_at(BAR_NS) >= (FAR - 1) * PULSES_PER_TICK
