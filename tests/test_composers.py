@@ -10,7 +10,7 @@ from realtime.config import load
 from realtime.core.dialogue import ModelNote, Proposed, Reached
 from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
-from realtime.io.live.composers import LATE_NS, Came, Composers, Died, Said
+from realtime.io.live.composers import Came, Composers, Died, Said
 from realtime.io.live.model import Setup
 from realtime.io.live.settings import worker_setup
 from realtime.io.live.worker import Failed, Ready, Worker
@@ -87,8 +87,8 @@ def test_rules_take_over_within_a_beat_and_the_worker_is_back_at_a_bar_line() ->
     stage.until(BAR_NS + 10 * MS)
     assert stage.composers.worker is second
     assert "is back" in stage.said[-1]
-    stage.until(BAR_NS + LATE_NS - MS)
-    assert not stage.onsets(BAR_NS + BEAT_NS), "from here on the worker is asked, and rules play no more"
+    stage.until(BAR_NS + BEAT_NS - MS)
+    assert not stage.onsets(BAR_NS + 100 * MS), "from here on the worker is asked, and rules play no more"
 
 
 def test_it_is_tried_again_for_ever_at_longer_and_longer_intervals() -> None:
@@ -112,8 +112,8 @@ def test_a_late_worker_is_stood_in_for_until_it_has_caught_up() -> None:
     worker = stage.composers.worker
     assert worker is not None
     stage.play(HELD)
-    stage.until(LATE_NS + 600 * MS)
-    assert stage.onsets(LATE_NS), "rules play"
+    stage.until(BEAT_NS + 600 * MS)
+    assert stage.onsets(BEAT_NS), "rules play after a beat"
     assert stage.composers.worker is worker
     generation = stage.engine.turns.plans.generation
     stale = Said(worker, Proposed(generation, ModelNote(96, 80, 80, 24, 1)))

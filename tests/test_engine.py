@@ -207,7 +207,7 @@ def test_a_new_composer_gets_knobs_and_position_and_continues_the_turn() -> None
     heard = session.engine.heard.notes()
     session.engine.composer_is_new(9 * BEAT_NS)
     session.until(16 * BEAT_NS)
-    assert session.requests[:3] == [Steer(AS_IT_IS), Remember(heard), Relocate(9 * 24)]
+    assert session.requests[:3] == [Steer(AS_IT_IS), Relocate(9 * 24), Remember(heard)]
     assert plans(session.requests)[0].turn == Turn(192, 384)
     assert any(ns > 10 * BEAT_NS for ns, _, _ in onsets(session.sent))
     assert all(span.off_ns <= 4 * BAR_NS for span in spans(session.sent))

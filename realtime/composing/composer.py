@@ -235,9 +235,11 @@ class Composer:
             self._latents.relocate()
 
     def _remember(self, notes: Sequence[HeardNote]) -> None:
-        """What was played before is known to the memory; the model's state begins anew."""
+        """This and nothing else is what the memory knows of before; no time has been fed since."""
         if self._memory is None:
             return
+        self._history.clear()  # it points into the memory
+        self._memory.reset()
         for tick, part, player, pitch, duration, velocity in notes:
             length = duration_index(duration) if duration else NONE_DURATION
             self._memory.add(tick, self._grid.beat_at(tick), part, player, pitch, length, velocity_index(velocity))

@@ -27,6 +27,7 @@ from realtime.core.dialogue import (
     Proposed,
     Reached,
     Relocate,
+    Remember,
     Reply,
     Request,
     Turn,
@@ -81,16 +82,16 @@ class Rules:
         """Take in what a request says of the player, without an answer."""
         match request:
             case Plan(played=PlayerNote() as note):
-                if len(self._heard) == MOST_HEARD:
-                    self._ends.pop(self._heard[0], None)
-                self._heard.append(note)
-                if note.part != DRUMS:
-                    self._down[note.pitch] = note
-                    self._classes = self._classes * 0.99
-                    self._classes[note.pitch % 12] += 1.0
+                self._key_down(note)
             case KeyUp(tick, pitch):
-                if (note_down := self._down.pop(pitch, None)) is not None:
-                    self._ends[note_down] = tick
+                self._key_up(tick, pitch)
+            case Remember(notes):
+                self._forget()
+                for tick, part, player, pitch, duration, velocity in notes:
+                    if player:
+                        self._key_down(PlayerNote(tick, pitch, velocity, part))
+                        if duration:
+                            self._key_up(tick + duration, pitch)
             case Lead():
                 self._given.lead(request)
             case Muster(parts):
@@ -99,9 +100,26 @@ class Rules:
                 self._arrangement.change(request)
             case Relocate():
                 self._arrangement.relocate()
-                self._heard.clear()
-                self._ends.clear()
-                self._down.clear()
+                self._forget()
+
+    def _key_down(self, note: PlayerNote) -> None:
+        if len(self._heard) == MOST_HEARD:
+            self._ends.pop(self._heard[0], None)
+        self._heard.append(note)
+        if note.part != DRUMS:
+            self._down[note.pitch] = note
+            self._classes = self._classes * 0.99
+            self._classes[note.pitch % 12] += 1.0
+
+    def _key_up(self, tick: int, pitch: int) -> None:
+        if (note_down := self._down.pop(pitch, None)) is not None:
+            self._ends[note_down] = tick
+
+    def _forget(self) -> None:
+        """The notes of the player's, but not the key that they were in."""
+        self._heard.clear()
+        self._ends.clear()
+        self._down.clear()
 
     def handle(self, request: Request) -> Iterator[Reply]:
         """Take in a request and answer it, as the composer does."""
@@ -220,9 +238,11 @@ class Rules:
             tick = beat.start + beat.length
 
     def _voicing(self, tones: frozenset[int]) -> list[int]:
-        """The chord from `TRIAD_HEIGHT` up, without the keys that the player holds."""
+        """The chord from `TRIAD_HEIGHT` up, without the keys that the player holds; an octave lower where they hold all of it."""
         pitches = sorted({self._fold(pitch_class, TRIAD_HEIGHT) for pitch_class in tones})
-        return [pitch for pitch in pitches if pitch not in self._down]
+        free = [pitch for pitch in pitches if pitch not in self._down]
+        lower = [pitch - 12 for pitch in pitches if pitch - 12 >= self._constraints.lowest]
+        return free or [pitch for pitch in lower if pitch not in self._down]
 
     def _harmony(self, plan: Plan, turn: Turn, part: int) -> Iterator[ModelNote]:
         """Under the note that was struck: the nearest notes of the chord, or else of the key, at least a minor third apart."""

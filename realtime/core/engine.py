@@ -346,7 +346,9 @@ class Engine:
 
     def composer_is_new(self, now_ns: int) -> None:
         """The composer was replaced and has heard nothing: tell it the present state. What is planned is still played."""
-        self.turns.requests[:] = [Steer(self.knobs.controls), Remember(self.heard.notes())]
+        pulse = self.tempo.pulse_at(now_ns)
+        jump = [Relocate(pulse // PULSES_PER_TICK)] if self.rolling else []  # first: rules forget at it
+        self.turns.requests[:] = [Steer(self.knobs.controls), *jump, Remember(self.heard.notes())]
         if self.muster.playing != self.settings.parts:
             self.turns.requests.append(Muster(self.muster.playing))
         if self.turns.feels.passed:
@@ -356,8 +358,6 @@ class Engine:
         self.turns.answers.complete(self.turns.plans.generation)
         self.turns.turn = None
         if self.rolling:
-            pulse = self.tempo.pulse_at(now_ns)
-            self.turns.requests.append(Relocate(pulse // PULSES_PER_TICK))
             self.turns.decide(pulse)
 
     # --- what goes out ---

@@ -20,8 +20,8 @@ from realtime.io.clock import now_ns
 from realtime.io.live.model import Setup
 from realtime.io.live.worker import Failed, Ready, Worker
 
-LATE_NS = 1_000_000_000
-"""A worker that has not answered for so long is stood in for."""
+LATE_NS = 500_000_000, 1_000_000_000
+"""A worker that has not answered for a beat is stood in for: after so long at least, and at most."""
 HANG_NS = 3_000_000_000
 """And after so long it is replaced."""
 FIRST_WAIT_NS, LONGEST_WAIT_NS = 500_000_000, 15_000_000_000
@@ -144,7 +144,7 @@ class Composers:
                 self._asked_ns = None
                 self._say("the model's worker does not answer: it is replaced")
                 self.worker.kill()
-            elif now - self._asked_ns > LATE_NS and not self._standing_in:
+            elif now - self._asked_ns > self._late_ns() and not self._standing_in:
                 self._standing_in = True
                 self._say("the model is late: rules play until it answers")
                 engine.composer_is_new(now)
@@ -159,7 +159,7 @@ class Composers:
         """When `act` has something to do next."""
         moments = [self._retry_ns]
         if self._asked_ns is not None:
-            moments.append(self._asked_ns + (HANG_NS if self._standing_in else LATE_NS) + 1)
+            moments.append(self._asked_ns + (HANG_NS if self._standing_in else self._late_ns()) + 1)
         if self._next is not None:
             moments.append(self._engine.tempo.ns_at(self._switch_pulse) if self._engine.rolling else 0)
         return min((ns for ns in moments if ns is not None), default=None)
@@ -176,6 +176,11 @@ class Composers:
                 worker.close()
 
     # --- the worker in charge ---
+
+    def _late_ns(self) -> int:
+        assert self._asked_ns is not None
+        beat_ns = round(60e9 / self._engine.tempo.bpm_at(self._engine.tempo.pulse_at(self._asked_ns)))
+        return min(max(beat_ns, LATE_NS[0]), LATE_NS[1])
 
     def _answered(self, reply: Reply | Failed, now: int) -> Reply | None:
         assert not isinstance(reply, Failed)
