@@ -11,6 +11,7 @@ import pytest
 from toycorpus import save
 
 from realtime.config import load as configuration
+from realtime.errors import UserError
 from realtime.io.files import midifile
 from realtime.io.files.midifile import FileNote, MidiPiece
 from realtime.io.files.smf import Smf, load
@@ -200,6 +201,17 @@ def test_what_was_mended_is_said(tmp_path: Path, tiny_model: Path) -> None:
         infill(settings, tmp_path / "in.mid", tmp_path / "out.mid", "2", [], None, print),
     ]
     assert all("in.mid: track 1 is cut short" in each and "\n" not in each for each in said)
+
+
+def test_a_file_of_thousands_of_voices_is_refused(tmp_path: Path, tiny_model: Path) -> None:
+    """Each would be composed after the others, which takes hours."""
+    save(tmp_path / "in.mid", *[line(4)] * 65)
+    settings = configuration(None, {"model.file": tiny_model})
+    with pytest.raises(UserError, match=r"65 voices play there; allowed are up to 64"):
+        compose(settings, tmp_path / "in.mid", tmp_path / "out.mid", 1, False, None, print)
+    with pytest.raises(UserError, match=r"65 voices play there; allowed are up to 64"):
+        infill(settings, tmp_path / "in.mid", tmp_path / "out.mid", "2", [], None, print)
+    assert not (tmp_path / "out.mid").exists()
 
 
 def band(path: Path, bars: int = 10) -> dict[str, int]:

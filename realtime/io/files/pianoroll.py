@@ -6,9 +6,12 @@ the same file, whatever the user's settings are.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-from collections.abc import Mapping, Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -58,6 +61,20 @@ class Curves(NamedTuple):
     lines: Mapping[str, np.ndarray]
 
 
+@contextlib.contextmanager
+def _nothing_kept() -> Iterator[None]:
+    """matplotlib, imported in this context, leaves no list of this computer's fonts in the user's home."""
+    if "MPLCONFIGDIR" in os.environ:  # the user says where
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MPLCONFIGDIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["MPLCONFIGDIR"]
+
+
 def draw(
     path: Path,
     voices: Mapping[str, Sequence[FileNote]],
@@ -71,9 +88,10 @@ def draw(
     """Write a PNG of any bars, eight to a line; darker is louder. voices: by name, see `COLOURS`; starts: of the bars and the
     end of the last, in pulses; `first_number`: of the first bar; `curves`: drawn under each line; `labels`: (pulse, text) above
     each line, chords for example. Raises UserError."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with _nothing_kept():
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     bars = len(starts) - 1
     per_system = max(min(bars, BARS_A_SYSTEM), math.ceil(bars / MAX_SYSTEMS))

@@ -67,6 +67,7 @@ class Continuation:
             here = {voice for voice in here if source.part_of[voice] in parts}
             for part in {*parts} - {source.part_of[voice] for voice in here}:
                 here |= {*sorted((v for v in last if source.part_of[v] == part), key=last.__getitem__)[-1:]}
+        source.check_number(len(here))
         for voice in in_order(here, source.part_of):
             yield self._voice(voice)
         taken: list[Place] = []

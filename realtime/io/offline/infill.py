@@ -60,6 +60,7 @@ def infill(
     before, after = studio.back(start, NEAR_BARS), grid.bar_start(end, NEAR_BARS)
     inside = music_of.playing(start, end)
     voices = _voices(music_of, {PART_NAMES.index(name) for name in parts}, inside, music_of.playing(before, after))
+    music_of.check_number(len(voices))
     gone = inside & np.isin(music_of.voice, voices)
     kept = notes[~gone]
     # A note that begins a little before the bars is not in them, though the nearest tick is.

@@ -37,6 +37,8 @@ AHEAD_BARS = 12
 """Bars after a gap that its plan leads to."""
 
 MOST_BARS = 1024
+MOST_VOICES = 64
+"""How many voices are composed one after the other: more are a damaged file, and would take hours."""
 Held = TypeVar("Held")
 
 
@@ -52,6 +54,7 @@ class Source:
         if not self.piece.notes:
             raise UserError(f"{source}: no notes in it; give a file with something to go on from")
         self.voice, self.part = voices_of(self.piece, self.smf)
+        self._voices = np.array(self.voice)
         self.part_of = dict(zip(self.voice, self.part, strict=True))
         """The part of each voice."""
         self.bars = tuple(segments_of(self.piece))
@@ -80,8 +83,15 @@ class Source:
 
     def of(self, voice: int) -> np.ndarray:
         """(N,) bool: which notes are a voice's."""
-        result: np.ndarray = np.array(self.voice) == voice
+        result: np.ndarray = self._voices == voice
         return result
+
+    def check_number(self, voices: int) -> None:
+        """Raises `UserError` where so many are to be composed."""
+        if voices > MOST_VOICES:
+            raise UserError(
+                f"{self.name}: {voices} voices play there; allowed are up to {MOST_VOICES} at once: choose a part with --part"
+            )
 
     def bpm(self, tick: int) -> float:
         """The tempo at a tick."""
