@@ -6,8 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from performing import BAR_NS, FakeGraphs, NoiseStepper, composer_of, duet, fed_with_keys, proposals, trade, tune
+from performing import (
+    BAR_NS,
+    BEAT_NS,
+    MS,
+    FakeGraphs,
+    NoiseStepper,
+    StepByStep,
+    composer_of,
+    duet,
+    fed_with_keys,
+    proposals,
+    trade,
+    tune,
+)
 
+from realtime import midi
 from realtime.composing.constraints import Constraints
 from realtime.composing.contract import MASKED
 from realtime.core.dialogue import Bar, Extend, KeyUp, Plan, PlayerNote, Reached, Relocate, Turn
@@ -277,3 +291,32 @@ def test_what_was_planned_and_taken_back_is_not_remembered(tick: int, commit: in
     for ours, theirs in zip(ahead.recalled, never.recalled, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert any((features[:, 0] > 0).any() for _, features in ahead.recalled)
+
+
+@pytest.mark.parametrize("hold_ns", [0, 20 * MS])
+@pytest.mark.parametrize("apart_ns", [0, 8 * MS, 25 * MS])
+def test_every_note_of_a_chord_that_is_accompanied_stays_in_the_stream(hold_ns: int, apart_ns: int) -> None:
+    stepper, chord = NoiseStepper(), (60, 64, 67)
+    session = StepByStep("accompany", composer_of(stepper, memory=True), hold_ns=hold_ns)
+    for bar in range(4):
+        for i, pitch in enumerate(chord):
+            session.play(midi.note_on(0, pitch, 80), bar * BAR_NS + i * apart_ns + 1)
+        for i, pitch in enumerate(chord):
+            session.play(midi.note_off(0, pitch), bar * BAR_NS + 3 * BEAT_NS + i * apart_ns + 1)
+    session.until(4 * BAR_NS)
+    struck = [pitch for time, part, pitch, *_ in stepper.fed if time < BEAT and part < MODEL_PART]
+    assert struck == [*chord] * 4
+
+
+def test_a_beat_stays_where_the_player_strikes_on_it() -> None:
+    stepper = NoiseStepper()
+    session = StepByStep("accompany", composer_of(stepper), hold_ns=20 * MS)
+    for ns, message in tune([60, 62, 64, 65]):
+        session.play(message, ns + 1)
+        if midi.is_note_off(message):
+            session.until(ns + BEAT_NS // 5 - 10 * MS)  # what comes on the next beat is planned by now
+            planned = list(stepper.fed)
+            beat = max(at for at, event in enumerate(planned) if event[0] == BEAT)
+        elif ns:
+            assert stepper.fed[: beat + 1] == planned[: beat + 1]
+            assert stepper.fed[beat + 1][2] == message[1], "and the note comes right after it"

@@ -191,9 +191,9 @@ class Composer:
         self._plan = plan
         if self._history.is_empty:
             self._begin()
+        struck = plan.played.tick if plan.played is not None else None
         # Who accompanies does not wait for the player.
-        on_beat = plan.played.tick if plan.played is not None and plan.role != Role.ACCOMPANY else None
-        self._history.go_back(plan.boundary, plan.silence, same_turn, on_beat)
+        self._history.go_back(plan.boundary, plan.silence, same_turn, struck, plan.role != Role.ACCOMPANY)
         last = self._history.last
         if plan.played is not None:
             self._take_in(plan.played)

@@ -151,19 +151,26 @@ class History:
         while self._snapshots and self._snapshots[0].position < self._stepper.oldest:
             self._snapshots.popleft()
 
-    def go_back(self, boundary: int, silence: bool, same_turn: bool, on_beat: int | None = None) -> None:
-        """Back to the last event before `boundary`, or as far as the ring reaches; not while empty.
+    def go_back(
+        self,
+        boundary: int,
+        silence: bool,
+        same_turn: bool,
+        struck: int | None = None,
+        waits: bool = True,
+    ) -> None:
+        """Back to the last event before `boundary`, to the player's last note, or as far as the ring reaches; not while empty.
 
         `silence`: what sounds of Antiphon's ends at the boundary. `same_turn`: the notes made so far still count as this turn's.
-        `on_beat`: the tick of a note of the player's that comes next; it comes before the chord of a beat that begins there, so
-        that chord, if nothing followed it, is to come again.
+        `struck`: the tick of a note of the player's that comes next. It comes after a beat that begins there, which stays, and
+        before the chord of that beat: with `waits` that chord, if nothing followed it, is to come again.
         """
         self._notes.take_back(boundary, silence)
         self._overuse.take_back(boundary)
         # The event that is gone back to may have to be fed again, so the ring must still know the state before it.
         while (
             len(self._snapshots) > 1
-            and (self.last.tick >= boundary or (self.last.event.time == CHORD and self.last.beat.start == on_beat))
+            and self._is_taken_back(boundary, silence, struck, waits)
             and self._snapshots[-2].position > self._stepper.oldest
         ):
             self._snapshots.pop()
@@ -173,6 +180,14 @@ class History:
             self._memory.rewind(last.recall.held)
         releases = np.minimum(last.releases, boundary) if silence else last.releases
         self._snapshots[-1] = last._replace(releases=releases, made=last.made if same_turn else 0)
+
+    def _is_taken_back(self, boundary: int, silence: bool, struck: int | None, waits: bool) -> bool:
+        """Whether the last event is one of those that `go_back` goes back over."""
+        time, part, tick = self.last.event.time, self.last.event.part, self.last.tick
+        if time == CHORD and waits and self.last.beat.start == struck:
+            return True
+        opens = time == BEAT and tick == struck and not silence  # what has just been silenced sounded at the beat
+        return tick >= boundary and not opens and not (time < BEAT and part < MODEL_PART)
 
     def take_last(self) -> Snapshot:
         """Go back over the last event as well, which is then to be fed again."""
