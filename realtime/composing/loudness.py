@@ -31,7 +31,7 @@ UNDER = 2.0
 """Classes by which those who play along stay below the player."""
 FARTHEST_NATS = -40.0
 MOST_KEPT = 64
-"""Biases that are kept until the next note of the player's."""
+"""Biases, and what is looked for, that are kept until the next note of the player's."""
 
 
 class Loudness:
@@ -40,10 +40,12 @@ class Loudness:
     def __init__(self) -> None:
         self._notes: deque[tuple[int, int]] = deque(maxlen=NOTES)  # (tick, velocity class)
         self._made: dict[tuple[Beat, bool, bool], np.ndarray] = {}
+        self._looked_for: dict[tuple[Beat, bool], tuple[float, float]] = {}
 
     def add(self, note: PlayerNote) -> None:
         """A key of the player's went down."""
         self._made.clear()
+        self._looked_for.clear()
         if self._notes and not 0 <= note.tick - self._notes[-1][0] < PHRASE_GAP_TICKS:
             self._notes.clear()
         self._notes.append((note.tick, velocity_index(note.velocity)))
@@ -77,6 +79,14 @@ class Loudness:
 
     def _wanted(self, beat: Beat, on_beat: bool) -> tuple[float, float]:
         """The velocity class of a note there, and how far it may be off."""
+        asked = beat, on_beat
+        if asked not in self._looked_for:
+            if len(self._looked_for) == MOST_KEPT:
+                self._looked_for.clear()
+            self._looked_for[asked] = self._look(beat, on_beat)
+        return self._looked_for[asked]
+
+    def _look(self, beat: Beat, on_beat: bool) -> tuple[float, float]:
         ticks, loud = np.array(self._notes).T
         from_bar = (ticks - beat.start + beat.in_bar * TICKS + ON_BEAT_TICKS) % beat.bar_ticks
         on = from_bar % TICKS <= 2 * ON_BEAT_TICKS

@@ -9,6 +9,7 @@ model to overrule them where it is certain. What depends only on the player's no
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -162,8 +163,9 @@ class PlayerProfile:
         return bias
 
 
+@lru_cache(maxsize=1024)
 def _beyond(lowest: int, highest: int) -> np.ndarray:
-    """(128,) nats: 0 from `lowest` to `highest`, and more negative with each semitone beyond."""
+    """(128,) nats: 0 from `lowest` to `highest`, and more negative with each semitone beyond. Not to be written to."""
     pitch = np.arange(128)
     apart = np.maximum(np.maximum(lowest - pitch, pitch - highest), 0)
     return np.maximum(apart * NATS_PER_SEMITONE, FARTHEST_NATS).astype(np.float32)

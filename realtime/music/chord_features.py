@@ -45,11 +45,16 @@ class Features(NamedTuple):
 
 def beats_of(grid: BeatGrid, start: int, end: int) -> np.ndarray:
     """The beats of a grid from the one around tick `start` to the last that begins before `end`: (B,) `BEAT`."""
-    rows, tick = [], grid.beat_at(start).start
+    rows: list[tuple[int, int, int, int]] = []
+    first = tick = grid.beat_at(start).start
     while tick < end:
-        beat = grid.beat_at(tick)
-        rows.append((beat.start, beat.length, beat.in_bar, beat.bar_ticks))
-        tick = beat.start + beat.length
+        (bar, length), metre = grid.bar_at(tick), grid.bar_length_at(tick)
+        tick = bar + length
+        rows += [
+            (beat, min(TICKS, tick - beat), index, metre)
+            for index, beat in enumerate(range(bar, tick, TICKS))
+            if first <= beat < end
+        ]
     return np.array(rows, BEAT)
 
 
@@ -67,18 +72,15 @@ def features(notes: np.ndarray, beats: np.ndarray) -> Features:
     bar_from, bar_to = np.concatenate([[0], opens])[bar], np.concatenate([opens, [count]])[bar]
     bass = np.where(low[::2].any(1, keepdims=True), low[::2], low[1::2])
 
-    def window(begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-        sums = total[np.clip(end, 0, count)] - total[np.clip(begin, 0, count)]
-        shares: np.ndarray = sums / (1 + sums.sum(1, keepdims=True))
-        return shares
-
+    begin = (at - 1, at - 4, at - 16, bar_from, at - FAR, at + 1, at + 2, at + 5, at + 1, at + 1)
+    end = (at, at - 1, at - 4, at, at, at + 2, at + 5, at + 17, bar_to, at + 1 + FAR)
+    inside = np.minimum(np.maximum(np.array([begin, end]), 0), count)
+    sums = total[inside[1]] - total[inside[0]]  # (10, B, 12)
+    shares = sums / (1 + sums.sum(2, keepdims=True))
     windows = (
         np.log1p(sound[::2]), np.log1p(sound[1::2]), np.log1p(_struck(notes, beats)), low[::2], low[1::2],
-        np.concatenate([np.zeros((1, 12)), low[1:-1:2]]), bass[bar_from],
-        window(at - 1, at), window(at - 4, at - 1), window(at - 16, at - 4), window(bar_from, at), window(at - FAR, at),
-        np.concatenate([low[2::2], np.zeros((1, 12))]),
-        window(at + 1, at + 2), window(at + 2, at + 5), window(at + 5, at + 17),
-        window(at + 1, bar_to), window(at + 1, at + 1 + FAR),
+        np.concatenate([np.zeros((1, 12)), low[1:-1:2]]), bass[bar_from], *shares[:5],
+        np.concatenate([low[2::2], np.zeros((1, 12))]), *shares[5:],
     )  # fmt: skip
     place, facts = _facts(beats)
     loud = np.concatenate([[0], np.cumsum(whole.sum(1) > 0)])
