@@ -32,6 +32,7 @@ from realtime.core.dialogue import (
 )
 from realtime.core.engine import Engine
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
+from realtime.io.live.flood import MOST_PLANS
 from realtime.music.vocabulary import MELODY
 from realtime.simulate import Performance, perform
 
@@ -127,7 +128,7 @@ def test_after_a_jump_no_note_of_before_is_played_however_late_the_composer_repl
     clock, times = clocks([120.0] * (24 * 24))
     jump_ns = times[24 * 10] - 5 * MS
     script = [*clock, (jump_ns, {"start": START, "locate": song_position(0)}[what])]
-    for beat in range(8):
+    for beat in range(6):
         script += [(times[24 * beat], midi.note_on(0, 60, 80)), (times[24 * beat + 20], midi.note_off(0, 60))]
     engine = Engine(settings_of("trade", follow_clock=True, prepare_ticks=96), TempoMap(120))
     performance = perform(engine, composer_of(constraints=SHORT), script, times[-1], think_ns=1000 * MS)
@@ -340,3 +341,18 @@ def test_clocks_that_stop_for_a_second_are_counted_anew() -> None:
         session.play(message, stamp_ns)
     session.play(midi.note_on(0, 60, 80), times[200])
     assert not session.engine.rolling
+
+
+def test_a_sender_that_starts_and_stops_for_ever_leaves_nothing_that_waits() -> None:
+    """A loop in a DAW, say, while nobody plays: every jump takes all plans back, and nothing is asked that could be answered."""
+    session = StepByStep("accompany", follow_clock=True)
+    for i in range(200):
+        session.play(STOP if i % 2 else START, i * MS)
+    assert session.engine.counts.jumps >= 100
+    assert len(session.engine.turns.plans) < MOST_PLANS, "or no note would be answered any more"
+    assert not session.engine.turns.plans.wanted(session.engine.turns.plans.generation - 1, 1 << 20)
+    session.play(START, 300 * MS)
+    session.play(CLOCK, 301 * MS)
+    session.play(midi.note_on(0, 60, 80), 302 * MS)
+    assert plans(session.requests)[-1].turn is not None
+    assert not len(session.engine.turns.plans)

@@ -28,6 +28,7 @@ class Plans:
 
     def jump(self) -> None:
         """The song position jumped: nothing asked before is wanted any more, and nothing is final."""
+        self._incomplete.clear()  # what follows stands for all of them
         self.new(LONG_AGO, LONG_AGO)
 
     def wanted(self, generation: int, tick: int) -> bool:
