@@ -356,3 +356,24 @@ def test_a_sender_that_starts_and_stops_for_ever_leaves_nothing_that_waits() -> 
     session.play(midi.note_on(0, 60, 80), 302 * MS)
     assert plans(session.requests)[-1].turn is not None
     assert not len(session.engine.turns.plans)
+
+
+@pytest.mark.parametrize("far", [16, 250])
+def test_an_accompaniment_goes_on_where_the_song_jumps_back(far: int) -> None:
+    """As in a loop in a DAW: what was sent at a later place before is no reason to wait for that place."""
+    session = StepByStep("accompany", composer_of(constraints=SHORT), follow_clock=True, hold_ns=20 * MS)
+    clock, times = clocks([120.0] * (24 * 16), start_ns=10 * MS)
+    jump = [
+        (0, song_position(16 * far)),
+        (1, CONTINUE),
+        *clock[1:193],
+        (times[192] - 2, song_position(0)),
+        *clock[193:],
+    ]
+    keys = tune([60, 64, 67, 72] * 4, start_ns=times[0] + MS)
+    for ns, message in sorted([*jump, *keys], key=lambda event: event[0]):
+        session.play(message, ns)
+    moments = [ns for ns, _, _ in onsets(session.sent)]
+    assert any(ns < times[192] for ns in moments)
+    for beats in range(9, 16):
+        assert any(times[24 * beats] - BEAT_NS <= ns < times[24 * beats] + BEAT_NS for ns in moments)

@@ -87,7 +87,8 @@ class Rules:
                 self._key_up(tick, pitch)
             case Remember(notes):
                 self._forget()
-                for tick, part, player, pitch, duration, velocity in notes:
+                jumps = [i for i in range(1, len(notes)) if notes[i].tick < notes[i - 1].tick - TICKS]
+                for tick, part, player, pitch, duration, velocity in notes[max(jumps, default=0) :]:
                     if player:
                         self._key_down(PlayerNote(tick, pitch, velocity, part))
                         if duration:

@@ -16,7 +16,8 @@ SHORTEST_PULSES = SHORTEST_TICKS * PULSES_PER_TICK
 class Output:
     """The scheduler of planned notes, the ledger of sounding ones, and the messages that wait to be taken and sent.
 
-    A note-on that is due since more than `late_ns` is dropped. `last_pulse`: when the last message was due.
+    A note-on that is due since more than `late_ns` is dropped. `last_pulse`: when the last message was due; None where song
+    time is elsewhere since.
     """
 
     def __init__(self, tempo: TempoMap, late_ns: int, click: Click | None = None) -> None:
@@ -28,7 +29,7 @@ class Output:
         self._waiting: list[Sent] = []
         self.last_pulse: int | None = None
         self.onset_pulse: int | None = None
-        """The onset of the last note that was sent."""
+        """The onset of the last note that was sent; None as before."""
         self._struck_pulse: dict[tuple[int, int], int] = {}
 
     @property
@@ -75,9 +76,9 @@ class Output:
 
     def release_all(self, pulse: int) -> None:
         """End all that sounds, at `pulse` and at once: song time stops or is elsewhere."""
-        if len(self.ledger):
-            self.last_pulse = pulse
         self._waiting += [Sent(pulse, off, 0) for off in self.ledger.release_all()]
+        self.last_pulse = self.onset_pulse = None
+        self._struck_pulse.clear()
 
     def take(self) -> list[Sent]:
         """What is to be sent now, in order. Nothing waits afterwards."""

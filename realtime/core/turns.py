@@ -224,7 +224,7 @@ class Turns:
         self.again.clear()
         self.plans.jump()
         self.player = PlayerState(self._settings.rest_ticks)
-        self._strikes = Strikes(self.grid)
+        self._strikes, self._ahead = Strikes(self.grid), Lookahead(self._settings.lookahead_ticks)
         self.decided_pulse = self._turn_over = LONG_AGO
         self.feels.jumped()
         if self._transport.rolling:
