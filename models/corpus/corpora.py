@@ -64,6 +64,10 @@ MIN_TITLE_LETTERS = 4
 GIVE = "give a folder of .mid files, a folder with manifest.csv and its zips, or MAESTRO, Groove or Lakh as they come"
 MOST_MIDI_BYTES, MOST_TABLE_BYTES = 16 << 20, 256 << 20
 """What is longer is no MIDI file, or no table, but a mistake or a decompression bomb."""
+MOST_LETTERS = 4096
+"""A longer path is no file's, and would take hours to look at."""
+MOST_RATIO = 100
+"""An archive that unpacks to so many times its size, and MOST_TABLE_BYTES more, is a decompression bomb; MIDI comes to 10."""
 UNREADABLE = (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
 """What a damaged, encrypted or missing archive raises."""
 
@@ -115,10 +119,14 @@ def _contents(place: Path, paths: Sequence[str] | None = None) -> Iterator[tuple
     elif not place.is_file():
         raise FileNotFoundError(2, "no folder, and no regular file")
     elif zipfile.is_zipfile(place):
+        unpack = _Unpacked(place)
         with zipfile.ZipFile(place) as z:
             for path in paths or filter(_is_of_use, dict.fromkeys(z.namelist())):
+                if path in z.NameToInfo:
+                    unpack(min(z.getinfo(path).file_size, _most_bytes(path)))
                 yield path, _attempt(_unzipped, z, path)
     else:
+        unpack = _Unpacked(place)
         with tarfile.open(place, "r|*") as tar:
             left = set(paths or ())
             for member in tar:
@@ -126,12 +134,25 @@ def _contents(place: Path, paths: Sequence[str] | None = None) -> Iterator[tuple
                     raise tarfile.ReadError(
                         f"{member.name} in it has {member.size >> 20} MB, as nothing of a corpus has"
                     )
+                unpack(max(member.size, 0))
                 if member.isfile() and (member.name in left if paths else _is_of_use(member.name)):
                     file = tar.extractfile(member) if member.size <= _most_bytes(member.name) else None
                     yield member.name, file.read() if file else b""
                     left.discard(member.name)
                     if paths and not left:
                         return
+
+
+class _Unpacked:
+    """Counts what is unpacked of an archive. Raises OSError where that is more than a corpus comes to."""
+
+    def __init__(self, archive: Path) -> None:
+        self._left = MOST_TABLE_BYTES + MOST_RATIO * archive.stat().st_size
+
+    def __call__(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise OSError(f"it unpacks to more than {MOST_RATIO} times its size")
 
 
 def _regular(folder: Path, path: str) -> bytes:
@@ -163,7 +184,7 @@ def _most_bytes(path: str) -> int:
 def _attempt(reader: Callable[..., bytes], *args: Any) -> bytes:
     try:
         return reader(*args)
-    except (KeyError, *UNREADABLE):
+    except (KeyError, ValueError, *UNREADABLE):  # ValueError: a name that no file can have
         return b""
 
 
@@ -176,18 +197,20 @@ def _walk(folder: Path, useful: Callable[[str], bool] | None = None) -> Iterator
 
 
 def _is_of_use(path: str) -> bool:
+    if len(path) > MOST_LETTERS:
+        return False
     name = basename(path)
     return not name.startswith("._") and bool(MIDI.search(name) or METADATA.match(name))  # "._": macOS's shadow files
 
 
 def _manifest(root: Path, tiers: Sequence[str]) -> Corpus:
     try:
-        with (root / "manifest.csv").open(newline="", encoding="utf8") as f:
-            table = csv.DictReader(f, restval="")  # a row may be cut off
-            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
-            if missing:
-                raise UserError(f"{root}/manifest.csv: it lacks the columns {', '.join(missing)}; see models/README.md")
-            rows = [row for row in table if row["tier"] in tiers]
+        text = io.StringIO(_regular(root, "manifest.csv").decode("utf8"), newline="")
+        table = csv.DictReader(text, restval="")  # a row may be cut off
+        missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+        if missing:
+            raise UserError(f"{root}/manifest.csv: it lacks the columns {', '.join(missing)}; see models/README.md")
+        rows = [row for row in table if row["tier"] in tiers]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{root}/manifest.csv: cannot be read ({error}); see models/README.md") from None
     if not rows:
@@ -220,7 +243,7 @@ def _scan(root: Path) -> Corpus:
         raise UserError(f"{root}: no corpus here (no .mid or .midi file in it); {GIVE}")
     try:
         published, tracks, titles = _published(metadata), _tracks(metadata), _titles(metadata)
-    except (AttributeError, TypeError, ValueError, csv.Error) as error:
+    except (AttributeError, TypeError, ValueError, RecursionError, csv.Error) as error:
         raise UserError(
             f"{root}: one of {', '.join(sorted(metadata))} cannot be read ({error}); get it again"
         ) from None
