@@ -139,6 +139,64 @@ def test_the_shell_has_its_terminal_back_while_the_program_is_stopped_and_keys_w
     assert "then m" in drawn and "the end [True, True]" in drawn
 
 
+BACKGROUND = """
+import os, queue, signal, sys, termios, time
+from realtime.io.live.screen import Screen
+keys = queue.Queue()
+screen = Screen(lambda key, ns: keys.put(key))
+screen.line("plays on")
+screen.line(f"pressed {keys.get(timeout=60)}")
+screen.close()
+print("the end", flush=True)
+"""
+SHELL = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+command = [sys.executable, "-c", sys.argv[1]]
+job = subprocess.Popen(command, process_group=0, preexec_fn=lambda: signal.signal(signal.SIGTTOU, signal.SIG_DFL))
+print("read by the shell:", sys.stdin.readline().strip(), flush=True)
+os.tcsetpgrp(0, job.pid)
+while True:
+    _, status = os.waitpid(job.pid, os.WUNTRACED)
+    assert not os.WIFSTOPPED(status), os.WSTOPSIG(status)
+    break
+os.tcsetpgrp(0, os.getpgrp())
+print("status", status, flush=True)
+"""
+
+
+def test_in_the_background_the_program_goes_on_and_the_terminal_is_the_shell_s() -> None:
+    """`jam &`, and `fg`: whoever touches the terminal in the background is stopped, with all that belongs to him."""
+    pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
+    import termios
+
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(PYTHONPATH=str(Path(__file__).resolve().parents[1]), TERM="xterm", COLUMNS="160")
+        os.execv(sys.executable, [sys.executable, "-c", SHELL, BACKGROUND])
+    drawn, asked, pressed = "", False, False
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if (
+            "read by the shell: for the shell" in drawn
+            and not pressed
+            and not termios.tcgetattr(terminal)[3] & termios.ICANON
+        ):
+            os.write(terminal, b"m")  # the program has the keyboard
+            pressed = True
+        if not select.select([terminal], [], [], 0.1)[0]:
+            continue
+        try:
+            drawn += os.read(terminal, 65_536).decode()
+        except OSError:  # it is closed
+            break
+        if "plays on" in drawn and not asked:
+            os.write(terminal, b"for the shell\n")
+            asked = True
+    assert os.waitpid(process, 0)[1] == 0, drawn
+    assert "pressed m" in drawn and "the end" in drawn and "status 0" in drawn
+
+
 def test_a_console_of_windows_gives_keys_and_arrows_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     typed = iter(["m", "\xe0", "H", "\x00", ";", " ", "q", ""])
     monkeypatch.setitem(sys.modules, "termios", None)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
+LOOK_S = 0.25
+"""How soon it is noticed that the program is in the foreground again."""
 SPECIAL = ("\x00", "\xe0")
 """What a console of Windows gives before the code of a key without a character, such as an arrow."""
 
@@ -22,26 +27,55 @@ class Keyboard:
     def free(self) -> None:
         """Leave the terminal as it was."""
 
+    def in_front(self) -> bool:
+        """Whether what is drawn is wanted: not while a shell runs the program in the background."""
+        return True
+
 
 class _Terminal(Keyboard):
+    """Keys are read, and settings changed, only while the program is in the foreground: else the terminal is the shell's, and
+    whoever touches it is stopped."""
+
     def __init__(self) -> None:
         import termios
         import tty
 
-        self._set, self._break = termios.tcsetattr, tty.setcbreak
+        self._get, self._set, self._now = termios.tcgetattr, termios.tcsetattr, termios.TCSANOW
+        self._break = tty.setcbreak
         self.file = os.open("/dev/tty", os.O_RDONLY)
-        self._before = termios.tcgetattr(self.file)
-        self._now = termios.TCSANOW
+        self._wanted = False
+        self._before: list[Any] | None = None
+        for name in ("SIGTTIN", "SIGTTOU"):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+    def in_front(self) -> bool:
+        try:
+            return os.tcgetpgrp(self.file) == os.getpgrp()
+        except OSError:  # the terminal is gone
+            return False
 
     def take(self) -> None:
-        self._break(self.file)
+        self._wanted = True
+        if self.in_front():
+            self._before = self._before or self._get(self.file)
+            self._break(self.file)
 
     def free(self) -> None:
-        self._set(self.file, self._now, self._before)
+        self._wanted = False
+        before, self._before = self._before, None
+        if before is not None:
+            self._set(self.file, self._now, before)
 
     def read(self) -> str:
         """The next key; "" at the end."""
-        return os.read(self.file, 1).decode("latin-1")
+        while True:
+            if self._wanted and self._before is None:  # a shell's `fg` need not say so
+                self.take()
+            if not select.select([self.file], [], [], LOOK_S)[0]:
+                continue
+            if self._before is not None and self.in_front():
+                return os.read(self.file, 1).decode("latin-1")
+            time.sleep(LOOK_S)  # it is for the shell
 
 
 def _console() -> Callable[[], str]:

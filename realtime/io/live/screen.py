@@ -157,19 +157,25 @@ def main() -> None:
     def press(key: str) -> None:
         os.write(1, f"{now_ns()} {key}\n".encode())
 
-    with keyboard(press) as keys, Live(console=console, auto_refresh=False, transient=True) as live:
+    live = Live(console=console, auto_refresh=False, transient=True)
+    with keyboard(press) as keys, contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(live.stop)
+
+        def show(wanted: bool) -> None:
+            """A line that is redrawn is of no use where a shell has sent the program to the background."""
+            (live.start if wanted and keys.in_front() else live.stop)()
+
+        show(True)
+        paused = False
         for line in sys.stdin:
             given = json.loads(line)
+            paused = given.get("pause", paused)
+            show(not paused)
             if "pause" in given:
-                if given["pause"]:
-                    live.stop()
-                    keys.free()
-                else:
-                    keys.take()
-                    live.start()
+                (keys.free if paused else keys.take)()
             elif "line" in given:
                 live.console.print(Text(given["line"]))
-            else:
+            elif live.is_started:
                 ear.hear(given)
                 live.update(Text(words(given, ear.words), no_wrap=True, overflow="ellipsis"), refresh=True)
 
