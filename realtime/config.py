@@ -100,7 +100,9 @@ class Controls(Section):
     tension: float = Field(default=0.0, ge=-1, le=1, description="plainer or richer harmony; 0: as it is")
     polyphony: float = Field(default=0.0, ge=-1, le=1, description="fewer or more notes at once; 0: as it is")
     style: Style | None = Field(default=None, description="the kind of music; null: any")
-    guidance: float = Field(default=1.0, ge=0, le=2, description="how much the plan and these controls count")
+    guidance: float = Field(
+        default=1.0, ge=0, le=2, description="how much these controls, and the plan made for them, count"
+    )
     memory: float = Field(default=0.0, ge=-1, le=1, description="less or more of what was played; 0: as learned")
     cc: int = Field(default=20, ge=0, le=112, description="the controllers of the eight, from this number on; 0: none")
 

@@ -39,7 +39,10 @@ def made(latents: Latents) -> list[Planned]:
     return said
 
 
-def latents_of(graphs: FakeGraphs, controls: Controls = AS_IT_IS) -> Latents:
+STEERED = Controls(density=0.5)
+
+
+def latents_of(graphs: FakeGraphs, controls: Controls = STEERED) -> Latents:
     return Latents(graphs, GRID, 1, lambda: 0, controls)
 
 
@@ -52,7 +55,7 @@ def roll_with(pitch: int) -> np.ndarray:
 
 def test_at_first_the_context_is_that_of_nothing() -> None:
     graphs = FakeGraphs()
-    latents = latents_of(graphs)
+    latents = latents_of(graphs, AS_IT_IS)
     assert all(not given.any() for given in graphs.contexts[0])
     assert np.array_equal(latents.at(0), np.zeros(D))
     assert not latents.busy
@@ -68,7 +71,7 @@ def test_a_context_sees_the_cells_up_to_two_before_its_own_and_the_plan_from_its
     latent, known, plan, plan_time, controls = graphs.contexts[-1]
     encoded = [(roll_with(40 + cell).reshape(-1) @ PROJECT) for cell in range(4, 20)]
     assert np.allclose(latent[0], encoded, atol=1e-5)
-    assert known.all() and not controls.any()
+    assert known.all() and np.array_equal(controls[0], STEERED.vector())
     assert plan_time[0] == pytest.approx([PLAN_TRUST] * 3 + [0]) and not plan[0, 3].any() and plan[0, :3].any(1).all()
 
 
@@ -128,9 +131,22 @@ def test_guidance_goes_from_nothing_beyond_everything(guidance: float) -> None:
         assert len(seen) == 1 + (guidance != 1) and (guidance == 1 or not seen[0].any())
 
 
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 1.5])
+def test_nothing_is_planned_where_nobody_steers(guidance: float) -> None:
+    """The latents of what was count all the same."""
+    graphs = FakeGraphs()
+    latents = latents_of(graphs, Controls(guidance=guidance, memory=1.0))
+    before = len(graphs.contexts)
+    latents.close(roll_with(60), 96, 192)
+    (planned,) = made(latents)
+    assert len(planned.call_ns) == 2 and not graphs.velocities
+    _, known, plan, plan_time, controls = graphs.contexts[before]
+    assert known.sum() == 1 and not plan.any() and not plan_time.any() and not controls.any()
+
+
 def test_knobs_count_from_the_next_cell_that_closes() -> None:
     graphs = FakeGraphs()
-    latents = latents_of(graphs)
+    latents = latents_of(graphs, AS_IT_IS)
     latents.close(roll_with(60), 96, 192)
     latents.controls = Controls(tension=1.0)
     made(latents)
@@ -213,7 +229,7 @@ def test_work_in_pieces_between_the_notes_changes_nothing(mode: str, bar: int) -
 
     def play(pieces: int | None) -> tuple[StepByStep, ContextStepper]:
         stepper = ContextStepper()
-        config = settings_of(mode, bars=((0, bar),))
+        config = settings_of(mode, bars=((0, bar),), controls=STEERED)
         desk = StepByStep(mode, composer_of(stepper, settings=config, graphs=FakeGraphs()), bars=((0, bar),))
         desk.pieces = pieces
         for stamp_ns, message in sorted(TUNE):
@@ -235,7 +251,8 @@ def test_work_in_pieces_between_the_notes_changes_nothing(mode: str, bar: int) -
 
 
 def test_plans_that_are_late_are_counted_and_the_music_goes_on() -> None:
-    desk = StepByStep("trade", composer_of(ContextStepper(), graphs=FakeGraphs()))
+    steered = settings_of("trade", controls=STEERED)
+    desk = StepByStep("trade", composer_of(ContextStepper(), settings=steered, graphs=FakeGraphs()))
     desk.pieces = 1
     for stamp_ns, message in sorted(TUNE):
         desk.play(message, stamp_ns)
@@ -247,7 +264,7 @@ def test_plans_that_are_late_are_counted_and_the_music_goes_on() -> None:
 def test_going_back_feeds_an_event_with_its_own_context() -> None:
     """Whatever was planned and taken back: the contexts of the stream are those of its cells."""
     graphs, stepper = FakeGraphs(), ContextStepper()
-    duet(tune([60, 62, 64] * 12, 170 * MS), 9 * BAR_NS, "accompany", stepper=stepper, graphs=graphs)
+    duet(tune([60, 62, 64] * 12, 170 * MS), 9 * BAR_NS, "accompany", stepper=stepper, graphs=graphs, controls=STEERED)
     beats = 0
     cells: dict[int, set[bytes]] = {}
     for event, context in zip(stepper.fed, stepper.contexts, strict=True):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -79,7 +80,7 @@ class Latents:
     def warm_up(self) -> None:
         """Run each graph once and forget it: a first run takes longer than the others."""
         self._graphs.encode(np.zeros((1, *ROLL), np.float32))
-        for _ in self._make(0, 0, self.controls):
+        for _ in self._make(0, 0, Controls(density=1.0)):  # any plan
             pass
 
     def at(self, tick: int) -> np.ndarray:
@@ -139,7 +140,11 @@ class Latents:
     # --- from a cell to a context ---
 
     def _make(self, tick: int, target: int, controls: Controls) -> Iterator[np.ndarray | None]:
-        """None after each graph call but the last, which makes the context."""
+        """None after each graph call but the last, which makes the context. A plan is made where the controls ask something of
+        it. One that nobody steers makes no note likelier (docs/plan_ablation.md) and no accompaniment better, so it would only
+        cost time."""
+        if not controls.vector().any():
+            controls = replace(controls, guidance=0.0)
         latent, known = self._window()
         plan: dict[int, np.ndarray] = {}
         if controls.guidance:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from realtime.config import Config
@@ -46,7 +46,9 @@ def measure(config: Config, plans: int) -> Times:
     def heard(worker: Worker, reply: Reply | Failed) -> None:
         replies.put(None if isinstance(reply, Failed) else reply)
 
-    worker = Worker(worker_setup(config), heard, lambda _: replies.put(None))
+    setup = worker_setup(config)
+    steered = replace(setup, controls=replace(setup.controls, density=1.0))  # else nothing is planned
+    worker = Worker(steered, heard, lambda _: replies.put(None))
     times = Times()
     worker.start()
     try:
