@@ -13,6 +13,12 @@ from models.ablation.decoder_figures import CONDITIONS, REPEATED, conditions_of,
 from models.nets.checkpoint import save_json
 
 BY_ROLE = ("clean", "live")
+PLOTTED = {
+    "clean": ("clean", "tab:blue", -0.2),
+    "live": ("live player", "tab:orange", 0.0),
+    "again": ("repeats", "tab:green", 0.2),
+}
+"""Conditions of the plot: label, colour, and how far from the middle of the line."""
 
 
 def told(score: dict[str, float], is_base: bool = False) -> list[str]:
@@ -83,15 +89,16 @@ def chord_cells(name: str, row: dict[str, Any], is_base: bool) -> list[str]:
 CHORD_HEADINGS = ["variant", "notes", "chords", "both", "against the base"]
 
 
-def pair_cells(found: dict[str, list[dict[str, Any]]], pairs: tuple[tuple[str, str], ...]) -> list[list[str]]:
-    """The lines of the table of pairs: how much more the first needs than the second, in each condition."""
+def pair_scores(
+    found: dict[str, list[dict[str, Any]]], pairs: tuple[tuple[str, str], ...]
+) -> dict[str, dict[str, Any]]:
+    """How much more the first of a pair needs than the second, in each condition, where both are there."""
     conditions = conditions_of(found)
-    lines = []
-    for one, other in pairs:
-        if one in found and other in found:
-            scores = scores_of(found[one], found[other], conditions)
-            lines.append([f"{one} less {other}", *(told(scores[name]["all"])[1] for name in conditions)])
-    return lines
+    return {
+        f"{one} less {other}": scores_of(found[one], found[other], conditions)
+        for one, other in pairs
+        if one in found and other in found
+    }
 
 
 def markdown(headings: list[str], lines: list[list[str]]) -> str:
@@ -105,8 +112,9 @@ def report(folder: Path, names: list[str], setting: dict[str, Any], pairs: tuple
     found = load(folder, names)
     table = summarise(found)
     base = next(iter(table))
-    save_json(folder / "results.json", {"setting": setting, "base": base, "variants": table})
-    (folder / "results.md").write_text(text_of(table, base, found, pairs))
+    compared = pair_scores(found, pairs)
+    save_json(folder / "results.json", {"setting": setting, "base": base, "variants": table, "pairs": compared})
+    (folder / "results.md").write_text(text_of(table, base, compared))
     plot(table, base, folder / "results.png")
     shown = Table(*[heading for heading in HEADINGS if heading != "what"], title="Nats per note")
     for name, row in table.items():
@@ -115,13 +123,8 @@ def report(folder: Path, names: list[str], setting: dict[str, Any], pairs: tuple
     return shown
 
 
-def text_of(
-    table: dict[str, dict[str, Any]],
-    base: str,
-    found: dict[str, list[dict[str, Any]]],
-    pairs: tuple[tuple[str, str], ...],
-) -> str:
-    """All tables in markdown."""
+def text_of(table: dict[str, dict[str, Any]], base: str, compared: dict[str, dict[str, Any]]) -> str:
+    """All tables in markdown; `compared`: of pairs."""
 
     def lines(cells_of: Callable[[str, dict[str, Any], bool], list[str]]) -> list[list[str]]:
         return [cells_of(name, row, name == base) for name, row in table.items()]
@@ -141,8 +144,10 @@ def text_of(
             "Clean windows: notes with their chords given, the chords, and both, in nats a note.",
             markdown(CHORD_HEADINGS, lines(chord_cells)),
         ]
-    if compared := pair_cells(found, pairs):
-        parts += ["Pairs, nats a note.", markdown(["pair", *conditions_of(found)], compared)]
+    if compared:
+        conditions = list(table[base]["scores"])
+        differences = [[name, *(told(s[c]["all"])[1] for c in conditions)] for name, s in compared.items()]
+        parts += ["Pairs, nats a note.", markdown(["pair", *conditions], differences)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -154,12 +159,14 @@ def plot(table: dict[str, dict[str, Any]], base: str, path: Path) -> None:
     differences, curves = figure.subplots(1, 2, width_ratios=(3, 2))
     groups = list(dict.fromkeys(row["group"] for row in table.values()))
     shown = [name for group in groups for name, row in table.items() if row["group"] == group and name != base]
-    for condition, colour, offset in (("clean", "tab:blue", -0.15), ("live", "tab:orange", 0.15)):
+    for condition, (label, colour, offset) in PLOTTED.items():
+        if condition not in table[base]["scores"]:
+            continue
         s = [table[name]["scores"][condition]["all"] for name in shown]
         at = np.arange(len(shown)) + offset
         x = np.array([[v["difference"], v["low"], v["high"]] for v in s]).reshape(-1, 3)
         differences.hlines(at, x[:, 1], x[:, 2], color=colour)
-        differences.plot(x[:, 0], at, "o", color=colour, label="live player" if condition == "live" else condition)
+        differences.plot(x[:, 0], at, "o", color=colour, label=label)
     differences.axvline(0, color="black", linewidth=0.8)
     differences.set_yticks(range(len(shown)), [f"{table[name]['group']}: {name}" for name in shown])
     differences.set_xscale("symlog", linthresh=0.1)
@@ -167,7 +174,7 @@ def plot(table: dict[str, dict[str, Any]], base: str, path: Path) -> None:
     differences.invert_yaxis()
     differences.set_xlabel(f"nats per note more than the base, {base} (right is worse)")
     differences.grid(axis="x", alpha=0.3)
-    differences.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+    differences.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(PLOTTED), frameon=False)
     for name, row in table.items():
         if row["group"] != "trick":
             curves.plot(*zip(*row["curve"], strict=True), label=name, linewidth=2 if name == base else 1)
