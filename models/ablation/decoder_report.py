@@ -182,5 +182,5 @@ def plot(table: dict[str, dict[str, Any]], base: str, path: Path) -> None:
     curves.set_ylabel("nats per note, training windows")
     lowest = min(nats for row in table.values() for _, nats in row["curve"])
     curves.set_ylim(0.95 * lowest, 2 * lowest)  # the first steps say little
-    curves.legend()
+    curves.legend(fontsize="x-small")
     figure.savefig(path, dpi=110)
