@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 from performing import BAR_NS, BEAT_NS, MS, settings_of, tune
 
@@ -9,6 +11,7 @@ from realtime import midi
 from realtime.config import load
 from realtime.core.dialogue import ModelNote, Proposed, Reached
 from realtime.core.engine import Engine
+from realtime.core.heard import Heard
 from realtime.core.tempo import TempoMap
 from realtime.io.live.composers import Came, Composers, Died, Said
 from realtime.io.live.model import Setup
@@ -155,11 +158,35 @@ def test_why_a_worker_ends_is_said() -> None:
     assert stage.said == ["x.onnx: cannot be run"]
 
 
-@pytest.mark.parametrize("mode", ["accompany", "harmonise", "trade"])
+def kept(thing: object, seen: set[int]) -> int:
+    """How many items all containers hold that are reached from here; those that have a limit do not count."""
+    if id(thing) in seen or isinstance(thing, str | bytes | int | float | type(None) | type):
+        return 0
+    seen.add(id(thing))
+    if isinstance(thing, Heard) or (isinstance(thing, deque) and thing.maxlen is not None):
+        return 0
+    if isinstance(thing, dict):
+        return len(thing) + sum(kept(value, seen) for value in thing.values())
+    if isinstance(thing, list | tuple | set | frozenset | deque):
+        return len(thing) + sum(kept(item, seen) for item in thing)
+    if not type(thing).__module__.startswith("realtime"):
+        return 0
+    names = [*getattr(thing, "__dict__", ()), *getattr(type(thing), "__slots__", ())]
+    return sum(kept(getattr(thing, name), seen) for name in names)
+
+
+@pytest.mark.parametrize("mode", ["accompany", "harmonise", "trade", "continue"])
 def test_without_a_worker_nothing_grows(mode: str) -> None:
+    """It is gone for good: no start of another one ever succeeds."""
     stage = Stage(mode)
     assert stage.composers.worker is not None
     stage.composers.take(Died(stage.composers.worker), 0)
-    stage.play(tune([60 + i % 12 for i in range(2000)], 10 * MS, start_ns=1))
+    sizes, minute = [], 60_000 * MS
+    for minutes in range(3):
+        stage.play(tune([60 + i % 12 for i in range(600)], 100 * MS, start_ns=minutes * minute + 1))
+        stage.notes.clear()
+        stage.starts.clear()
+        sizes.append(kept((stage.engine, stage.composers), set()))
     assert len(stage.engine.turns.plans) <= 1
     assert len(stage.engine.turns.answers) <= 1
+    assert sizes[2] <= sizes[1] + 20

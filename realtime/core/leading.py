@@ -146,7 +146,8 @@ class Leading:
 
     def key_down(self, pitch: int, tick: int) -> None:
         """The player's key went down."""
-        self._straying.key_down(pitch, tick)
+        if self._settings.chart is not None:  # else nobody asks, and what it hears is never forgotten
+            self._straying.key_down(pitch, tick)
 
     def key_up(self, pitch: int, tick: int) -> None:
         """It went up."""
