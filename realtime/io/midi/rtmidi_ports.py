@@ -114,7 +114,8 @@ class _RtMidiPort:
 
     def _start(self, make: Callable[..., Any]) -> None:
         before = _jack_sockets()
-        self._midi = _client(make, self.backend, self._client_name, self.role)
+        with _no_callbacks():
+            self._midi = _client(make, self.backend, self._client_name, self.role)
         self.backend = self.backend_in_use  # and no other, when it is opened again
         with contextlib.suppress(OSError):
             self._cables = JackCables(f"{self._client_name} Cables") if self.backend == "jack" else None
@@ -123,7 +124,8 @@ class _RtMidiPort:
 
     def _connect(self) -> None:
         if self._wanted is None and self.backend != "winmm":
-            self._midi.open_virtual_port(self._own_name)
+            with _no_callbacks():
+                self._midi.open_virtual_port(self._own_name)
             self._virtual = True
             return
         listed = self._midi.get_ports()
@@ -139,7 +141,8 @@ class _RtMidiPort:
         else:
             name = there[find_again(self._found, self._wanted, there, self.backend)]
         try:
-            self._midi.open_port(listed.index(name), self._own_name)
+            with _no_callbacks():
+                self._midi.open_port(listed.index(name), self._own_name)
         except rtmidi.RtMidiError as error:
             raise UserError(f"MIDI port {name!r}: cannot be opened ({error}); is another program using it?") from None
         self._connected = self._found = self.name = name
@@ -199,7 +202,7 @@ class _RtMidiPort:
         if client is None:
             return
         self._remembered.lost()
-        with _quiet():
+        with _quiet(), _no_callbacks():
             client.close_port()
             client.delete()
             if self._cables is not None:
@@ -218,26 +221,44 @@ class RtMidiInput(_RtMidiPort):
     role = "In"
     fault: Exception | None = None
     _delivered = False
+    calls_back = False
+    """Whether a callback may come."""
+    _on_message: OnMessage
     _waker: Any = None
 
     def open(self, on_message: OnMessage) -> None:
         """Raises UserError, NoMidiSystem among them."""
         self._open(rtmidi.MidiIn)
 
-        def deliver(event: tuple[list[int], float], _: object) -> None:
-            stamp_ns = time.monotonic_ns()
-            try:
-                data = bytes(event[0])
-                if data == END_OF_SYSEX:
-                    return
-                self._delivered = True
-                for message in midi.split(data):
-                    on_message(message, stamp_ns)
-            except Exception as error:  # an exception must not unwind into the driver's C++ thread
-                self.fault = self.fault or error
-
         self._midi.ignore_types(sysex=False, timing=False, active_sense=True)
-        self._midi.set_callback(deliver)
+        self._on_message = on_message
+        self._midi.set_callback(self._deliver)
+        self.calls_back = True
+
+    def _deliver(self, event: tuple[list[int], float], _: object) -> None:
+        stamp_ns = time.monotonic_ns()
+        try:
+            data = bytes(event[0])
+            if data == END_OF_SYSEX:
+                return
+            self._delivered = True
+            for message in midi.split(data):
+                self._on_message(message, stamp_ns)
+        except Exception as error:  # an exception must not unwind into the driver's C++ thread
+            self.fault = self.fault or error
+
+    def hold(self) -> None:
+        """No callback comes from now on, and none is on its way; what comes in waits."""
+        self.calls_back = False
+        self._midi.cancel_callback()
+        time.sleep(DRAIN_S)
+
+    def go_on(self) -> None:
+        """Deliver what has waited, and what comes in."""
+        while (event := self._midi.get_message()) is not None:
+            self._deliver(event, None)
+        self._midi.set_callback(self._deliver)
+        self.calls_back = True
 
     def is_alive(self) -> bool:
         alive = super().is_alive()
@@ -250,7 +271,7 @@ class RtMidiInput(_RtMidiPort):
     def _wake(self) -> None:
         if self._waker is None:
             before = _jack_sockets()
-            with _quiet():
+            with _quiet(), _no_callbacks():
                 waker = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=f"{self._client_name} Watch")
                 waker.open_port(find_port(self._full_name, waker.get_ports(), "jack"), "Watch")
             self._waker = waker
@@ -259,11 +280,7 @@ class RtMidiInput(_RtMidiPort):
 
     def close(self) -> None:
         if self._midi is not None:
-            # The driver's thread may wait for the interpreter's lock, on its way into the callback. Closing any client of ours
-            # keeps that lock, and JACK's server may wait for that thread: for ever. So first no more callbacks, and time for
-            # the last one.
-            self._midi.cancel_callback()
-            time.sleep(DRAIN_S)
+            self.hold()  # and for good
         waker, self._waker = self._waker, None
         if waker is not None:
             with _quiet():
@@ -315,6 +332,20 @@ def _client(make: Callable[..., Any], backend: str, name: str, role: str = "") -
 
 _OPEN: list[_RtMidiPort] = []
 """The ports of this process that have a client of their own now."""
+
+
+@contextlib.contextmanager
+def _no_callbacks() -> Iterator[None]:
+    """The driver's thread may wait for the interpreter's lock, on its way into a callback. Opening or closing any client of ours
+    keeps that lock, and JACK's server may wait for that thread: for ever. So no input of ours calls back in this context."""
+    inputs = [port for port in _OPEN if isinstance(port, RtMidiInput) and port.backend == "jack" and port.calls_back]
+    for port in inputs:
+        port.hold()
+    try:
+        yield
+    finally:
+        for port in inputs:
+            port.go_on()
 
 
 def _have_server() -> bool:
