@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from performing import BAR_NS, BEAT_NS, NoiseStepper, StepByStep, duet, tune
+import pytest
+from performing import BAR_NS, BEAT_NS, MS, NoiseStepper, StepByStep, duet, spans, tune
 
 from realtime import midi
 from realtime.composing.constraints import Constraints
+from realtime.core import lookahead
 from realtime.core.dialogue import Extend, Plan, Turn
 from realtime.core.lookahead import NEAR_STEP, NEAR_TICKS, QUIET_TICKS, Lookahead
 from realtime.core.tempo import PULSES_PER_TICK
+from realtime.music.chart import parse_chart
 from realtime.music.metre import TICKS
 
 FAR = 2 * TICKS
@@ -22,7 +25,7 @@ def test_a_plan_reaches_far_enough_at_every_tick_and_no_farther_than_it_needs_wh
     struck = [*range(0, 400, 20), *range(1000, 1400, 20)]
     for tick in range(2000):
         if tick in struck:
-            ahead.disturbed(tick, tick + 2, turn)
+            ahead.renewed(tick + 2, turn, tick)
         due = ahead.next_tick(turn)
         extended = ahead.extended(tick, turn)
         assert (extended is not None) == (due is not None and due <= tick)
@@ -40,11 +43,45 @@ def test_nothing_is_planned_beyond_the_end_of_a_turn() -> None:
     assert ahead.bound(Turn(96, 180)) == 180
 
 
-def test_what_is_played_does_not_depend_on_how_far_ahead_it_is_drawn() -> None:
-    for mode in ("accompany", "trade"):
-        played = [duet(WALK, 32 * BEAT_NS, mode, BUSY, lookahead_ticks=ticks)[0].sent for ticks in (12, 48, 192)]
-        assert len(played[0]) > 80
-        assert played[0] == played[1] == played[2]
+@pytest.mark.parametrize("mode", ["accompany", "trade"])
+def test_what_is_played_does_not_depend_on_how_far_ahead_it_is_drawn(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = []
+    for near, far in ((NEAR_TICKS, 12), (NEAR_TICKS, 48), (NEAR_TICKS, 192), (192, 192)):
+        monkeypatch.setattr(lookahead, "NEAR_TICKS", near)
+        played.append(duet(WALK, 32 * BEAT_NS, mode, BUSY, lookahead_ticks=far)[0].sent)
+    assert len(played[0]) > 80
+    assert all(each == played[0] for each in played)
+
+
+@pytest.mark.parametrize("commit_ms", [200, 300, 500])
+@pytest.mark.parametrize("mode", ["accompany", "trade"])
+def test_a_commit_window_beyond_what_is_drawn_loses_nothing(
+    mode: str, commit_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+    for near in (NEAR_TICKS, 192):
+        monkeypatch.setattr(lookahead, "NEAR_TICKS", near)
+        changes = {"lookahead_ticks": 192, "commit_ns": commit_ms * MS}
+        counts.append(len(spans(duet(WALK, 32 * BEAT_NS, mode, BUSY, **changes)[0].sent)))  # type: ignore[arg-type]
+    assert counts[0] == counts[1] > 25
+
+
+@pytest.mark.parametrize("hold_ms", [0, 20])
+@pytest.mark.parametrize("beat", [8.3, 8.9, 9.3, 9.9, 10.3])
+def test_what_is_called_for_the_next_bar_line_loses_nothing_before_it(
+    beat: float, hold_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chart = parse_chart("[A] C | C | C | C ; [B] G | G | G | G")
+    script = [*WALK, (round(beat * BEAT_NS), midi.control(0, 30, 127))]
+    called = {"chart": chart, "next_cc": 30, "hold_ns": hold_ms * MS, "lookahead_ticks": 192}
+    played = []
+    for near in (NEAR_TICKS, 192):
+        monkeypatch.setattr(lookahead, "NEAR_TICKS", near)
+        sent = duet(script, 16 * BEAT_NS, "accompany", BUSY, **called)[0].sent  # type: ignore[arg-type]
+        played.append([note for note in spans(sent) if beat * TICKS <= note.tick < 12 * TICKS])
+    assert len(played[0]) >= len(played[1]) > 1
 
 
 def test_little_of_an_accompaniment_is_drawn_and_thrown_away() -> None:

@@ -2,7 +2,8 @@
 
 What the player does next calls for another plan, and what the one before had drawn is thrown away. So while the player plays,
 the plan reaches only `NEAR_TICKS` to `NEAR_TICKS + NEAR_STEP` beyond song time, and as far as is set after `QUIET_TICKS` in
-which nothing called for another plan. A note does not depend on when it is drawn, so this changes no note.
+which nothing called for another plan. A note does not depend on when it is drawn, so the notes are the same. What lies before the
+boundary of another plan and is not drawn yet is drawn first: only there may a note know what was called since.
 """
 
 from __future__ import annotations
@@ -32,10 +33,18 @@ class Lookahead:
         self.until = tick + self._far
         return self.bound(turn)
 
-    def disturbed(self, tick: int, boundary: int, turn: Turn | None) -> int:
-        """The player did something at `tick` that calls for a new plan from `boundary` on. Returns until when."""
-        self._quiet_from = tick + QUIET_TICKS
-        self.until = min(self.until, boundary + self._near + NEAR_STEP)
+    def missing(self, boundary: int, turn: Turn) -> int | None:
+        """A new plan from `boundary` on comes. Until when the old one has to be drawn first, so that nothing is missing before
+        the boundary; None: it reaches so far."""
+        end = boundary if turn.end is None else min(boundary, turn.end)
+        return end if self.until < end else None
+
+    def renewed(self, boundary: int, turn: Turn | None, struck: int | None = None) -> int:
+        """There is a new plan from `boundary` on; `struck`: because of what the player did at this tick. Returns until when."""
+        if struck is not None:
+            self._quiet_from = struck + QUIET_TICKS
+            self.until = min(self.until, boundary + self._near + NEAR_STEP)
+        self.until = max(self.until, boundary + self._near)
         return self.bound(turn)
 
     def bound(self, turn: Turn | None) -> int:

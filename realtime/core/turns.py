@@ -115,7 +115,7 @@ class Turns:
                 # The composer knows by the same rule.
                 end_clashes(self._output, self._settings.channels, note, pulse, self.grid, self.leading.given)
             boundary = self._unsent(note.tick) if self.listens else max(self._boundary(stamp_ns), note.tick + 1)
-            self._plan(boundary, note, self.turn, self._ahead.disturbed(note.tick, boundary, self.turn))
+            self._replan(boundary, note, note.tick)
 
     def key_up(self, key: Key, pulse: int, tick: int) -> None:
         """`key` sounds no longer: its answers end. Ignored where it did not sound."""
@@ -128,7 +128,7 @@ class Turns:
             if self.turn is not None:  # planned while the key was down: the model has to hear that it is not
                 self._renew_turn(self.turn_at(tick))
                 boundary = max(self._boundary(self._tempo.ns_at(pulse)), tick + 1)
-                self._plan(boundary, None, self.turn, self._ahead.disturbed(tick, boundary, self.turn))
+                self._replan(boundary, None, tick)
         for channel, pitch in self.answers.key_up(key, pulse):
             self._output.end_key((channel, pitch), pulse)
 
@@ -150,7 +150,7 @@ class Turns:
         boundary = max(self.free_from(pulse), tick)
         if self.turn is not None:
             self._output.end_by(boundary * PULSES_PER_TICK)
-            self._plan(boundary, None, self.turn, self._ahead.until, ends=True)
+            self._replan(boundary, ends=True)
 
     def parts_change(self, pulse: int, silent: int | None) -> None:
         """Other parts of the band play from now on: what is planned is planned anew. What sounds of the part that is `silent` now
@@ -160,7 +160,7 @@ class Turns:
             line = self.grid.next_bar(boundary) * PULSES_PER_TICK
             self._output.end_by(line, self._settings.channels[silent])
         if self.turn is not None:
-            self._plan(boundary, None, self.turn, self._ahead.until)
+            self._replan(boundary)
 
     def ask_again(self, pulse: int) -> Turn | None:
         """The last answer is taken back, and the same phrase is answered once more, unless the player plays before. Returns the
@@ -181,7 +181,7 @@ class Turns:
         feel = self.feels.next(line)
         self.requests.append(feel)
         if self.turn is not None:
-            self._plan(line, None, self.turn, self._ahead.until)
+            self._replan(line)
         return feel
 
     def change_mode(self, name: str, now_ns: int) -> None:
@@ -266,7 +266,7 @@ class Turns:
         if (cell := self._passing.cell(tick, self._settings.lookahead_ticks)) is not None:
             self.requests.append(cell)
         if self._renew_turn(turn):
-            self._plan(boundary, None, turn, self._ahead.until)
+            self._replan(boundary)
         elif self.turn is not None and turn != self.turn:
             if self.turn.end is not None and tick >= self.turn.end:
                 self._output.end_by(PULSES_PER_TICK * (self.turn.silent_from or self.turn.end))
@@ -339,6 +339,7 @@ class Turns:
     def _cancel_turn(self, boundary: int) -> None:
         """The turn is over: what is not final is taken back, what sounds ends by the next bar line."""
         if self.turn is not None:
+            self._complete(boundary)
             self.turn = None
             self._plan(boundary, None)
             line = self.grid.next_bar(boundary + SHORTEST_TICKS)
@@ -380,6 +381,18 @@ class Turns:
         if not (turn is not None and turn.voices):
             self._counts.retracted += len(self._output.scheduler.cancel(taken_back_from * PULSES_PER_TICK))
         self.requests.append(Plan(generation, boundary, note, self.mode.role, turn, until, silence or ends))
+
+    def _replan(
+        self, boundary: int, note: PlayerNote | None = None, struck: int | None = None, ends: bool = False
+    ) -> None:
+        """Ask for a new plan of the turn in progress, if there is one; see `Lookahead.renewed` and `_plan`."""
+        self._complete(boundary)
+        self._plan(boundary, note, self.turn, self._ahead.renewed(boundary, self.turn, struck), ends=ends)
+
+    def _complete(self, boundary: int) -> None:
+        """What the plan of the turn in progress has not drawn before `boundary` yet, it is to draw."""
+        if self.turn is not None and (missing := self._ahead.missing(boundary, self.turn)) is not None:
+            self.requests.append(Extend(self.plans.generation, missing))
 
     def _extend_plan(self, tick: int) -> None:
         """Keep the plan of the turn far enough beyond `tick`."""
