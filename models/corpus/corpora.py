@@ -152,7 +152,7 @@ class _Unpacked:
     def __call__(self, size: int) -> None:
         self._left -= size
         if self._left < 0:
-            raise OSError(f"it unpacks to more than {MOST_RATIO} times its size")
+            raise OSError(f"it unpacks to more than {MOST_RATIO} times its size and {MOST_TABLE_BYTES >> 20} MB more")
 
 
 def _regular(folder: Path, path: str) -> bytes:

@@ -104,6 +104,8 @@ def measure(decoder: Decoder, pack: Pack, count: int, seed: int) -> dict[str, di
             row = np.append(figures(true[head][counts], other[head][counts], asked[counts]), int(counts.sum()))
             for group in (source, "all"):
                 sums.setdefault(group, {}).setdefault(name, []).append(row)
+    windows = len(sums.get("all", {}).get("pitch", ()))
+    print(f"{windows} windows" + ("" if windows == count else f" of the {count} asked for: no more were found"))
     means: dict[str, dict[str, np.ndarray]] = {}
     for group in sorted(sums):
         totals = {name: np.sum(rows, axis=0) for name, rows in sums[group].items()}

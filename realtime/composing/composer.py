@@ -235,7 +235,7 @@ class Composer:
             self._latents.relocate()
 
     def _remember(self, notes: Sequence[HeardNote]) -> None:
-        """This and nothing else is what the memory knows of before; no time has been fed since."""
+        """Replace all that the memory knows by these notes. The history begins anew."""
         if self._memory is None:
             return
         self._history.clear()  # it points into the memory

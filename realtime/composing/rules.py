@@ -117,7 +117,7 @@ class Rules:
             self._ends[note_down] = tick
 
     def _forget(self) -> None:
-        """The notes of the player's, but not the key that they were in."""
+        """Forget the player's notes, and keep the key that they were in."""
         self._heard.clear()
         self._ends.clear()
         self._down.clear()

@@ -45,6 +45,8 @@ class _Terminal(Keyboard):
         self.file = os.open("/dev/tty", os.O_RDONLY)
         self._wanted = False
         self._before: list[Any] | None = None
+        self._lock = threading.RLock()
+        """Of these two: the thread of the keys and the handler of a signal both change them, the latter while its thread may."""
         for name in ("SIGTTIN", "SIGTTOU"):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
@@ -55,25 +57,31 @@ class _Terminal(Keyboard):
             return False
 
     def take(self) -> None:
-        self._wanted = True
-        if self.in_front():
+        with self._lock:
+            self._wanted = True
+            self._take_wanted()
+
+    def _take_wanted(self) -> None:
+        if self._wanted and self.in_front():
             self._before = self._before or self._get(self.file)
             self._break(self.file)
 
     def free(self) -> None:
-        self._wanted = False
-        before, self._before = self._before, None
-        if before is not None:
-            self._set(self.file, self._now, before)
+        with self._lock:
+            self._wanted = False
+            before, self._before = self._before, None
+            if before is not None:
+                self._set(self.file, self._now, before)
 
     def read(self) -> str:
-        """The next key; "" at the end."""
+        """The next key. Raises OSError where the terminal is gone."""
         while True:
-            if self._wanted and self._before is None:  # a shell's `fg` need not say so
-                self.take()
+            with self._lock:
+                if self._before is None:  # a shell's `fg` need not say that it is wanted again
+                    self._take_wanted()
             if not select.select([self.file], [], [], LOOK_S)[0]:
                 continue
-            if self._before is not None and self.in_front():
+            if os.tcgetpgrp(self.file) == os.getpgrp() and self._before is not None:
                 return os.read(self.file, 1).decode("latin-1")
             time.sleep(LOOK_S)  # it is for the shell
 
@@ -100,9 +108,8 @@ def keyboard(press: Callable[[str], None]) -> Iterator[Keyboard]:
     try:
         keys = terminal = _Terminal()
         read = terminal.read
-        signal.signal(
-            signal.SIGCONT, lambda *_: keys.take()
-        )  # whoever stopped the process may have changed the settings
+        # Whoever stopped the process may have changed the settings.
+        signal.signal(signal.SIGCONT, lambda *_: keys.take())
     except (ImportError, OSError):
         try:
             read = _console()

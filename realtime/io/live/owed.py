@@ -16,9 +16,8 @@ class Owed:
 
     def __init__(self) -> None:
         self._released: set[Key] = set()
-        self._before: set[Key] = (
-            set()
-        )  # released before the last look, which may have seen the cable just before it was cut
+        # Released before the last look, which may have seen the cable just before it was cut.
+        self._before: set[Key] = set()
         self._channels: set[int] = set()
         self._plugged: frozenset[str] = frozenset()
         self._missing = False
