@@ -298,7 +298,8 @@ class Memory:
             raise ValueError(f"{back} notes to take back; at most {self._undoable} can be")
         if back <= 0:
             return
-        # From the latest note to the oldest: where several changed the same place, what is assigned last stays.
+        # From the latest note to the oldest: where several changed the same place, what is assigned last stays (NumPy's manual,
+        # "Indexing with Arrays of Indices").
         rows = np.arange(self.count - 1, count - 1, -1) % UNDOABLE
         self._tables[_KEY_ROWS, _ORDER_ROWS, self._old_places[rows]] = self._old_rows[rows]
         self._chains[self._old_which[rows]] = self._old_chains[rows]
