@@ -52,9 +52,12 @@ class _Terminal(Keyboard):
 
     def in_front(self) -> bool:
         try:
-            return os.tcgetpgrp(self.file) == os.getpgrp()
+            return self._has_terminal()
         except OSError:  # the terminal is gone
             return False
+
+    def _has_terminal(self) -> bool:
+        return os.tcgetpgrp(self.file) == os.getpgrp()
 
     def take(self) -> None:
         with self._lock:
@@ -81,7 +84,7 @@ class _Terminal(Keyboard):
                     self._take_wanted()
             if not select.select([self.file], [], [], LOOK_S)[0]:
                 continue
-            if os.tcgetpgrp(self.file) == os.getpgrp() and self._before is not None:
+            if self._has_terminal() and self._before is not None:
                 return os.read(self.file, 1).decode("latin-1")
             time.sleep(LOOK_S)  # it is for the shell
 
