@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.corpus.chords import with_chords
-from models.corpus.pack import load_pack
+from models.corpus.chords import load_charted
 from models.corpus.perturb import NONE
 from models.corpus.windows import Windows, collate
 from models.evaluation.scoring import forced_logits
@@ -25,7 +24,7 @@ MOST_NATS = 0.02
 
 def validation_windows(corpus: Path, cache: Path, each: int = 8, length: int = 256) -> dict[str, Tensor]:
     """A batch of validation windows, `each` of every role that is scored; see `models.corpus.windows.window`."""
-    pack = with_chords(load_pack(corpus, cache), corpus, cache)
+    pack = load_charted(corpus, cache)
     sets = [Windows(pack, "valid", length, 1, NONE, each, role, memory=True) for role in VALIDATION_ROLES]
     return collate([windows[i] for windows in sets for i in range(each)])
 

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from models.ablation.plan_scores import Trust, draw_plans, excerpts, planned, true_plans
 from models.command import Parser, positive
-from models.corpus.chords import with_chords
+from models.corpus.chords import load_charted
 from models.corpus.contexts import LATENTS_ONLY, Draw, contexts
-from models.corpus.pack import Pack, load_pack
+from models.corpus.pack import Pack
 from models.corpus.perturb import NONE
 from models.corpus.windows import Windows
 from models.nets.autoencoder import BarAutoencoder, load_bars
@@ -121,7 +121,7 @@ def main() -> None:
     p.add_argument("--draws", type=positive, default=8, help="plans drawn for an excerpt")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     args = p.parse_args()
-    pack = with_chords(load_pack(args.corpus, args.cache), args.corpus, args.cache)
+    pack = load_charted(args.corpus, args.cache)
     bars = load_bars(args.bars)
     decoder, info = load_decoder(args.run)
     if info.get("bars") != bars.name:

@@ -45,9 +45,9 @@ from models.ablation.plan_scores import (
 )
 from models.ablation.plan_trials import DRAWN, MEAN, scores, trials
 from models.command import Parser, make_folder, positive
-from models.corpus.chords import with_chords
+from models.corpus.chords import load_charted
 from models.corpus.contexts import TRAINING, contexts
-from models.corpus.pack import Pack, load_pack
+from models.corpus.pack import Pack
 from models.corpus.perturb import Augment
 from models.corpus.windows import Windows, collate
 from models.nets.autoencoder import BarAutoencoder, digest, load_bars
@@ -103,7 +103,7 @@ class Experiment:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.out = args, args.out
-        self.pack = with_chords(load_pack(args.corpus, args.cache), args.corpus, args.cache)
+        self.pack = load_charted(args.corpus, args.cache)
         self.bars = load_bars(args.bars)
         self.sizes = sizes(args.size, self.bars)
         make_folder(self.out)

@@ -25,7 +25,7 @@ import numpy as np
 from rich.progress import track
 
 from models.corpus.corpora import find
-from models.corpus.pack import Pack
+from models.corpus.pack import Pack, load_pack
 from realtime.errors import UserError
 from realtime.io.files.harmony import SHIPPED_HARMONY, load_harmony
 from realtime.music.chords import UNKNOWN, parse_label
@@ -101,6 +101,12 @@ def load_chords(root: Path, cache: Path, pack: Pack, tiers: tuple[str, ...] = ("
 def with_chords(pack: Pack, root: Path, cache: Path, tiers: tuple[str, ...] = ("main",)) -> Pack:
     """The pack whose pieces have a chord for every beat. Raises `UserError` as `load_chords` does."""
     return replace(pack, chords=load_chords(root, cache, pack, tiers)["chord"])
+
+
+def load_charted(root: Path, cache: Path, tiers: tuple[str, ...] = ("main",)) -> Pack:
+    """The pack of a corpus with a chord for every beat: what a decoder is trained on, and has to be scored on. Raises
+    `UserError` as `load_pack` and `load_chords` do."""
+    return with_chords(load_pack(root, cache, tiers), root, cache, tiers)
 
 
 def _build(pack: Pack, annotations: dict[str, Spans]) -> np.ndarray:

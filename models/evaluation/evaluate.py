@@ -29,7 +29,7 @@ from rich.table import Table
 
 from models.bootstrap import interval, resampled
 from models.command import Parser
-from models.corpus.chords import with_chords
+from models.corpus.chords import load_charted
 from models.corpus.pack import Pack, Piece, load_pack, song_of
 from models.evaluation.baselines import CopyThePast, Markov, Stream
 from models.evaluation.scoring import forced_nats, stream_of, summary
@@ -186,7 +186,7 @@ def run() -> None:
     p.add_argument("--json", type=Path, help="write the figures here too")
     args = p.parse_args()
     tiers = tuple(args.tiers)
-    pack = with_chords(load_pack(args.data, args.cache, tiers), args.data, args.cache, tiers)
+    pack = load_charted(args.data, args.cache, tiers)
     splits = chosen_splits(pack, args.split)
     fit_on = load_pack(args.fit, args.cache) if args.fit else None
     report, lines = evaluate(pack, splits, args.model, args.lstm, fit_on)

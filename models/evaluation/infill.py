@@ -24,9 +24,9 @@ from rich.table import Table
 
 from models.bootstrap import interval, resampled
 from models.command import Parser
-from models.corpus.chords import with_chords
+from models.corpus.chords import load_charted
 from models.corpus.contexts import NEVER, of_window
-from models.corpus.pack import Pack, Piece, load_pack, song_of
+from models.corpus.pack import Pack, Piece, song_of
 from models.corpus.stream import CENSORED, Remembered, remembered, stream
 from models.corpus.windows import LEAD_BEATS
 from models.evaluation.scoring import forced_logits, latent_contexts
@@ -265,7 +265,7 @@ def run() -> None:
     p.add_argument("--pieces", type=int, default=32, help="how many gaps")
     p.add_argument("--seed", type=int, default=1, help="of the gaps and of what is made")
     args = p.parse_args()
-    pack = with_chords(load_pack(args.data, args.cache), args.data, args.cache)
+    pack = load_charted(args.data, args.cache)
     found = list(gaps(pack, args.split, args.pieces, args.seed))
     Console().print(first_table(args.model, found))
     Console().print(second_table(args.model, found, args.seed))

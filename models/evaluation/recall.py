@@ -24,8 +24,8 @@ from rich.progress import track
 from rich.table import Table
 
 from models.command import Parser, positive
-from models.corpus.chords import with_chords
-from models.corpus.pack import Pack, Piece, load_pack
+from models.corpus.chords import load_charted
+from models.corpus.pack import Pack, Piece
 from models.evaluation.prompts import Listener, Prompt
 from models.evaluation.scoring import forced_nats, whole
 from models.nets.checkpoint import save_json
@@ -202,7 +202,7 @@ def run() -> None:
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--json", type=Path, help="write the figures there too")
     args = p.parse_args()
-    pack = with_chords(load_pack(args.data, args.cache), args.data, args.cache)
+    pack = load_charted(args.data, args.cache)
     listener = Listener(args.model, args.seed)
     listener.setup = replace(listener.setup, controls=replace(listener.setup.controls, memory=args.memory))
     table = Table("", "figure")

@@ -23,8 +23,8 @@ from rich.table import Table
 from torch import Tensor
 
 from models.command import Parser, positive
-from models.corpus.chords import with_chords
-from models.corpus.pack import Pack, Piece, load_pack
+from models.corpus.chords import load_charted
+from models.corpus.pack import Pack, Piece
 from models.corpus.perturb import NONE
 from models.corpus.windows import Windows, collate, window
 from models.nets.checkpoint import load_decoder
@@ -124,7 +124,7 @@ def main() -> None:
     decoder, _ = load_decoder(args.run)
     if decoder.chord_head is None:
         raise UserError(f"{args.run}: draws no chords; give a run of a decoder that does")
-    pack = with_chords(load_pack(args.corpus, args.cache), args.corpus, args.cache)
+    pack = load_charted(args.corpus, args.cache)
     table = Table("head", "source", *FIGURES)
     for source, means in measure(decoder, pack, args.windows, args.seed).items():
         for head, row in means.items():

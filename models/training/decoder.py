@@ -27,9 +27,9 @@ from torch.utils.data import DataLoader, Subset
 from torch.utils.tensorboard import SummaryWriter
 
 from models.command import Parser, make_folder, positive, share
-from models.corpus.chords import with_chords
+from models.corpus.chords import load_charted
 from models.corpus.contexts import LATENTS_ONLY, TRAINING, Draw, contexts
-from models.corpus.pack import Pack, load_pack
+from models.corpus.pack import Pack
 from models.corpus.perturb import NONE, Augment
 from models.corpus.windows import Windows, collate
 from models.nets.autoencoder import load_bars
@@ -66,7 +66,7 @@ class Training:
 
     def __init__(self, args: argparse.Namespace, process: Process) -> None:
         self.args, self.process = args, process
-        pack = with_chords(load_pack(args.corpus, args.cache), args.corpus, args.cache)
+        pack = load_charted(args.corpus, args.cache)
         make_folder(args.out)
         torch.manual_seed(args.seed)  # the same weights in every process
         self.bars = load_bars(args.bars).to(process.device) if args.bars else None
