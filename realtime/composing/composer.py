@@ -260,14 +260,14 @@ class Composer:
             last = self._history.last
             newer = limit()
             stop = until if newer is None else min(until, newer)
-            if self._drawn.time == BEAT:
-                next_beat = last.beat.start + last.beat.length
-                if next_beat >= stop:
-                    break
-                self._advance_to(next_beat)
-                continue
-            if last.beat.start + self._drawn.time >= stop and not turn.voices:
+            rests = self._drawn.time == BEAT
+            following = last.beat.start + (last.beat.length if rests else self._drawn.time)
+            if following >= stop and (rests or not turn.voices):
+                until = following
                 break
+            if rests:
+                self._advance_to(following)
+                continue
             quote = quoted(last.recall, self._drawn) if last.recall is not None else None
             note, snapshot = self._make_note(turn)
             yield Proposed(self._plan.generation, note, quote)

@@ -165,8 +165,9 @@ class Proposed(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """The plan is complete up to `until`. `step_ns`: how long each model step since the last reply took; `rejected`: draws
-    that were no legal note; `chords`: the beats, by their ticks, whose chord (its class) was settled since then."""
+    """The plan is complete up to `until`: what comes next is drawn, and may lie farther ahead than was asked for. `step_ns`: how
+    long each model step since the last reply took; `rejected`: draws that were no legal note; `chords`: the beats, by their
+    ticks, whose chord (its class) was settled since then."""
 
     generation: int
     until: int

@@ -312,8 +312,7 @@ class Engine:
                 self.counts.rejected += reply.rejected
                 self.counts.step_ns.extend(reply.step_ns)
                 self.chords.update(reply.chords)
-                self.turns.plans.complete(reply.generation)
-                self.turns.answers.complete(reply.generation)
+                self.turns.reached(reply.generation, reply.until)
             case Planned():
                 self.counts.late_plans += reply.late
                 if reply.call_ns:

@@ -1,8 +1,8 @@
 """How far ahead of song time the plan of a turn is drawn. Pure; times in ticks.
 
 What the player does next calls for another plan, and what the one before had drawn is thrown away. So while the player plays,
-the plan reaches only `NEAR_TICKS` to `NEAR_TICKS + NEAR_STEP` beyond song time, and as far as is set after `QUIET_TICKS` in
-which nothing called for another plan. A note does not depend on when it is drawn, so the notes are the same. What lies before the
+notes are drawn only `NEAR_NS` before song time reaches them, and as far ahead as is set after `QUIET_TICKS` in which nothing
+called for another plan. A note does not depend on when it is drawn, so the notes are the same. What lies before the
 boundary of another plan and is not drawn yet is drawn first: only there may a note know what was called since.
 """
 
@@ -10,22 +10,24 @@ from __future__ import annotations
 
 from realtime.core.dialogue import Turn
 from realtime.core.plans import LONG_AGO
+from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.music.metre import TICKS
 
-NEAR_TICKS, NEAR_STEP = TICKS // 3, TICKS // 4
-FAR_STEP = TICKS
+NEAR_NS = 80_000_000
+"""A beat with a chord of six notes takes a slow machine 30 ms; the rest is for what else it does."""
+NEAR_STEP, FAR_STEP = 2, TICKS
 """The plan is extended by so much at a time."""
 QUIET_TICKS = TICKS
 
 
 class Lookahead:
-    """See the module's docstring. `until`: the tick up to which the plan was asked for."""
+    """See the module's docstring. `until`: the tick up to which the plan was asked for, or is known to be complete."""
 
-    def __init__(self, ticks: int) -> None:
+    def __init__(self, ticks: int, tempo: TempoMap) -> None:
         """`ticks`: how far ahead is planned while the player does nothing."""
         self.until = 0
-        self._far = ticks
-        self._near = min(ticks, NEAR_TICKS)
+        self._far = self._near = ticks
+        self._tempo = tempo
         self._quiet_from = LONG_AGO
 
     def begin(self, tick: int, turn: Turn) -> int:
@@ -39,8 +41,13 @@ class Lookahead:
         end = boundary if turn.end is None else min(boundary, turn.end)
         return end if self.until < end else None
 
+    def reached(self, until: int) -> None:
+        """The composer says that the newest plan is complete up to there: what comes next is drawn, and lies no earlier."""
+        self.until = max(self.until, until)
+
     def renewed(self, boundary: int, turn: Turn | None, struck: int | None = None) -> int:
         """There is a new plan from `boundary` on; `struck`: because of what the player did at this tick. Returns until when."""
+        self._near = self._near_at(boundary)
         if struck is not None:
             self._quiet_from = struck + QUIET_TICKS
             self.until = min(self.until, boundary + self._near + NEAR_STEP)
@@ -55,7 +62,7 @@ class Lookahead:
 
     def extended(self, tick: int, turn: Turn) -> int | None:
         """At `tick`: until when the plan is to be extended; None where it reaches far enough, or to the turn's end."""
-        before = self.until
+        before, self._near = self.until, self._near_at(tick)
         ahead, step = (self._far, FAR_STEP) if tick >= self._quiet_from else (self._near, NEAR_STEP)
         while tick >= self.until - ahead and (turn.end is None or self.until < turn.end):
             self.until += step
@@ -67,3 +74,9 @@ class Lookahead:
         if turn.end is not None and self.until >= turn.end:
             return None
         return min(self.until - self._near, max(self._quiet_from, self.until - self._far))
+
+    def _near_at(self, tick: int) -> int:
+        """`NEAR_NS` in ticks, at the tempo of `tick`; never more than what is set."""
+        pulse = tick * PULSES_PER_TICK
+        ahead = self._tempo.pulse_at(self._tempo.ns_at(pulse) + NEAR_NS) - pulse
+        return min(self._far, -(-ahead // PULSES_PER_TICK))

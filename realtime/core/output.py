@@ -28,7 +28,7 @@ class Output:
         self._late_ns = late_ns
         self._waiting: list[Sent] = []
         self.last_pulse: int | None = None
-        self.onset_pulse: int | None = None
+        self._onset_pulse: int | None = None
         """The onset of the last note that was sent; None as before."""
         self._struck_pulse: dict[tuple[int, int], int] = {}
 
@@ -47,13 +47,17 @@ class Output:
         for sent in due:
             self.last_pulse = sent.pulse
             if is_note_on(sent.message):
-                self.onset_pulse = sent.pulse
+                self._onset_pulse = sent.pulse
                 self._struck_pulse[channel(sent.message), sent.message[1]] = sent.pulse
 
     def next_pulse(self) -> int | None:
         """When there is something to collect next; None: nothing is planned, and nothing sounds."""
         pulses = [self.scheduler.next_pulse(), self.click.next_pulse() if self.click is not None else None]
         return min((pulse for pulse in pulses if pulse is not None), default=None)
+
+    def unsent_from(self, tick: int) -> int:
+        """The first tick from `tick` on with no note of Antiphon's sent: what is planned there can still be drawn anew."""
+        return tick if self._onset_pulse is None else max(tick, self._onset_pulse // PULSES_PER_TICK + 1)
 
     def end_key(self, key: tuple[int, int], pulse: int) -> None:
         """End one sounding note, (channel, pitch), at `pulse`, or a little later if it has only just begun; never later than it
@@ -77,7 +81,7 @@ class Output:
     def release_all(self, pulse: int) -> None:
         """End all that sounds, at `pulse` and at once: song time stops or is elsewhere."""
         self._waiting += [Sent(pulse, off, 0) for off in self.ledger.release_all()]
-        self.last_pulse = self.onset_pulse = None
+        self.last_pulse = self._onset_pulse = None
         self._struck_pulse.clear()
 
     def take(self) -> list[Sent]:

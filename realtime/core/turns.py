@@ -77,7 +77,7 @@ class Turns:
         self.leading = Leading(settings, self.grid, lambda lead: self.requests.append(lead))
         self.feels = Feels(settings.feel)
         self._strikes = Strikes(self.grid)
-        self._ahead = Lookahead(settings.lookahead_ticks)
+        self._ahead = Lookahead(settings.lookahead_ticks, self._tempo)
         self._turn_over = LONG_AGO
 
     @property
@@ -114,7 +114,7 @@ class Turns:
             if self.mode.role == Role.ACCOMPANY and note.part != DRUMS:
                 # The composer knows by the same rule.
                 end_clashes(self._output, self._settings.channels, note, pulse, self.grid, self.leading.given)
-            boundary = self._unsent(note.tick) if self.listens else max(self._boundary(stamp_ns), note.tick + 1)
+            boundary = self._output.unsent_from(note.tick) if self.listens else self._boundary(stamp_ns, note.tick)
             self._replan(boundary, note, note.tick)
 
     def key_up(self, key: Key, pulse: int, tick: int) -> None:
@@ -127,17 +127,14 @@ class Turns:
             self.requests.append(KeyUp(tick, key[1]))
             if self.turn is not None:  # planned while the key was down: the model has to hear that it is not
                 self._renew_turn(self.turn_at(tick))
-                boundary = max(self._boundary(self._tempo.ns_at(pulse)), tick + 1)
+                boundary = self._boundary(self._tempo.ns_at(pulse), tick)
                 self._replan(boundary, None, tick)
         for channel, pitch in self.answers.key_up(key, pulse):
             self._output.end_key((channel, pitch), pulse)
 
     def chord_key(self, key: Key, down: bool, tick: int) -> None:
         """A key of the channel for chords: the player plays, and what is not answered as a note."""
-        if down:
-            self.player.note_on(tick, key)
-        else:
-            self.player.note_off(tick, key)
+        (self.player.note_on if down else self.player.note_off)(tick, key)
         self._renew_turn(self.turn_at(tick))
 
     def free_from(self, pulse: int) -> int:
@@ -224,7 +221,7 @@ class Turns:
         self.again.clear()
         self.plans.jump()
         self.player = PlayerState(self._settings.rest_ticks)
-        self._strikes, self._ahead = Strikes(self.grid), Lookahead(self._settings.lookahead_ticks)
+        self._strikes, self._ahead = Strikes(self.grid), Lookahead(self._settings.lookahead_ticks, self._tempo)
         self.decided_pulse = self._turn_over = LONG_AGO
         self.feels.jumped()
         if self._transport.rolling:
@@ -291,7 +288,7 @@ class Turns:
             return self._boundary(now_ns)
         if all(channel == self._settings.chord_channel for channel, _ in self.player.down):
             return self._boundary(now_ns + SETTLE_NS)
-        return self._unsent(turn.start)
+        return self._output.unsent_from(turn.start)
 
     def _begin_turn(self, turn: Turn, boundary: int, pulse: int) -> None:
         self.turn = turn
@@ -347,15 +344,11 @@ class Turns:
 
     # --- plans ---
 
-    def _boundary(self, ns: int) -> int:
-        """The first tick beyond the commit window at host time `ns`. It never goes back: what is final stays final."""
+    def _boundary(self, ns: int, after: int = LONG_AGO) -> int:
+        """The first tick beyond the commit window at host time `ns`, and beyond `after`. What is final stays final."""
         commit_pulses = self._tempo.pulse_at(ns + self._settings.commit_ns) - self._tempo.pulse_at(ns)
-        return max(self.plans.boundary, -(-(self._transport.pulse_at(ns) + commit_pulses) // PULSES_PER_TICK))
-
-    def _unsent(self, tick: int) -> int:
-        """The first tick from `tick` on with no note of Antiphon's sent: what is planned there can still be drawn anew."""
-        sent_pulse = self._output.onset_pulse
-        return tick if sent_pulse is None else max(tick, sent_pulse // PULSES_PER_TICK + 1)
+        final = -(-(self._transport.pulse_at(ns) + commit_pulses) // PULSES_PER_TICK)
+        return max(self.plans.boundary, after + 1, final)
 
     def hold_pulse(self, tick: int) -> int:
         """How long a note at `tick` is held back, because the player is likely to strike there and has not yet."""
@@ -393,6 +386,13 @@ class Turns:
         """What the plan of the turn in progress has not drawn before `boundary` yet, it is to draw."""
         if self.turn is not None and (missing := self._ahead.missing(boundary, self.turn)) is not None:
             self.requests.append(Extend(self.plans.generation, missing))
+
+    def reached(self, generation: int, until: int) -> None:
+        """The composer has answered all that was asked up to the plan `generation`, which is complete up to `until`."""
+        self.plans.complete(generation)
+        self.answers.complete(generation)
+        if generation == self.plans.generation:
+            self._ahead.reached(until)
 
     def _extend_plan(self, tick: int) -> None:
         """Keep the plan of the turn far enough beyond `tick`."""
