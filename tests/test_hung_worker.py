@@ -4,6 +4,7 @@ within a beat, and soon after it goes on, or another one has come, the model pla
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 
 import pytest
 from performing import BAR_NS, BEAT_NS, MS, NoiseStepper, composer_of, settings_of, tune
@@ -25,10 +26,12 @@ START_NS = 2_000 * MS
 
 
 class Standing(Worker):
-    """A worker in simulated time, without a process. It answers at once, but not while it stands still."""
+    """A worker in simulated time, without a process. It answers at once, but not while it stands still; each request takes it
+    `pace_ns`."""
 
     def __init__(self, composer: Composer) -> None:
         self.composer, self.asked, self.stands, self.dead = composer, deque[Request](), False, False
+        self.pace_ns = self.free_ns = 0
 
     def send(self, request: Request) -> None:
         self.asked.append(request)
@@ -70,6 +73,7 @@ class Stage:
     def until(self, ns: int) -> None:
         while True:
             moments = [self.engine.wake_ns(), self.composers.wake_ns(), self.coming[0] if self.coming else None]
+            moments += [worker.free_ns for worker in self.workers if worker.asked and worker.free_ns > self.now]
             now = min((moment for moment in moments if moment is not None and moment <= ns), default=None)
             if now is None:
                 break
@@ -108,7 +112,8 @@ class Stage:
 
     def answer(self) -> bool:
         for worker in self.workers:
-            if worker.asked and not worker.stands:
+            if worker.asked and not worker.stands and self.now >= worker.free_ns:
+                worker.free_ns = self.now + worker.pace_ns
                 for reply in worker.composer.handle(worker.asked.popleft(), worker.limit):
                     if (passed := self.composers.take(Said(worker, reply), self.now)) is not None:
                         self.engine.receive(passed, self.now)
@@ -123,8 +128,8 @@ CALL = [60, 62, 64, 65, 67, 65, 64, 62]
 SECOND = 1000 * MS
 
 
-def played(mode: str, beats: int, stands_at: float, stands_ns: int) -> Stage:
-    """A tune with a worker that stands still from a beat on; in trade the player keeps to the turns."""
+def played(mode: str, beats: int, stands_at: float, stands_ns: int, pace_ns: int = 0) -> Stage:
+    """A tune with a worker that stands still from a beat on, or with `pace_ns` is slow; in trade the player keeps to turns."""
     stage, from_ns = Stage(mode, seed=1), round(stands_at * BEAT_NS)
     worker = stage.workers[0]
     script = [(ns, message) for ns, message in tune(CALL * (beats // 8), start_ns=1)]
@@ -136,7 +141,7 @@ def played(mode: str, beats: int, stands_at: float, stands_ns: int) -> Stage:
         if isinstance(what, bytes):
             stage.engine.handle(what, ns)
         else:
-            worker.stands = what
+            worker.stands, worker.pace_ns = what and not pace_ns, pace_ns * what
         stage.step()
     stage.until(beats * BEAT_NS)
     return stage
@@ -179,3 +184,14 @@ def test_a_worker_that_only_stood_still_remembers_each_note_once() -> None:
     stage = played("accompany", 40, 9.9, SECOND)
     memory = stage.workers[0].composer._memory  # type: ignore[attr-defined]
     assert memory is not None and memory.count <= 40 + len(stage.onsets(0, 40 * BEAT_NS)) + 8
+
+
+@pytest.mark.parametrize("pace", [150, 400])
+def test_a_worker_that_answers_but_falls_behind_is_stood_in_for(pace: int) -> None:
+    stage = played("accompany", 48, 9.9, 8 * SECOND, pace * MS)
+    from_ns, to_ns = round(9.9 * BEAT_NS), round(9.9 * BEAT_NS) + 8 * SECOND
+    assert len(stage.workers) == 1 and "is back" not in str(stage.said), "it is slow, and not replaced"
+    assert "late" in stage.said[0][1] and stage.said[0][0] <= from_ns + 2 * SECOND
+    gaps = [later - earlier for earlier, later in pairwise(stage.onsets(stage.said[0][0], 48 * BEAT_NS))]
+    assert max(gaps) <= 2 * BEAT_NS, "somebody plays all the time"
+    assert stage.said[-1][1] == "the model answers again, and plays" and stage.said[-1][0] <= to_ns + 2 * BAR_NS

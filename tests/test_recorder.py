@@ -89,7 +89,17 @@ def test_no_note_hangs_and_the_same_input_gives_the_same_bytes(events: list[Even
             files.append((folder / attempt).read_bytes())
         assert files[0] == files[1]
         assert hanging(folder / "a.mid") == []
-        midifile.read(folder / "a.mid")
+        struck = sum(message[0] & 0xF0 == 0x90 and message[2] > 0 for _, _, message in events)
+        assert len(midifile.read(folder / "a.mid").notes) == struck, "each note is in it"
+
+
+def test_notes_of_one_key_that_were_delivered_at_once_are_all_kept(tmp_path: Path) -> None:
+    down, up = b"\x90\x3c\x50", b"\x80\x3c\x00"
+    events = [("player", 100, message) for message in (down, up, down, up, down)]
+    recorder = recorded(tmp_path, [*events, ("player", 100, b"\x90\x40\x50"), ("player", 160, up)])
+    recorder.finish(tmp_path / "x.mid")
+    notes = [(note.onset_pulse, note.duration_pulse) for note in midifile.read(tmp_path / "x.mid").notes]
+    assert sorted(notes) == [(100, 1), (100, 60), (101, 1), (102, 58)]
 
 
 def test_the_journal_of_another_session_is_not_removed(tmp_path: Path) -> None:

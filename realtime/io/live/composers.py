@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,9 +22,9 @@ from realtime.io.live.model import Setup
 from realtime.io.live.worker import Failed, Ready, Worker
 
 LATE_NS = 500_000_000, 1_000_000_000
-"""A worker that has not answered for a beat is stood in for: after so long at least, and at most."""
+"""Where the oldest request waits for its answer for a beat the worker is stood in for: after so long at least, and at most."""
 HANG_NS = 3_000_000_000
-"""And after so long it is replaced."""
+"""A worker that has said nothing for so long is replaced."""
 FIRST_WAIT_NS, LONGEST_WAIT_NS = 500_000_000, 15_000_000_000
 """How long after its death a worker is started again: at once the first time, then after waits that double."""
 STOPPED_S = 0.1
@@ -46,6 +47,14 @@ class Died(NamedTuple):
     line: str = ""
 
 
+class Asked(NamedTuple):
+    """A request that is to be answered by a `Reached` with the same numbers, and when it was made."""
+
+    generation: int
+    until: int
+    ns: int
+
+
 class Came(NamedTuple):
     """A worker is up, and its model is warm."""
 
@@ -66,7 +75,8 @@ class Composers:
         self._rules = Rules(setup.constraints, engine.grid)
         self._next: Came | None = None
         self._switch_pulse = 0
-        self._asked_ns: int | None = None
+        self._asked: deque[Asked] = deque()
+        self._heard_ns = 0
         self._standing_in = False
         self._retry_ns: int | None = None
         self._deaths = 0
@@ -106,13 +116,13 @@ class Composers:
         self._start_aside(setup)
 
     def ask(self, request: Request, now: int) -> list[Reply]:
-        """Hand a request to the worker; the rules hear it too, and their answers are returned where they play."""
-        if self.worker is not None:
-            self.worker.send(request)
-            if self._asked_ns is None and isinstance(request, Plan | Extend):  # the others are not answered
-                self._asked_ns = now
+        """Hand a request to the worker; the rules hear it too, and their answers are returned where they play. A worker that is
+        stood in for is asked nothing, so that it catches up; it is told how things stand when it comes back into charge."""
         if self.worker is None or self._standing_in:
             return list(self._rules.handle(request))
+        self.worker.send(request)
+        if isinstance(request, Plan | Extend):  # the others are not answered
+            self._asked.append(Asked(request.generation, request.until, now))
         self._rules.hear(request)
         return []
 
@@ -139,12 +149,12 @@ class Composers:
         if self._retry_ns is not None and now >= self._retry_ns:
             self._retry_ns = None
             self._start_aside(self._setup)
-        if self._asked_ns is not None and self.worker is not None:
-            if now - self._asked_ns > HANG_NS:
-                self._asked_ns = None
+        if self._asked and self.worker is not None:
+            if now > self._hangs_ns():
+                self._asked.clear()
                 self._say("the model's worker does not answer: it is replaced")
                 self.worker.kill()
-            elif now - self._asked_ns > self._late_ns() and not self._standing_in:
+            elif not self._standing_in and now > self._late_ns():
                 self._standing_in = True
                 self._say("the model is late: rules play until it answers")
                 engine.composer_is_new(now)
@@ -158,15 +168,16 @@ class Composers:
     def wake_ns(self) -> int | None:
         """When `act` has something to do next."""
         moments = [self._retry_ns]
-        if self._asked_ns is not None:
-            moments.append(self._asked_ns + (HANG_NS if self._standing_in else self._late_ns()) + 1)
+        if self._asked:
+            moments.append((self._hangs_ns() if self._standing_in else self._late_ns()) + 1)
         if self._next is not None:
             moments.append(self._engine.tempo.ns_at(self._switch_pulse) if self._engine.rolling else 0)
         return min((ns for ns in moments if ns is not None), default=None)
 
     def wait_no_longer(self) -> None:
         """The process stood still: what was asked before is not late."""
-        self._asked_ns = None
+        now = now_ns()
+        self._asked = deque(asked._replace(ns=now) for asked in self._asked)
 
     def close(self) -> None:
         """End all workers, those too that are just being started."""
@@ -178,21 +189,24 @@ class Composers:
     # --- the worker in charge ---
 
     def _late_ns(self) -> int:
-        assert self._asked_ns is not None
-        beat_ns = round(60e9 / self._engine.tempo.bpm_at(self._engine.tempo.pulse_at(self._asked_ns)))
-        return min(max(beat_ns, LATE_NS[0]), LATE_NS[1])
+        """When the oldest request is late."""
+        asked_ns = self._asked[0].ns
+        beat_ns = round(60e9 / self._engine.tempo.bpm_at(self._engine.tempo.pulse_at(asked_ns)))
+        return asked_ns + min(max(beat_ns, LATE_NS[0]), LATE_NS[1])
+
+    def _hangs_ns(self) -> int:
+        """When the worker has not said a word for too long."""
+        return max(self._asked[0].ns, self._heard_ns) + HANG_NS
 
     def _answered(self, reply: Reply | Failed, now: int) -> Reply | None:
         assert not isinstance(reply, Failed)
-        if isinstance(reply, Reached):
-            self._asked_ns = None
+        self._heard_ns = now
+        if isinstance(reply, Reached):  # requests that a later one made void are not answered
+            while self._asked and self._asked[0][:2] <= (reply.generation, reply.until):
+                self._asked.popleft()
         if not self._standing_in:
             return reply
-        if (
-            isinstance(reply, Reached)
-            and reply.generation >= self._engine.turns.plans.generation
-            and self._next is None
-        ):
+        if not self._asked and self._next is None:
             assert self.worker is not None
             self._next = Came(self.worker, self._setup, Ready("", "the model", None, 0))  # it has caught up
             self._await_bar(now)
@@ -206,7 +220,8 @@ class Composers:
             self._say(line)
         if worker is self.worker:
             self.worker = None
-            self._asked_ns, self._standing_in = None, False
+            self._asked.clear()
+            self._standing_in = False
             self._say("the model's worker died: rules play until it is back")
             self._engine.composer_is_new(now)
             if now - self._born_ns > SOUND_NS:
@@ -223,7 +238,8 @@ class Composers:
             if old is not None:
                 threading.Thread(target=old.close, name="worker-end", daemon=True).start()
         self._setup = came.setup
-        self._asked_ns, self._standing_in = None, False
+        self._asked.clear()
+        self._standing_in = False
         self._engine.composer_is_new(now)
         if old is None:
             self._say(f"the model's worker is back: {came.ready.model} plays")

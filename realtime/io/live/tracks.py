@@ -116,9 +116,12 @@ class Tracks:
 
         tracks = {}
         for direction in DIRECTIONS:
-            notes = []
-            for note in self._notes[direction]:
-                onset = placed(note.onset_pulse)
+            notes, free = [], dict[tuple[int, int], int]()
+            for note in sorted(self._notes[direction], key=lambda note: note.onset_pulse):
+                # A driver that was held up hands over several notes of one key at once, but a file holds one of them at a pulse.
+                key = note.channel, note.pitch
+                onset = min(max(placed(note.onset_pulse), free.get(key, 0)), LAST_PULSE)
+                free[key] = onset + 1
                 end = placed(note.onset_pulse + note.duration_pulse)
                 notes.append(replace(note, onset_pulse=onset, duration_pulse=max(1, end - onset)))
             others = [(placed(pulse), message) for pulse, message in self._others[direction]]
