@@ -14,6 +14,7 @@ from realtime.composing.memory import (
     MOVED,
     NOTHING,
     ORDERS,
+    UNDOABLE,
     Memory,
     Moment,
     Notes,
@@ -64,7 +65,7 @@ def test_a_session_recalls_what_a_window_does(seed: int) -> None:
     assert (features[..., 0] > 0).mean(0)[[EXACT, MOVED, FIRST_BARS]].min() > 0.5
 
     memory, recalls, pending = Memory(), [FORGOTTEN], []
-    turns = [(0, 120), (90, 150), (150, len(events)), (60, len(events))]
+    turns = [(0, 120), (90, 150), (150, len(events)), (100, len(events))]
     for begin, end in turns:  # the second and the last go back first
         memory.rewind(recalls[begin].held)
         del recalls[begin + 1 :]
@@ -88,6 +89,25 @@ def test_a_session_recalls_what_a_window_does(seed: int) -> None:
     np.testing.assert_allclose(got, features, atol=1e-6)
     assert got.shape[1] == EXPERTS
     assert {-1.0, 0.0, 1.0} == set(np.unique(got[..., IN_CHORD]).tolist())
+
+
+def test_what_is_taken_back_leaves_no_trace() -> None:
+    """A memory that plays other notes again and again, and takes them back, against one that never does; beyond `UNDOABLE`."""
+    rng = np.random.default_rng(5)
+    straight, astray = Memory(), Memory()
+    recalls = [FORGOTTEN, FORGOTTEN]
+    for tick, part, player, pitch, duration, velocity, _ in melody(rng, 3 * UNDOABLE):
+        beat = GRID.beat_at(tick)
+        for other in range(int(rng.integers(0, 12))):
+            astray.add(tick, beat, part, player, 55 + (pitch + other) % 12, duration, velocity)
+        astray.rewind(straight.count)
+        for i, memory in enumerate((straight, astray)):
+            memory.add(tick, beat, part, player, pitch, duration, velocity)
+            recalls[i] = memory.recall(tick, beat, recalls[i])
+        for mine, other in zip(*recalls, strict=True):
+            np.testing.assert_array_equal(mine, other)
+    with pytest.raises(ValueError, match="notes to take back"):
+        astray.rewind(astray.count - UNDOABLE - 1)
 
 
 @pytest.mark.parametrize(

@@ -168,26 +168,19 @@ class History:
         self._notes.take_back(boundary, silence)
         self._overuse.take_back(boundary)
         # The event that is gone back to may have to be fed again, so the ring must still know the state before it.
+        snapshots, oldest = self._snapshots, self._stepper.oldest
         while (
-            len(self._snapshots) > 1
-            and self._is_taken_back(boundary, silence, struck, waits)
-            and self._snapshots[-2].position > self._stepper.oldest
+            len(snapshots) > 1
+            and snapshots[-2].position > oldest
+            and _is_taken_back(snapshots[-1], boundary, silence, struck, waits)
         ):
-            self._snapshots.pop()
-        last = self.last
+            snapshots.pop()
+        last = snapshots[-1]
         self._stepper.rewind(last.position)
         if self._memory is not None and last.recall is not None:
             self._memory.rewind(last.recall.held)
         releases = np.minimum(last.releases, boundary) if silence else last.releases
-        self._snapshots[-1] = last._replace(releases=releases, made=last.made if same_turn else 0)
-
-    def _is_taken_back(self, boundary: int, silence: bool, struck: int | None, waits: bool) -> bool:
-        """Whether the last event is one of those that `go_back` goes back over."""
-        time, part, tick = self.last.event.time, self.last.event.part, self.last.tick
-        if time == CHORD and waits and self.last.beat.start == struck:
-            return True
-        opens = time == BEAT and tick == struck and not silence  # what has just been silenced sounded at the beat
-        return tick >= boundary and not opens and not (time < BEAT and part < MODEL_PART)
+        snapshots[-1] = last._replace(releases=releases, made=last.made if same_turn else 0)
 
     def take_last(self) -> Snapshot:
         """Go back over the last event as well, which is then to be fed again."""
@@ -264,3 +257,14 @@ class History:
     def drop_cell(self) -> None:
         """A cell is over, and nobody will ask for its roll."""
         self._notes.clear()
+
+
+def _is_taken_back(last: Snapshot, boundary: int, silence: bool, struck: int | None, waits: bool) -> bool:
+    """Whether the last event is one of those that `History.go_back` goes back over."""
+    time, part, *_ = last.event
+    if time == CHORD and waits and last.beat.start == struck:
+        return True
+    if last.tick < boundary or (time < BEAT and part < MODEL_PART):
+        return False
+    # What has just been silenced sounded at the beat.
+    return time != BEAT or last.tick != struck or silence

@@ -18,6 +18,7 @@ rest, say), the candidate waits for the same place in the next bar.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from typing import Any, NamedTuple
 
@@ -59,13 +60,24 @@ NOTHING = np.array([NO_TIME, NO_PART, NONE_PITCH, NONE_DURATION, NONE_VELOCITY])
 """The candidate of an expert that has none."""
 CAPACITY = 1 << 16
 """Notes that are kept: some hours of music. The oldest are forgotten first."""
-UNDOABLE = 1024
+UNDOABLE = 128
 """Notes that `Memory.rewind` can take back."""
+LOOKED_BACK = 1024
+"""A key that went down more notes ago than this stays without a duration."""
 BASE = np.uint64(0x9E3779B97F4A7C15)
 """Of the rolling hash of the last n keys k: sum of k[-1 - i] BASE^i, modulo 2^64."""
-_KEY_ROWS, _ORDER_ROWS = np.arange(3)[:, None], np.arange(len(ORDERS))[None, :]
+_KEYS, _NUMBERS, _BEFORE_LAST = np.arange(3), np.arange(len(ORDERS)) + 1, ORDERS - 1
+_LENGTHS = np.concatenate([[0], ORDERS])
 _SALT = np.arange(1, LINES + 1, dtype=np.uint64) * np.uint64(0xD6E8FEB86659FD93)
 """Tells the lines apart within one table."""
+_WHICH = np.array([(part, LINES, LINES + 1) for part in range(LINES)])
+"""The rows of the lines that a note of each part belongs to: its own, `EXACT` and `MOVED`."""
+_RATES_OF = (
+    np.where(np.arange(EXPERTS) >= LINES, True, np.arange(EXPERTS) == np.arange(LINES)[:, None])[..., None] * RATES
+)
+"""(part, expert, 2): an expert is judged at a note of its part, or at any where it follows them all."""
+_NONE, _NOWHERE = np.uint64(0), -1
+_HALF, _LOWER = np.uint64(32), np.uint64((1 << 32) - 1)
 _FAR = 1 << 40
 OWN, SOURCE, LENGTH, COUNTS = range(4)
 """What is known of each line, and of all notes as `EXACT` and as `MOVED`: the latest row, the row of its longest match, the
@@ -141,28 +153,30 @@ def describe(
     (..., EXPERTS, FEATURES) float32, the first of which is 1 for a candidate and else 0, and the onsets (..., EXPERTS).
     """
     at = np.maximum(index, 0)
-    pitch = notes.pitch[at] + shift
+    tick, part, pitch = notes.tick[at], notes.part[at], notes.pitch[at] + shift
     there = (index >= 0) & (pitch >= 0) & (pitch < 128)
-    onset = notes.tick[at] + delta
+    onset = tick + delta
     bars_later = np.maximum(-((onset - now.tick) // now.bar), 0)
-    onset = onset + bars_later * now.bar
-    time = np.where(onset < now.start + now.length, onset - now.start, BEAT)
-    duration = np.where(notes.known[at] <= now.tick, notes.duration[at], NONE_DURATION)
-    ids = np.stack([time, notes.part[at], pitch, duration, notes.velocity[at]], -1)
-    ids = np.where(there[..., None], ids, NOTHING)
+    onset += bars_later * now.bar
+    ids = np.empty((*index.shape, len(NOTHING)), np.int64)
+    ids[..., 0] = time = np.where(onset < now.start + now.length, onset - now.start, BEAT)
+    ids[..., 1], ids[..., 2] = part, pitch
+    ids[..., 3] = np.where(notes.known[at] <= now.tick, notes.duration[at], NONE_DURATION)
+    ids[..., 4] = notes.velocity[at]
+    ids[~there] = NOTHING
     features = np.empty((*index.shape, FEATURES), np.float32)
     features[..., 0] = 1
     features[..., 1] = np.log2(1 + length) / 5
-    features[..., 2] = np.log2(1 + np.maximum(now.tick - notes.tick[at], 0) / TICKS) / 10
+    features[..., 2] = np.log2(1 + np.maximum(now.tick - tick, 0) / TICKS) / 10
     features[..., 3] = notes.player[at]
     features[..., 4] = np.minimum(bars_later, 4) / 4
     features[..., 5] = shift == 0
     features[..., 6] = np.log2(1 + (onset - now.tick) / TICKS) / 4
     features[..., 7:9] = success
-    features[..., 9] = (onset == now.tick) & there
-    chord = np.where((time < BEAT) & (notes.part[at] != DRUMS), now.chord, UNKNOWN)
+    features[..., 9] = onset == now.tick
+    chord = np.where((time < BEAT) & (part != DRUMS), now.chord, UNKNOWN)
     features[..., 10] = HARMONY[chord, np.where(there, pitch, 0) % 12]
-    features *= there[..., None]
+    features[~there] = 0
     return ids, features, onset
 
 
@@ -196,28 +210,30 @@ class Memory:
     """The notes of a session and an index of them. `add` a note, `recall` the candidates after an event, `rewind` to fewer notes.
 
     Each costs some microseconds a note, at any length. Notes are rows 0, 1, ..., the last `capacity` of which are known. One hash
-    table for each order and kind of key holds the latest row with that hash; older rows give way, and a row is believed only
-    if its own hash is the one looked for. Nothing is random. Not thread-safe.
+    table for each order and kind of key holds the latest row with that hash; older rows give way. An entry is 32 bits of 1 + the
+    row, then 32 bits of the row's hash beside those that gave it its place: it is believed only if they are those looked for.
+    The entries of the latest notes wait in a ring beside the tables, so that going back need not restore any. Nothing is random.
+    Not thread-safe.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         """`capacity`: the notes that are kept, a power of two."""
-        self._capacity, self._table_bits = capacity, capacity.bit_length() - 1
+        self._capacity, self._unused_bits = capacity, np.uint64(64 - (capacity.bit_length() - 1))
         self._columns = Notes(*(np.zeros(capacity, np.int64) for _ in Notes._fields))
         self._next_in_line = np.full(capacity, -1, np.int64)
-        self._hashes = np.zeros((capacity, 3, len(ORDERS)), np.uint64)
-        self._tables = np.full((3, len(ORDERS), capacity), -1, np.int64)
-        # A ring of what each of the latest notes changed beside its own columns, so that `rewind` restores any number at once.
-        self._old_which = np.zeros((UNDOABLE, 3), np.int64)
-        self._old_chains = np.zeros((UNDOABLE, 3, ORDERS[-1]), np.uint64)
-        self._old_places = np.zeros((UNDOABLE, 3, len(ORDERS)), np.int64)
-        self._old_rows = np.zeros((UNDOABLE, 3, len(ORDERS)), np.int64)
+        self._tables = np.zeros(3 * len(ORDERS) * capacity + 1, np.uint64)  # the last is nobody's place
+        self._begins = np.arange(3 * len(ORDERS)).reshape(3, -1) * capacity
+        # Of each of the latest notes: the entries that wait for the tables, and what was before it.
+        self._new_places = np.full((UNDOABLE, 3, len(ORDERS)), _NOWHERE)
+        self._new_entries = np.zeros((UNDOABLE, 3, len(ORDERS)), np.uint64)
+        self._old_chains = np.zeros((UNDOABLE, LINES + 2, ORDERS[-1]), np.uint64)
         self._old_ends = np.zeros((UNDOABLE, 4, LINES + 2), np.int64)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
-        self._tables[...] = -1
+        self._tables[...] = 0
+        self._new_places[...] = _NOWHERE
         self.count = 0
         self._chains = np.zeros((LINES + 2, ORDERS[-1]), np.uint64)
         self._ends = np.zeros((4, LINES + 2), np.int64)
@@ -227,7 +243,7 @@ class Memory:
 
     def relocate(self) -> None:
         """Time goes on from another tick, earlier perhaps: what bars ago was played is not known from there on. The rest is."""
-        self._ticks: list[int] = []
+        self._ticks, self._places = array("q"), array("h")
         self._first = self.count
 
     def add(self, tick: int, beat: Beat, part: int, player: bool, pitch: int, duration: int, velocity: int) -> None:
@@ -237,53 +253,54 @@ class Memory:
         known = tick if duration != NONE_DURATION else _FAR
         for column, value in zip(self._columns, (tick, part, player, pitch, duration, velocity, known), strict=True):
             column[at] = value
-        which = np.array([part, EXACT, MOVED])
+        which, ends, new_at = _WHICH[part], self._ends, row % UNDOABLE
+        self._old_chains[new_at], self._old_ends[new_at] = self._chains, ends
         slots, drums = slot(tick - beat.start), part == DRUMS
-        before = self._columns.pitch[self._ends[OWN][which] % self._capacity]
-        leaps = np.where(self._ends[OWN][which] >= 0, pitch - before, 0)
-        keys = np.array(
-            [
-                line_key(slots, leaps[0]),
-                exact_key(slots, drums, pitch),
-                moved_key(slots, drums, leaps[2]),
-            ]
-        ).astype(np.uint64)
-        old = self._chains[which]
-        chains = np.empty_like(old)
+        keys = (
+            line_key(slots, self._leap(part, pitch)),
+            exact_key(slots, drums, pitch),
+            moved_key(slots, drums, self._leap(MOVED, pitch)),
+        )
+        chains = self._chains[which]
+        chains[:, 1:] = chains[:, :-1] * BASE + np.array(keys, np.uint64)[:, None]
         chains[:, 0] = keys
-        chains[:, 1:] = old[:, :-1] * BASE + keys[:, None]
-        hashes = chains[:, ORDERS - 1]
-        hashes[0] ^= _SALT[part]
-        spread = (hashes * BASE) >> np.uint64(64 - self._table_bits)
-        places = (_KEY_ROWS, _ORDER_ROWS, spread.astype(np.int64))
-        rows = self._tables[places]
-        whole = (self._ends[COUNTS][which] + 1)[:, None] >= ORDERS
-        fits = (rows > row - self._capacity) & (rows >= 0) & whole
-        fits &= self._hashes[rows % self._capacity, _KEY_ROWS, _ORDER_ROWS] == hashes
-        longest = len(ORDERS) - 1 - np.argmax(fits[:, ::-1], axis=1)
-        found = fits.any(axis=1)
-        old_at = row % UNDOABLE
-        self._old_which[old_at], self._old_chains[old_at], self._old_places[old_at] = which, old, places[2]
-        self._old_rows[old_at], self._old_ends[old_at] = rows, self._ends
-        self._undoable = min(self._undoable + 1, UNDOABLE)
-        self._tables[places] = np.where(whole, row, rows)
-        self._hashes[at] = hashes
         self._chains[which] = chains
-        if self._ends[OWN][part] >= 0:
-            self._next_in_line[self._ends[OWN][part] % self._capacity] = row
-        self._ends[OWN][which] = row
-        self._ends[SOURCE][which] = np.where(found, rows[np.arange(3), longest], -1)
-        self._ends[LENGTH][which] = np.where(found, ORDERS[longest], 0)
-        self._ends[COUNTS][which] += 1
+        hashes = chains[:, _BEFORE_LAST]
+        hashes[0] ^= _SALT[part]
+        hashes *= BASE
+        places = (hashes >> self._unused_bits).astype(np.int64) + self._begins
+        waiting = np.where(self._new_places == places, self._new_entries, _NONE).max(0)
+        entries = np.maximum(waiting, self._tables[places])  # the latest
+        rows = (entries >> _HALF).astype(np.int64) - 1
+        checks = hashes & _LOWER
+        whole = ends[COUNTS][which][:, None] >= _BEFORE_LAST
+        fits = whole & (rows > max(row - self._capacity, -1)) & (entries & _LOWER == checks)
+        self._tables[self._new_places[new_at]] = self._new_entries[new_at]  # it cannot be taken back any more
+        self._new_places[new_at] = np.where(whole, places, _NOWHERE)
+        self._new_entries[new_at] = np.uint64(row + 1 << 32) | checks
+        self._undoable = min(self._undoable + 1, UNDOABLE)
+        if ends[OWN, part] >= 0:
+            self._next_in_line[ends[OWN, part] % self._capacity] = row
+        longest = (fits * _NUMBERS).max(1)  # 0: none
+        ends[OWN][which] = row
+        ends[SOURCE][which] = np.where(longest > 0, rows[_KEYS, longest - 1], -1)
+        ends[LENGTH][which] = _LENGTHS[longest]
+        ends[COUNTS][which] += 1
         self._ticks.append(tick)
+        self._places.append(place(part, pitch))
         self.count += 1
         if len(self._ticks) > 2 * self._capacity:
-            del self._ticks[: self._capacity]
+            del self._ticks[: self._capacity], self._places[: self._capacity]
             self._first += self._capacity
+
+    def _leap(self, line: int, pitch: int) -> int:
+        """The interval from the latest note of a line, or of all, to this one."""
+        before = int(self._ends[OWN, line])
+        return pitch - int(self._columns.pitch[before % self._capacity]) if before >= 0 else 0
 
     def release(self, tick: int, pitch: int) -> None:
         """The player's key of this pitch went up at `tick`. A key that is not known to be down is ignored."""
-        for row in range(self.count - 1, max(self.count - UNDOABLE, 0) - 1, -1):
+        for row in range(self.count - 1, max(self.count - LOOKED_BACK, 0) - 1, -1):
             at = row % self._capacity
             if self._columns.player[at] and self._columns.pitch[at] == pitch:
                 if self._columns.duration[at] == NONE_DURATION:
@@ -298,33 +315,30 @@ class Memory:
             raise ValueError(f"{back} notes to take back; at most {self._undoable} can be")
         if back <= 0:
             return
-        # From the latest note to the oldest: where several changed the same place, what is assigned last stays (NumPy's manual,
-        # "Indexing with Arrays of Indices").
-        rows = np.arange(self.count - 1, count - 1, -1) % UNDOABLE
-        self._tables[_KEY_ROWS, _ORDER_ROWS, self._old_places[rows]] = self._old_rows[rows]
-        self._chains[self._old_which[rows]] = self._old_chains[rows]
-        self._ends[...] = self._old_ends[rows[-1]]
-        del self._ticks[max(len(self._ticks) - back, 0) :]
+        for row in range(count, self.count):
+            self._new_places[row % UNDOABLE] = _NOWHERE
+        self._chains[...], self._ends[...] = self._old_chains[count % UNDOABLE], self._old_ends[count % UNDOABLE]
+        kept = max(len(self._ticks) - back, 0)
+        del self._ticks[kept:], self._places[kept:]
         self.count, self._undoable = count, self._undoable - back
 
     def recall(self, tick: int, beat: Beat, before: Recall, chord: int = UNKNOWN) -> Recall:
         """The candidates after an event at `tick`; `before`: those after the event before it; chord: of the beat."""
-        index, delta = np.full(EXPERTS, -1), np.zeros(EXPERTS, np.int64)
-        shift, length = np.zeros(EXPERTS, np.int64), np.zeros(EXPERTS, np.int64)
-        columns = self._columns
-        there = (self._ends[SOURCE] >= 0) & (self._ends[SOURCE] > self.count - self._capacity)
-        source, own = self._ends[SOURCE] % self._capacity, self._ends[OWN] % self._capacity
-        following = self._ends[SOURCE] + 1
+        columns, ends, sources = self._columns, self._ends, self._ends[SOURCE]
+        index = np.empty(EXPERTS, np.int64)
+        delta, shift, length = np.zeros((3, EXPERTS), np.int64)
+        there = sources > max(self.count - self._capacity, -1)
+        source, own = sources % self._capacity, ends[OWN] % self._capacity
+        following = sources + 1
         following[:LINES] = self._next_in_line[source[:LINES]]
-        apart = ROUND_TICKS * np.rint((columns.tick[own] - columns.tick[source]) / ROUND_TICKS)
+        apart = columns.tick[own] - columns.tick[source]
         index[:FIRST_BARS] = np.where(there, following % self._capacity, -1)
-        delta[:FIRST_BARS] = np.where(there, apart, 0)
-        shift[:FIRST_BARS] = np.where(there, columns.pitch[own] - columns.pitch[source], 0)
+        delta[:FIRST_BARS] = ROUND_TICKS * np.rint(apart / ROUND_TICKS) * there
+        shift[:FIRST_BARS] = (columns.pitch[own] - columns.pitch[source]) * there
         shift[EXACT] = 0
-        length[:FIRST_BARS] = np.where(there, self._ends[LENGTH], 0)
-        for i, bars in enumerate(BARS.tolist()):
-            index[FIRST_BARS + i] = self._bars_ago(tick, bars * beat.bar_ticks)
-            delta[FIRST_BARS + i] = bars * beat.bar_ticks
+        length[:FIRST_BARS] = ends[LENGTH] * there
+        back = delta[FIRST_BARS:] = BARS * beat.bar_ticks
+        index[FIRST_BARS:] = [self._bars_ago(tick, ticks) for ticks in back.tolist()]
         success = before.success
         if self.count > before.held:
             success = self._judged(before)
@@ -340,27 +354,21 @@ class Memory:
             & (before.ids[:, 2] == columns.pitch[at])
             & (np.abs(before.onset - columns.tick[at]) <= NEAR_TICKS)
         )
-        judged = np.ones(EXPERTS, bool)
-        judged[:LINES] = np.arange(LINES) == columns.part[at]
-        success: np.ndarray = before.success + (judged[:, None] * RATES) * (right[:, None] - before.success)
+        rates = _RATES_OF[columns.part[at]]
+        success: np.ndarray = before.success + rates * (right[:, None] - before.success)
         return success
 
     def _bars_ago(self, tick: int, back: int) -> int:
         """Where in the columns the note is that came next, so many ticks ago; -1 where there is none."""
-        ticks, columns = self._ticks, self._columns
-        then = tick - back
+        ticks, places, then = self._ticks, self._places, tick - back
         if not ticks or then < ticks[0]:
             return -1
-        last, at = -1, (self.count - 1) % self._capacity
-        if columns.tick[at] == tick:
-            last = int(place(columns.part[at], columns.pitch[at]))
+        last = places[-1] if ticks[-1] == tick else -1
         begin = bisect_left(ticks, then)
         while begin < len(ticks):
             end = bisect_left(ticks, ticks[begin] + 1, begin)
-            rows = [(self._first + i) % self._capacity for i in range(begin, end)]
-            order = [(int(place(columns.part[r], columns.pitch[r])), n, r) for n, r in enumerate(rows)]
-            later = [entry for entry in order if ticks[begin] > then or entry[0] > last]
+            later = [(places[i], i) for i in range(begin, end) if ticks[begin] > then or places[i] > last]
             if later:
-                return min(later)[2]
+                return (self._first + min(later)[1]) % self._capacity
             begin = end
         return -1

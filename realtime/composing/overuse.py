@@ -63,8 +63,8 @@ class Overuse:
         for part in self._parts.values():
             part.take_back(boundary)
         self._changed(boundary)
-        for tick in [tick for tick in self._pitches if tick >= boundary]:
-            del self._pitches[tick]
+        while self._pitches and next(reversed(self._pitches)) >= boundary:  # they are in order
+            self._pitches.popitem()
 
     def clear(self) -> None:
         """Drop all notes: time goes on elsewhere."""
