@@ -18,6 +18,7 @@ from realtime.core.heard import Heard
 from realtime.core.quotes import Quotes
 from realtime.core.tempo import TempoMap
 from realtime.music.controls import KNOBS, Controls
+from realtime.music.keys import Key
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.vocabulary import BEAT, HEADS, MELODY, MODEL_PART, Event
 from realtime.simulate import perform
@@ -68,7 +69,13 @@ def test_at_its_other_end_the_knob_takes_all_candidates_away() -> None:
 
 
 def call_bias(
-    bars: int, memory: float = 0.0, player: bool = True, turn_bars: int = 2, later: float = 0
+    bars: int,
+    memory: float = 0.0,
+    player: bool = True,
+    turn_bars: int = 2,
+    later: float = 0,
+    last: int | None = None,
+    key: Key | None = None,
 ) -> tuple[np.ndarray, int]:
     """An answer that begins so many bars after the tune did: the biases at its start, or so many bars later, and the pitch that
     the call has at its start."""
@@ -80,7 +87,7 @@ def call_bias(
     now = start + round(later * 4 * TICKS)
     recall = kept.recall(now, GRID.beat_at(now), recall)
     bias = np.zeros(sum(HEADS.values()) + 109, np.float32)
-    take_up(bias, recall, memory, GRID.beat_at(now), Turn(start, start + turn_bars * 4 * TICKS))
+    take_up(bias, recall, memory, GRID.beat_at(now), Turn(start, start + turn_bars * 4 * TICKS), last, key)
     return bias, TUNE[4 * (bars - turn_bars)]
 
 
@@ -93,6 +100,34 @@ def test_an_answer_takes_up_what_its_call_has_at_the_same_place(bars: int) -> No
     assert np.flatnonzero(bias[SLICES["time"]]).tolist() == [0]
     assert bias[SLICES["velocity"]].argmax() == 25 and bias[SLICES["velocity"]][24] > 0 == bias[SLICES["velocity"]][20]
     assert np.flatnonzero(bias[SLICES["duration"]]).tolist() == [20]
+
+
+def test_an_answer_takes_up_the_intervals_of_its_call_from_where_it_is() -> None:
+    """A beat after the start the call has its second note. The answer began a fourth higher, so that note comes a fourth higher
+    too."""
+    for bars in (2, 4):
+        call = TUNE[4 * (bars - 2) :]
+        bias, _ = call_bias(bars, later=0.25, last=call[0] + 5)
+        favoured = np.flatnonzero(bias[SLICES["pitch"]]).tolist()
+        assert favoured == sorted([call[1], call[1] + 5])
+        assert bias[SLICES["pitch"]][call[1] + 5] == CALL_NATS["interval"]
+
+
+@pytest.mark.parametrize(("tonic", "there"), [(0, True), (6, False)])
+def test_an_interval_that_leads_out_of_the_key_is_not_taken_up(tonic: int, there: bool) -> None:
+    bias, _ = call_bias(2, later=0.25, last=TUNE[0] + 5, key=Key(tonic, "major"))
+    moved = TUNE[1] + 5
+    assert (moved % 12 in Key(tonic, "major").pitch_classes) == there
+    assert bool(bias[SLICES["pitch"]][moved]) == there
+
+
+@pytest.mark.parametrize(("last", "later"), [(0, 1.25), (127, 0.5)])
+def test_no_interval_leads_beyond_the_range_of_pitches(last: int, later: float) -> None:
+    """The call goes down after five beats and up after two."""
+    leap = TUNE[round(4 * later)] - TUNE[round(4 * later) - 1]
+    assert not 0 <= last + leap < 128
+    bias, _ = call_bias(2, later=later, last=last)
+    assert np.flatnonzero(bias[SLICES["pitch"]]).tolist() == [TUNE[round(4 * later)]]
 
 
 def test_in_its_second_half_an_answer_goes_its_own_way() -> None:

@@ -153,9 +153,9 @@ class Masks:
         assert self.band is not None
         for member in self.band.members.values():
             member.controls = self.controls
-        chord = self.voicing.drawn(now.harmony, now.beat, self._home)
+        chord = self.voicing.drawn(now.harmony, now.beat, self.home)
         tune = np.flatnonzero(now.keys_down).tolist() or self.profile.pitches
-        tonic = self.voicing.tonic(now.beat, self._home)
+        tonic = self.voicing.tonic(now.beat, self.home)
         return Choices(self.band, role, turn, now, releases, chord, tonic, tune)
 
     def ends(self, onset: int, part: int, pitch: int, latest: int, role: Role, turn: Turn) -> int:
@@ -221,12 +221,12 @@ class Masks:
             left = None if turn.end is None else turn.end - now.beat.start
             last, times = now.line
             if self._constraints.closes and left is not None and left <= CLOSING_TICKS:
-                close(left, time, pitch, duration, chord, self._home)
+                close(left, time, pitch, duration, chord, self.home)
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
         drawn = None
         if role == Role.ACCOMPANY and chord is None and not now.due:
-            drawn = self.voicing.drawn(now.harmony, now.beat, self._home)
+            drawn = self.voicing.drawn(now.harmony, now.beat, self.home)
         if chord is not None or drawn is not None:
             sounding = np.flatnonzero(now.release > now.tick)
             self.voicing.add(time, pitch, role, turn, Now(now.tick, now.beat, now.floor, sounding, drawn))
@@ -273,7 +273,7 @@ class Masks:
         return 2 * sum(self._drums) > len(self._drums)
 
     @property
-    def _home(self) -> Key | None:
+    def home(self) -> Key | None:
         """The key that is set, or else the player's, if that is known."""
         return self._key or self.profile.key
 
@@ -327,7 +327,7 @@ class Masks:
         if self.controls.register and self._pitched:
             chords = self._full > 1 and self.profile.pitches
             pitch += pull(role, self.controls, float(np.mean(chords)) if chords else None)
-        if self.controls.modal and self._pitched and (key := self._home) is not None:
+        if self.controls.modal and self._pitched and (key := self.home) is not None:
             pitch += self.controls.colour(key.tonic)
 
     def _weigh_resting(self, rest: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:

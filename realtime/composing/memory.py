@@ -182,8 +182,8 @@ def describe(
 
 class Recall(NamedTuple):
     """What the memory says after an event: candidates and features as `describe` gives them, their onsets, the means of each
-    expert's success (EXPERTS, 2) up to then, how many notes match, and the onsets of the notes that they point to (EXPERTS,).
-    `held`: the notes that the memory held."""
+    expert's success (EXPERTS, 2) up to then, how many notes match, the onsets of the notes that they point to (EXPERTS,), and the
+    intervals in semitones that lead to these from the notes before them. `held`: the notes that the memory held."""
 
     held: int
     ids: np.ndarray
@@ -192,6 +192,7 @@ class Recall(NamedTuple):
     success: np.ndarray
     length: np.ndarray
     source: np.ndarray
+    leap: np.ndarray
 
 
 FORGOTTEN = Recall(
@@ -200,6 +201,7 @@ FORGOTTEN = Recall(
     np.zeros((EXPERTS, FEATURES), np.float32),
     np.zeros(EXPERTS, np.int64),
     np.zeros((EXPERTS, 2)),
+    np.zeros(EXPERTS, np.int64),
     np.zeros(EXPERTS, np.int64),
     np.zeros(EXPERTS, np.int64),
 )
@@ -342,9 +344,10 @@ class Memory:
         success = before.success
         if self.count > before.held:
             success = self._judged(before)
+        leap = columns.pitch[index] - columns.pitch[(index - 1) % self._capacity]
         moment = Moment(tick, beat.start, beat.length, beat.bar_ticks, chord)
         ids, features, onset = describe(columns, moment, index, delta, shift, length, success)
-        return Recall(self.count, ids, features, onset, success, length, columns.tick[index])
+        return Recall(self.count, ids, features, onset, success, length, columns.tick[index], leap)
 
     def _judged(self, before: Recall) -> np.ndarray:
         """The means of success after the latest note, which the candidates `before` it foretold or not."""

@@ -93,7 +93,7 @@ class Sampler:
         if recall is not None and memory > 0:
             favour(remembered, recall, memory)
         if recall is not None and turn is not None and plan.role == Role.TRADE:
-            take_up(remembered, recall, memory, beat, turn)
+            take_up(remembered, recall, memory, beat, turn, line[0] if made else None, self._masks.home)
         if self._masks.band is not None and turn is not None and not turn.voices and not due:
             choices = self._masks.choices(plan.role, turn, now, releases)
             drawn, chord = self._of_band(draw, choices, beat.start, releases, remembered)
