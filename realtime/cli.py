@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from realtime import __version__, process
-from realtime.errors import UserError
+from realtime.errors import UserError, one_line
 from realtime.file_commands import chords, compose, edit, infill, render
 from realtime.options import (
     Backend,
@@ -304,7 +304,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(process.INTERRUPTED)
     except UserError as error:
-        print(f"antiphon: {error}", file=sys.stderr)
+        print(f"antiphon: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
         # What the parser refuses has `format_message`, whichever library typer's version takes the class from.
@@ -312,7 +312,7 @@ def main() -> None:
             sys.exit(process.INTERRUPTED)
         if not hasattr(error, "format_message"):
             raise
-        print(f"antiphon: {_refused(error)}; see antiphon --help", file=sys.stderr)
+        print(f"antiphon: {one_line(_refused(error))}; see antiphon --help", file=sys.stderr)
         sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
 

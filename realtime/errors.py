@@ -12,6 +12,14 @@ class UserError(Exception):
     """
 
 
+def one_line(text: object) -> str:
+    """The text with what no printer shows as escape sequences of Python's: names of files and ports may hold line ends, and bytes
+    that a terminal takes for commands."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in str(text)
+    )
+
+
 def counted(number: int, noun: str) -> str:
     """Such as "1 turn" and "2 turns"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

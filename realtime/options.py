@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from realtime.errors import UserError
+from realtime.errors import UserError, one_line
 
 TWINS = {
     "in_": "ports.in",
@@ -168,4 +168,4 @@ def configuration(path: Path | None, given: dict[str, Any]) -> Any:
 
 def say(line: str) -> None:
     """Print a line for the user on standard error, while the command runs."""
-    print(line, file=sys.stderr, flush=True)
+    print("\n".join(map(one_line, line.splitlines())), file=sys.stderr, flush=True)

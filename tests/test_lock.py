@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,27 @@ def test_what_is_asked_for_is_locked_within_its_bounds(asked: str) -> None:
     assert {specifier.operator for specifier in requirement.specifier} in ({">=", "<"}, {"=="}, set()), asked
     if requirement.marker is None or requirement.marker.evaluate(LINUX):
         assert requirement.specifier.contains(locked()[canonicalize_name(requirement.name)]), asked
+
+
+def test_all_that_these_need_in_turn_is_locked() -> None:
+    """As far as it is installed here."""
+    known, waiting = locked(), [Requirement(asked) for asked in ASKED]
+    seen: set[str] = set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        extras = ["", *requirement.extras]
+        if requirement.marker is not None and not any(
+            requirement.marker.evaluate({"extra": extra}) for extra in extras
+        ):
+            continue
+        assert name in known, f"{requirement} is not in requirements.lock"
+        for extra in extras:
+            if (key := f"{name}[{extra}]") in seen:
+                continue
+            seen.add(key)
+            try:
+                needs = [Requirement(need) for need in requires(requirement.name) or []]
+            except PackageNotFoundError:
+                continue
+            waiting += [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]

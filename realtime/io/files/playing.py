@@ -33,32 +33,37 @@ class Timeline:
         slowest, fastest = round(60e6 / MIN_BPM), round(60e6 / MAX_BPM)
         self.division = division
         self._ticks: list[int] = []
-        self._starts: list[Fraction] = []
-        self._ns_per_tick: list[Fraction] = []
+        self._ns: list[int] = []
+        """Nanoseconds a quarter note from each of these ticks on."""
+        self._starts: list[int] = []
+        """Where they are, in nanoseconds times `division`: so whole numbers will do, of which a file may need a million."""
+        start = 0
         for tick, us in sorted(({0: DEFAULT_US} | tempos).items()):
-            self._starts.append(self.ns_at(Fraction(tick)) if tick else Fraction(0))
+            if self._ticks:
+                start += (tick - self._ticks[-1]) * self._ns[-1]
             self._ticks.append(tick)
-            self._ns_per_tick.append(Fraction(min(max(us, fastest), slowest) * 1000) / division)
+            self._ns.append(min(max(us, fastest), slowest) * 1000)
+            self._starts.append(start)
 
     @property
     def changes(self) -> bool:
         """Whether the tempo changes."""
-        return len({*self._ns_per_tick}) > 1
+        return len({*self._ns}) > 1
 
     def ns_at(self, tick: Fraction) -> Fraction:
         """When `tick` is, in nanoseconds."""
         at = bisect.bisect_right(self._ticks, tick) - 1
-        return self._starts[at] + (tick - self._ticks[at]) * self._ns_per_tick[at]
+        return (self._starts[at] + (tick - self._ticks[at]) * self._ns[at]) / self.division
 
     def tick_at(self, ns: int) -> Fraction:
         """The tick, with its fraction, at `ns` nanoseconds."""
-        at = max(bisect.bisect_right(self._starts, ns) - 1, 0)
-        return self._ticks[at] + (ns - self._starts[at]) / self._ns_per_tick[at]
+        at = max(bisect.bisect_right(self._starts, ns * self.division) - 1, 0)
+        return self._ticks[at] + Fraction(ns * self.division - self._starts[at]) / self._ns[at]
 
     def bpm_at(self, tick: int) -> Fraction:
         """Quarter notes a minute at `tick`."""
         at = bisect.bisect_right(self._ticks, tick) - 1
-        return 60_000_000_000 / (self._ns_per_tick[at] * self.division)
+        return Fraction(60_000_000_000, self._ns[at])
 
     def ns_at_pulse(self, pulse: int) -> int:
         """The first whole nanosecond at or after `pulse` (1/480 quarter note)."""

@@ -17,7 +17,7 @@ from realtime.io.files.channels import ports_of
 from realtime.io.files.midifile import FileNote, Span, notes_of
 from realtime.io.files.smf import NAME, Smf, encoded, message_bytes, meta
 from realtime.io.files.timebase import timebase_of
-from realtime.io.files.whole import check_writable, write_bytes
+from realtime.io.files.whole import are_same, check_writable, write_bytes
 
 
 class NewTrack(NamedTuple):
@@ -149,5 +149,5 @@ def check_outputs(source: Path, target: Path, png: Path | None, use: str) -> Non
         raise UserError(f"--png {png}: is the name of the result; give another")
     for path in [target, *([png] if png is not None else [])]:
         check_writable(path)
-    if target.exists() and source.exists() and target.samefile(source):
+    if are_same(target, source):
         raise UserError(f"{target}: is the file to be {use}; give another name for the result")

@@ -40,6 +40,14 @@ def check_writable(path: Path) -> None:
         raise _unwritable(path, error) from None
 
 
+def are_same(one: Path, other: Path) -> bool:
+    """Whether both names are those of one file that is there."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
 def check_folder(folder: Path) -> None:
     """Raise UserError now where no file could be written into `folder` later; it need not exist. Leaves nothing behind."""
     made: list[Path] = []

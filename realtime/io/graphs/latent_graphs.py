@@ -9,6 +9,7 @@ Threads: one thread at a time uses an object. `load` holds the GIL for long, so 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ class _Graph:
 
     def __init__(self, path: Path, kind: str, threads: int) -> None:
         advice = f"put there what `python -m export.latents` wrote as {kind}"
-        if not path.is_file():
+        if not os.path.isfile(path):  # noqa: PTH113  # Path.is_file raises for a name that is too long
             raise UserError(f"{path}: missing beside the model; {advice}")
         self.path = path
         self._session = open_session(path, ["CPUExecutionProvider"], threads)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import os
 import statistics
 import sys
 import time
@@ -305,7 +306,7 @@ def read_contract(path: Path) -> Contract:
 
 def _there(path: Path) -> None:
     """Raises `UserError` where there is no such file, or an empty one."""
-    if not path.is_file() or not path.stat().st_size:
+    if not os.path.isfile(path) or not path.stat().st_size:  # noqa: PTH113  # Path.is_file raises for a name that is too long
         raise UserError(f"{path}: no model there; give an ONNX file that `python -m export` wrote")
 
 

@@ -27,6 +27,10 @@ from realtime.music.metre import OVERHANG_TICKS, bar_segments
 from realtime.music.vocabulary import ALONG
 
 GRIDS = ("player", "file")
+MOST_QUARTERS = 20_000
+"""How long a session may go on that nothing but its file ends: almost three hours at 120 bpm. A few bytes may last for days."""
+CLOCK_AFTER_NS = 20 * 60 * 10**9
+"""How long MIDI clock goes on after a script whose session ends when its engine says so. No turn is longer."""
 
 
 def duet(
@@ -49,6 +53,7 @@ def duet(
     check_outputs(source, target, png, "played")
     _check_json(json_file, [path for path in (source, target, png) if path is not None])
     playing = read_playing(source, tracks)
+    _check_length(config, source, playing, grid)
     config, timing = timing_of(config, source, playing, grid)
     script = script_of(playing, timing, grid)
     setup = worker_setup(config)
@@ -56,7 +61,8 @@ def duet(
     for line in [*([model.stepper.notice] if model.stepper.notice else []), *remarks(config, source, playing, grid)]:
         say(line)
 
-    engine, take, session = play(model, setup, timing, script, ending(config, timing, script))
+    end, latest_ns = ending(config, timing, script), _latest_ns(config, timing, script)
+    engine, take, session = play(model, setup, timing, script, end, latest_ns)
     for line in engine.take_notices():
         say(line)
     tempos, metres = conductor(config, timing, playing, grid, take.end_pulse)
@@ -188,6 +194,27 @@ def remarks(config: Config, source: Path, playing: Playing, grid: str) -> list[s
                 "sync.beats_per_bar in the configuration sets them"
             )
     return lines
+
+
+def _check_length(config: Config, source: Path, playing: Playing, grid: str) -> None:
+    """Raise `UserError` where a session would go on for too long, and nothing ends it sooner."""
+    from_start = grid == "file" or config.sync.source == "clock"
+    ticks = playing.last_tick - (0 if from_start else playing.first_tick)
+    quarters = math.ceil(ticks / playing.timeline.division)
+    if quarters > MOST_QUARTERS and config.run.bars is None and config.run.seconds is None:
+        raise UserError(
+            f"{source}: {quarters} quarter notes long; allowed {MOST_QUARTERS}, unless --bars or --seconds ends the session"
+        )
+
+
+def _latest_ns(config: Config, timing: Timing, script: Script) -> int:
+    """A moment at which the session is over in any case."""
+    ends_ns = [script[-1][0] + CLOCK_AFTER_NS]
+    if config.run.seconds is not None:
+        ends_ns.append(round(config.run.seconds * 1e9))
+    if config.run.bars is not None and timing.clock is not None:
+        ends_ns.append(timing.clock.ns_at_pulse(timing.grid.bar_start(0, config.run.bars) * PULSES_PER_TICK))
+    return min(ends_ns)
 
 
 def _check_json(json_file: Path | None, others: Sequence[Path]) -> None:

@@ -28,8 +28,6 @@ Script = Sequence[tuple[int, bytes]]
 """(host ns, message), ordered by time."""
 Ending = Callable[[Engine, int], int | None]
 """Says after each step when the session ends (ns), from its engine and the time now (ns); None: that is not known yet."""
-CLOCK_AFTER_NS = 20 * 60 * 10**9
-"""How long MIDI clock goes on after a script whose session ends when its engine says so. No turn is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +73,21 @@ class Timing:
 
 
 def play(
-    model: Model | RuleModel, setup: Setup, timing: Timing, script: Script, end: int | Ending
+    model: Model | RuleModel,
+    setup: Setup,
+    timing: Timing,
+    script: Script,
+    end: int | Ending,
+    latest_ns: int | None = None,
 ) -> tuple[Engine, Take, Session]:
-    """The session until `end`, in ns. Metre and tempo are those of `timing`, whatever the setup's are."""
+    """The session until `end`, in ns; where that is an `Ending`, MIDI clock goes on until `latest_ns`. Metre and tempo are those
+    of `timing`, whatever the setup's are."""
     engine = timing.engine()
     composer = model.composer(replace(setup, bars=timing.settings.bars, bpm=float(timing.bpm)))
     if isinstance(end, int):
         performance = perform(engine, composer, timing.with_clock(script, end), end)
     else:
-        clocked = timing.with_clock(script, script[-1][0] + CLOCK_AFTER_NS)
+        clocked = timing.with_clock(script, script[-1][0] if latest_ns is None else latest_ns)
         performance = perform(engine, composer, clocked, lambda now_ns: end(engine, now_ns))
     clock, take = timing.clock, Take()
     take.end_pulse = performance.end_pulse if clock is None else clock.pulse_at(performance.end_ns)

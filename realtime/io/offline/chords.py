@@ -12,7 +12,7 @@ from realtime.errors import UserError
 from realtime.io.files import midifile
 from realtime.io.files.harmony import load_harmony
 from realtime.io.files.smf import load
-from realtime.io.files.whole import check_writable, write_bytes
+from realtime.io.files.whole import are_same, check_writable, write_bytes
 from realtime.io.offline.source import notes_of, segments_of
 from realtime.io.offline.voices import voices_of
 from realtime.music.chord_features import beats_of
@@ -30,7 +30,7 @@ def lead_sheet(source: Path, json_file: Path | None) -> str:
     `UserError` where the file cannot be read or has no pitched notes, or `json_file` cannot be written."""
     if json_file is not None:
         check_writable(json_file)
-        if json_file.exists() and source.exists() and json_file.samefile(source):
+        if are_same(json_file, source):
             raise UserError(f"--json {json_file}: is the file to be read; give another name")
     smf = load(source)
     piece = midifile.piece_of(smf)

@@ -1,0 +1,41 @@
+"""Files of a few bytes that are long in time: what is done with them takes time by their size, or is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the tiny model is made with torch (pip install '.[train]')")
+
+from realtime.config import load
+from realtime.errors import UserError
+from realtime.io.files import midifile
+from realtime.io.files.midifile import FileNote
+from realtime.io.live.duet import duet
+
+DAYS = 900_000 * 480
+"""Pulses: five days at 120 bpm."""
+
+
+@pytest.mark.parametrize(("grid", "sync"), [("player", "internal"), ("file", "internal"), ("file", "clock")])
+def test_a_duet_that_would_go_on_for_days_is_refused_unless_a_limit_ends_it(
+    grid: str, sync: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    def play(**limit: float) -> None:
+        settings = {"model.file": tiny_model, "model.provider": "cpu", "sync.source": sync}
+        config = load(None, settings | {f"run.{name}": value for name, value in limit.items()})
+        duet(config, source, target, [], grid, tmp_path / "out.json", None, lambda _: None)
+
+    source, target = tmp_path / "in.mid", tmp_path / "out.mid"
+    midifile.write(source, {"Lead": [FileNote(0, 60, 80, 480), FileNote(DAYS, 62, 80, 480)]})
+    with pytest.raises(
+        UserError, match=r"in\.mid: 900001 quarter notes long; allowed 20000, unless --bars or --seconds"
+    ):
+        play()
+    assert not target.exists()
+    for limit in ({"bars": 2}, {"seconds": 4.0}):
+        play(**limit)
+        assert [note.pitch for note in midifile.read(target).notes if note.track == 1] == [60]
+        assert json.loads((tmp_path / "out.json").read_text())["bars"] == 2
