@@ -55,37 +55,43 @@ def beats_of(grid: BeatGrid, start: int, end: int) -> np.ndarray:
             for index, beat in enumerate(range(bar, tick, TICKS))
             if first <= beat < end
         ]
-    return np.array(rows, BEAT)
+    return np.array(rows, np.int64).reshape(-1, len(BEAT)).view(BEAT)[:, 0]
 
 
-def features(notes: np.ndarray, beats: np.ndarray) -> Features:
+def features(notes: np.ndarray, beats: np.ndarray, last: int | None = None) -> Features:
     """The features of `beats` ((B,), with the fields of `BEAT`, B > 0), from the notes of all voices ((N,) with onset, duration,
-    pitch, part). Drums are left out, and what sounds before the first beat or after the last."""
+    pitch, part). Drums are left out, and what sounds before the first beat or after the last. `last`: only the rows of so many
+    last beats are made."""
     notes = notes[notes["part"] != DRUMS]
     sound, low = _halves(notes, beats)
     whole = sound[::2] + sound[1::2]
     count = len(beats)
-    at = np.arange(count)
-    total = np.concatenate([np.zeros((1, 12)), np.cumsum(whole, 0)])
+    first = 0 if last is None else max(count - last, 0)
+    at = np.arange(first, count)
+    total = np.zeros((count + 1, 12))
+    np.cumsum(whole, 0, out=total[1:])
     opens = np.flatnonzero(beats["index"] == 0)
     bar = np.searchsorted(opens, at, side="right")
     bar_from, bar_to = np.concatenate([[0], opens])[bar], np.concatenate([opens, [count]])[bar]
-    bass = np.where(low[::2].any(1, keepdims=True), low[::2], low[1::2])
+    bass = np.where(low[2 * bar_from].any(1, keepdims=True), low[2 * bar_from], low[2 * bar_from + 1])
 
     begin = (at - 1, at - 4, at - 16, bar_from, at - FAR, at + 1, at + 2, at + 5, at + 1, at + 1)
     end = (at, at - 1, at - 4, at, at, at + 2, at + 5, at + 17, bar_to, at + 1 + FAR)
     inside = np.minimum(np.maximum(np.array([begin, end]), 0), count)
     sums = total[inside[1]] - total[inside[0]]  # (10, B, 12)
     shares = sums / (1 + sums.sum(2, keepdims=True))
-    windows = (
-        np.log1p(sound[::2]), np.log1p(sound[1::2]), np.log1p(_struck(notes, beats)), low[::2], low[1::2],
-        np.concatenate([np.zeros((1, 12)), low[1:-1:2]]), bass[bar_from], *shares[:5],
-        np.concatenate([low[2::2], np.zeros((1, 12))]), *shares[5:],
-    )  # fmt: skip
-    place, facts = _facts(beats)
+    around = np.zeros((2 * count + 2, 12))  # nothing before, and nothing after
+    around[1:-1] = low
+    windows = np.empty((len(at), len(WINDOWS), 12), np.float32)
+    windows[:, 0], windows[:, 1] = np.log1p(sound[2 * first :: 2]), np.log1p(sound[2 * first + 1 :: 2])
+    windows[:, 2] = np.log1p(_struck(notes, beats[first:]))
+    windows[:, 3], windows[:, 4] = low[2 * first :: 2], low[2 * first + 1 :: 2]
+    windows[:, 5], windows[:, 6], windows[:, 7:AHEAD] = around[2 * at], bass, shares[:5].swapaxes(0, 1)
+    windows[:, AHEAD], windows[:, AHEAD + 1 :] = around[2 * at + 3], shares[5:].swapaxes(0, 1)
+    place, facts = _facts(beats[first:])
     loud = np.concatenate([[0], np.cumsum(whole.sum(1) > 0)])
     silent = loud[at + 1] == loud[np.maximum(at - SILENT_BEATS, 0)]
-    return Features(np.stack(windows, 1).astype(np.float32), facts, place, silent)
+    return Features(windows, facts, place, silent)
 
 
 def _facts(beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -41,6 +41,7 @@ SHAPES = {
     "stay": (PLACES, len(QUALITIES)),
 }  # fmt: skip
 """The fitted arrays; -1 is a hidden layer's width. `change`: quality before, quality, interval upwards of the roots."""
+_NOT_AHEAD = np.arange(FACTS, dtype=np.float32) < FACTS - 1
 _QUALITY, _ROOT = np.divmod(np.arange(STATES), 12)
 _GROUP = np.equal.outer(np.unique(MAJOR_MINOR[1:CHORDS]), MAJOR_MINOR[1:CHORDS]).astype(np.float64)
 """(36, 108): which chords are reduced to each triad or suspended chord."""
@@ -73,13 +74,13 @@ class Harmony:
     def emission(self, seen: Features, ahead: bool) -> np.ndarray:
         """(B, 108) float32, nats up to a constant a beat."""
         w, rows = self._w, []
+        counted = len(WINDOWS) if ahead else AHEAD
+        enter = self._windows[:, : counted * 12]
         for start in range(0, len(seen.place), CHUNK):
-            windows, facts = seen.windows[start : start + CHUNK], seen.facts[start : start + CHUNK]
+            windows, facts = seen.windows[start : start + CHUNK, :counted], seen.facts[start : start + CHUNK]
             if not ahead:
-                windows, facts = windows.copy(), facts.copy()
-                windows[:, AHEAD:] = 0
-                facts[:, -1] = 0
-            x = windows.reshape(len(facts), -1) @ self._windows + (facts @ w["facts"].T + w["bias_1"])
+                facts = facts * _NOT_AHEAD
+            x = windows.reshape(len(facts), -1) @ enter + (facts @ w["facts"].T + w["bias_1"])
             x = np.maximum(np.maximum(x, 0) @ w["weight_2"].T + w["bias_2"], 0) @ w["weight_3"].T + w["bias_3"]
             rows.append(x.transpose(1, 2, 0).reshape(len(facts), STATES))
         return np.concatenate(rows)
@@ -105,8 +106,7 @@ class Harmony:
         knows. Notes and beats further back than `FAR + RECENT` beats make no difference, so the cost is bounded."""
         beats = beats[-FAR - RECENT :]
         first = int(beats["start"][0])
-        seen = features(notes[notes["onset"].astype(np.int64) + notes["duration"] > first], beats)
-        recent = Features(*(part[-RECENT:] for part in seen))
+        recent = features(notes[notes["onset"].astype(np.int64) + notes["duration"] > first], beats, RECENT)
         now: np.ndarray = self._decoded(self.emission(recent, False), recent.place, recent.silent, False, None)[-1]
         return now
 
