@@ -184,7 +184,8 @@ class Masks:
             self._key = Key(constraints.tonic, "major" if MAJOR_THIRD in constraints.scale else "minor")
 
     def bias(self, role: Role, turn: Turn | None, now: Moment) -> np.ndarray:
-        """(337,) float32, for the fields of `contract.DRAWN` in order. Without a turn only the user's constraints count."""
+        """(337,) float32, for the fields of `contract.DRAWN` in order. Without a turn only the user's constraints count, and so
+        they do while the chord of the beat is still to come: what is drawn beside it is not played."""
         if self._drummer is not None and role not in ALONG and self.hears_drums:
             self._drummer.controls, self._drummer.overuse = self.controls, self.overuse
             return self._drummer.bias(role, turn, now)
@@ -192,7 +193,7 @@ class Masks:
         bias = (self._always if chord is None else self._always_given)[role].copy()
         if self._hearing is not None and now.due and role in ALONG and chord is None:
             bias[SLICES["chord"]] += self._hearing.bias(now.beat)
-        if turn is None:
+        if turn is None or now.due:
             return bias
         time, _, pitch, duration, velocity = (bias[SLICES[name]] for name in HEADS)  # views
         self._mask_times(time, role, turn, now)
@@ -225,7 +226,7 @@ class Masks:
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
         drawn = None
-        if role == Role.ACCOMPANY and chord is None and not now.due:
+        if role == Role.ACCOMPANY and chord is None:
             drawn = self.voicing.drawn(now.harmony, now.beat, self.home)
         if chord is not None or drawn is not None:
             sounding = np.flatnonzero(now.release > now.tick)
@@ -299,7 +300,8 @@ class Masks:
             if turn.end is not None and turn.silent_from is not None:
                 allowed &= at + (LAST_ONSET_TICKS if self._constraints.closes else 1) <= turn.end
                 allowed &= at + self._constraints.min_duration <= turn.silent_from
-        allowed &= (now.release[:, None] > at[None, :]).sum(0) < self._most_notes(role)
+        sounding = now.release[now.release > beat.start]
+        allowed &= (sounding[:, None] > at).sum(0) < self._most_notes(role)
         time[:BEAT][~allowed] = MASKED
         if now.made or self._arranged:
             return

@@ -26,6 +26,9 @@ PHRASE_BARS = 4
 
 UNLIKELY_NATS = -6.0
 """A part of a band that is this far below the likeliest one at a time is not taken there."""
+_CHOICES = [(SLICES[name].start, size) for name, size in HEADS.items()]
+"""Where the choices of each field begin in the biases, and how many there are."""
+_NO_BUFFER = np.zeros(4, np.uint64)
 
 
 class Sampler:
@@ -50,6 +53,7 @@ class Sampler:
         self._latents = latents
         self._step_ns: list[int] = []
         self._rejected = 0
+        self._random = np.random.Generator(np.random.Philox(key=0))
 
     def step(self, snapshot: Snapshot, plan: Plan, keys_down: np.ndarray) -> tuple[Event, int]:
         """Feed the event of a snapshot; draw the next one for the plan's turn, and the chord of the beat, which counts if the
@@ -67,7 +71,7 @@ class Sampler:
         waits = may_wait and recall is not None and turn is not None and waiting(recall, memory, beat, turn)
         now = Moment(tick, beat, plan.boundary, made, line, release, keys_down, waits, harmony, due)
         sampling = self._sampling.rows(_progress(turn, tick, beat) if turn is not None else 0.0, plan.role)
-        random = np.random.Generator(np.random.Philox(key=self.seed, counter=[nth, tick % (1 << 63), 0, 0]))
+        random = self._random_at(nth, tick)
         noise = random.random(len(DRAWN), np.float32)
         if recall is not None and turn is not None and plan.role == Role.TRADE:
             recall = of_the_player(recall)
@@ -102,6 +106,22 @@ class Sampler:
         drawn, chord = self._read(draw(bias, release), bias, release - beat.start)
         return self._masks.swung(self._masks.accented(drawn, now, plan.role), beat, bias), chord
 
+    def _random_at(self, nth: int, tick: int) -> np.random.Generator:
+        """Random numbers that depend on the seed, the tick and the number of the event within it: those of a new
+        `Philox(key=seed, counter=[nth, tick, 0, 0])`, which would take ten times as long to make."""
+        self._random.bit_generator.state = {
+            "bit_generator": "Philox",
+            "state": {
+                "counter": np.array([nth, tick % (1 << 63), 0, 0], np.uint64),
+                "key": np.array([self.seed, 0], np.uint64),
+            },
+            "buffer": _NO_BUFFER,
+            "buffer_pos": len(_NO_BUFFER),
+            "has_uint32": 0,
+            "uinteger": 0,
+        }
+        return self._random
+
     def _of_band(
         self,
         draw: Callable[[np.ndarray, np.ndarray], np.ndarray],
@@ -134,7 +154,7 @@ class Sampler:
         if not is_legal(drawn, bias, release):
             self._rejected += 1
             return BEAT_EVENT, chord
-        return Event(*(int(field) for field in drawn)), chord
+        return Event(*drawn.tolist()), chord
 
     def take_counts(self) -> tuple[tuple[int, ...], int]:
         """Since this was last asked: how long each step took (ns), and how many draws were no legal note."""
@@ -158,12 +178,10 @@ def is_legal(choice: np.ndarray, bias: np.ndarray, release: np.ndarray) -> bool:
 
     `release` (128,) in ticks from the start of the beat, as the drawn time is.
     """
-    if choice[0] == BEAT:
+    chosen = choice.tolist()
+    if chosen[0] == BEAT:
         return True
-    return (
-        all(
-            0 <= drawn < size and bias[SLICES[name]][int(drawn)] > MASKED / 2  # NaN is in no range
-            for drawn, (name, size) in zip(choice, HEADS.items(), strict=True)
-        )
-        and release[int(choice[2])] <= choice[0]
-    )
+    for drawn, (start, size) in zip(chosen, _CHOICES, strict=True):
+        if not 0 <= drawn < size or bias[start + int(drawn)] <= MASKED / 2:  # NaN is in no range
+            return False
+    return bool(release[int(chosen[2])] <= chosen[0])
