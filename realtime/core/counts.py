@@ -2,8 +2,39 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+
+MOST_TIMES = 100_000
+
+
+class Times:
+    """The latest durations in nanoseconds, 8 bytes each. Beyond `MOST_TIMES` the older half is forgotten."""
+
+    def __init__(self) -> None:
+        self._ns = array("q")
+
+    def append(self, ns: int) -> None:
+        """One more."""
+        self._ns.append(ns)
+        if len(self._ns) > MOST_TIMES:
+            del self._ns[: MOST_TIMES // 2]
+
+    def extend(self, times_ns: Iterable[int]) -> None:
+        """Some more, in order."""
+        for ns in times_ns:
+            self.append(ns)
+
+    def __len__(self) -> int:
+        return len(self._ns)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ns)
+
+    def __getitem__(self, index: int) -> int:
+        return self._ns[index]
 
 
 @dataclass(slots=True)
@@ -23,4 +54,4 @@ class Counts:
     jumps: int = 0
     late_plans: int = 0
     plan_ns: deque[int] = field(default_factory=lambda: deque(maxlen=10_000))
-    step_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
+    step_ns: Times = field(default_factory=Times)

@@ -40,6 +40,7 @@ from realtime.core.modes import Mode
 from realtime.core.mpe import Mpe
 from realtime.core.output import Output
 from realtime.core.pedals import Pedals
+from realtime.core.planned_chords import PlannedChords
 from realtime.core.player_state import EARLY_TICKS, Key, PlayerState
 from realtime.core.quotes import Quotes
 from realtime.core.remarks import Remarks
@@ -77,8 +78,7 @@ class Engine:
         self._together: list[PlannedNote] = []
         """Notes of one onset that the player has struck already: they are sent together, as soon as all of them are known."""
         self._echo = EchoGuard()
-        self.chords: dict[int, int] = {}
-        """The chord, a class, that was planned for each beat, by its tick."""
+        self.chords = PlannedChords()
 
     @property
     def rolling(self) -> bool:

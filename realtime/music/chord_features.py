@@ -55,7 +55,7 @@ def beats_of(grid: BeatGrid, start: int, end: int) -> np.ndarray:
             for index, beat in enumerate(range(bar, tick, TICKS))
             if first <= beat < end
         ]
-    return np.array(rows, np.int64).reshape(-1, len(BEAT)).view(BEAT)[:, 0]
+    return np.array(rows, np.int64).reshape(-1, 4).view(BEAT)[:, 0]
 
 
 def features(notes: np.ndarray, beats: np.ndarray, last: int | None = None) -> Features:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from realtime.core.engine import Engine
+from realtime.core.planned_chords import PlannedChords
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.io.files.harmony import load_harmony
 from realtime.io.live.take import Take
@@ -42,14 +43,16 @@ def chords_of(engine: Engine, take: Take, grid: BeatGrid) -> Chords:
     return Chords(_given(engine.leading.passed, end), _planned(engine.chords, grid, end), _heard(take, grid, end))
 
 
-def _planned(chords: dict[int, int], grid: BeatGrid, end: int) -> list[dict[str, Any]]:
+def _planned(chords: PlannedChords, grid: BeatGrid, end: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for tick in sorted(each for each in chords if each < end):
+    for tick, chord in chords:
+        if tick >= end:
+            break
         beat = grid.beat_at(tick)
-        start, stop, name = tick / TICKS, (beat.start + beat.length) / TICKS, symbol(chords[tick])
+        start, stop, name = tick / TICKS, (beat.start + beat.length) / TICKS, symbol(chord)
         if rows and rows[-1]["symbol"] == name and rows[-1]["end"] == start:
             rows[-1]["end"] = stop
-        elif chords[tick] not in (NO_CHORD, UNKNOWN):
+        elif chord not in (NO_CHORD, UNKNOWN):
             rows.append({"start": start, "end": stop, "symbol": name})
     return rows
 

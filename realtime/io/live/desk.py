@@ -110,7 +110,7 @@ class Desk:
 
     def _chord(self, tick: int) -> str:
         """The chord of the beat: "Am7 (B)" where it is given, in a section B; else as it is planned."""
-        planned = self._engine.chords.get(self._engine.grid.beat_at(tick).start, UNKNOWN)
+        planned = self._engine.chords.at(self._engine.grid.beat_at(tick).start)
         return self._engine.leading.now(tick) or ("" if planned in (UNKNOWN, NO_CHORD) else symbol(planned))
 
     def pressed(self, pressed: Pressed) -> str:

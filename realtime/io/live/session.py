@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from realtime.core.counts import Times
 
 
 class Sink(Protocol):
@@ -31,7 +32,7 @@ class Session:
     """Measurements of a session, for the summary. recorded: messages written to the sink; shed: messages left out in a flood;
     left_hanging: note-offs that could not be sent; ended: why the session ended; closed: whether every driver let go."""
 
-    schedule_error_ns: deque[int] = field(default_factory=lambda: deque(maxlen=100_000))
+    schedule_error_ns: Times = field(default_factory=Times)
     recorded: int = 0
     restarts: int = 0
     shed: int = 0
