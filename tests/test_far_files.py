@@ -14,9 +14,10 @@ from realtime.errors import UserError
 from realtime.io.files import midifile
 from realtime.io.files.midifile import FileNote
 from realtime.io.live.duet import duet
+from realtime.io.offline.chords import lead_sheet
 
-DAYS = 900_000 * 480
-"""Pulses: five days at 120 bpm."""
+DAYS = 240_000 * 480
+"""Pulses: 33 hours at 120 bpm."""
 
 
 @pytest.mark.parametrize(("grid", "sync"), [("player", "internal"), ("file", "internal"), ("file", "clock")])
@@ -31,7 +32,7 @@ def test_a_duet_that_would_go_on_for_days_is_refused_unless_a_limit_ends_it(
     source, target = tmp_path / "in.mid", tmp_path / "out.mid"
     midifile.write(source, {"Lead": [FileNote(0, 60, 80, 480), FileNote(DAYS, 62, 80, 480)]})
     with pytest.raises(
-        UserError, match=r"in\.mid: 900001 quarter notes long; allowed 20000, unless --bars or --seconds"
+        UserError, match=r"in\.mid: 240001 quarter notes long; allowed 20000, unless --bars or --seconds"
     ):
         play()
     assert not target.exists()
@@ -39,3 +40,17 @@ def test_a_duet_that_would_go_on_for_days_is_refused_unless_a_limit_ends_it(
         play(**limit)
         assert [note.pitch for note in midifile.read(target).notes if note.track == 1] == [60]
         assert json.loads((tmp_path / "out.json").read_text())["bars"] == 2
+
+
+def test_a_lead_sheet_of_days_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "in.mid"
+    midifile.write(source, {"Lead": [FileNote(0, 60, 80, 480), FileNote(DAYS, 62, 80, 480)]})
+    with pytest.raises(UserError, match=r"in\.mid: 240001 beats long; allowed 50000 for a lead sheet"):
+        lead_sheet(source, None)
+
+
+def test_a_file_that_is_longer_than_all_music_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "in.mid"
+    midifile.write(source, {"Lead": [FileNote(0, 60, 80, 480), FileNote(2 * DAYS, 62, 80, 480)]})
+    with pytest.raises(UserError, match="longer than 250000 quarter notes"):
+        midifile.read(source)

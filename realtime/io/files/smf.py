@@ -18,7 +18,7 @@ from realtime.errors import UserError, counted
 MAX_BYTES = 16 << 20
 MAX_EVENTS = 1_000_000
 MAX_TRACKS = 16_384  # a header can count 65,535, and a track may get a new one beside it
-MAX_QUARTERS = 1_000_000  # 138 hours at 120 BPM; a mutated delta time reaches far beyond
+MAX_QUARTERS = 250_000  # 34 hours at 120 BPM; a mutated delta time, which takes four bytes, reaches far beyond
 
 META = 0xFF
 NAME, DEVICE, PORT, END, TEMPO, METRE = 0x03, 0x09, 0x21, 0x2F, 0x51, 0x58

@@ -23,6 +23,8 @@ from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import DRUMS
 
 AS_BEFORE = "/"
+MOST_BEATS = 50_000
+"""Of a lead sheet: seven hours at 120 bpm. The chords of all beats are weighed together."""
 
 
 def lead_sheet(source: Path, json_file: Path | None) -> str:
@@ -39,6 +41,8 @@ def lead_sheet(source: Path, json_file: Path | None) -> str:
     if not len(pitched):
         raise UserError(f"{source}: no pitched notes in it; give a file with chords or a tune")
     beats = beats_of(BeatGrid(segments_of(piece)), 0, int((notes["onset"] + notes["duration"]).max()))
+    if len(beats) > MOST_BEATS:
+        raise UserError(f"{source}: {len(beats)} beats long; allowed {MOST_BEATS} for a lead sheet; give a part of it")
     found = load_harmony().estimate(notes, beats)
     key = key_of(pitched)
     if json_file is not None:
