@@ -127,7 +127,8 @@ def candidates(
         index[rows, FIRST_BARS + i] = found[known]
         delta[rows, FIRST_BARS + i] = back[rows]
     wide = Moment(*(np.broadcast_to(x, steps)[:, None] for x in now))
-    ids, features, onset = describe(notes, wide, index, delta, shift, length, np.zeros((steps, EXPERTS, 2)))
+    found = Notes(*(column[np.maximum(index, 0)] for column in notes))
+    ids, features, onset = describe(found, wide, index >= 0, delta, shift, length, np.zeros((steps, EXPERTS, 2)))
     features[..., 7:9] = _success(notes, ids, onset, features[..., 0] > 0, latest) * features[..., :1]
     return ids, features
 

@@ -78,7 +78,7 @@ _RATES_OF = (
 """(part, expert, 2): an expert is judged at a note of its part, or at any where it follows them all."""
 _NONE, _NOWHERE = np.uint64(0), -1
 _HALF, _LOWER = np.uint64(32), np.uint64((1 << 32) - 1)
-_FAR = 1 << 40
+_FAR, _NO_LEAP = 1 << 40, 128
 OWN, SOURCE, LENGTH, COUNTS = range(4)
 """What is known of each line, and of all notes as `EXACT` and as `MOVED`: the latest row, the row of its longest match, the
 length of that, and how many rows there are."""
@@ -98,6 +98,9 @@ class Notes(NamedTuple):
     duration: np.ndarray
     velocity: np.ndarray
     known: np.ndarray
+
+
+TICK, PART, PLAYER, PITCH, DURATION, VELOCITY, KNOWN = range(len(Notes._fields))
 
 
 class Moment(NamedTuple):
@@ -140,7 +143,7 @@ def place(part: Any, pitch: Any) -> Any:
 def describe(
     notes: Notes,
     now: Moment,
-    index: np.ndarray,
+    there: np.ndarray,
     delta: np.ndarray,
     shift: np.ndarray,
     length: np.ndarray,
@@ -148,27 +151,26 @@ def describe(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Candidates and their features.
 
-    index: (..., EXPERTS) rows of `notes`, -1 where an expert has none; delta: ticks to add to the note's onset; shift: semitones;
-    length: of the match, in notes; success: (..., EXPERTS, 2). Returns ids (..., EXPERTS, 5) as in `NOTHING`, features
-    (..., EXPERTS, FEATURES) float32, the first of which is 1 for a candidate and else 0, and the onsets (..., EXPERTS).
+    notes: (..., EXPERTS), those that the experts point to; there: bool, whether they do; delta: ticks to add to the note's onset;
+    shift: semitones; length: of the match, in notes; success: (..., EXPERTS, 2). Returns ids (..., EXPERTS, 5) as in `NOTHING`,
+    features (..., EXPERTS, FEATURES) float32, the first of which is 1 for a candidate and else 0, and the onsets (..., EXPERTS).
     """
-    at = np.maximum(index, 0)
-    tick, part, pitch = notes.tick[at], notes.part[at], notes.pitch[at] + shift
-    there = (index >= 0) & (pitch >= 0) & (pitch < 128)
+    tick, part, pitch = notes.tick, notes.part, notes.pitch + shift
+    there = there & (pitch >= 0) & (pitch < 128)
     onset = tick + delta
     bars_later = np.maximum(-((onset - now.tick) // now.bar), 0)
     onset += bars_later * now.bar
-    ids = np.empty((*index.shape, len(NOTHING)), np.int64)
+    ids = np.empty((*there.shape, len(NOTHING)), np.int64)
     ids[..., 0] = time = np.where(onset < now.start + now.length, onset - now.start, BEAT)
     ids[..., 1], ids[..., 2] = part, pitch
-    ids[..., 3] = np.where(notes.known[at] <= now.tick, notes.duration[at], NONE_DURATION)
-    ids[..., 4] = notes.velocity[at]
+    ids[..., 3] = np.where(notes.known <= now.tick, notes.duration, NONE_DURATION)
+    ids[..., 4] = notes.velocity
     ids[~there] = NOTHING
-    features = np.empty((*index.shape, FEATURES), np.float32)
+    features = np.empty((*there.shape, FEATURES), np.float32)
     features[..., 0] = 1
     features[..., 1] = np.log2(1 + length) / 5
     features[..., 2] = np.log2(1 + np.maximum(now.tick - tick, 0) / TICKS) / 10
-    features[..., 3] = notes.player[at]
+    features[..., 3] = notes.player
     features[..., 4] = np.minimum(bars_later, 4) / 4
     features[..., 5] = shift == 0
     features[..., 6] = np.log2(1 + (onset - now.tick) / TICKS) / 4
@@ -221,7 +223,9 @@ class Memory:
     def __init__(self, capacity: int = CAPACITY) -> None:
         """`capacity`: the notes that are kept, a power of two."""
         self._capacity, self._unused_bits = capacity, np.uint64(64 - (capacity.bit_length() - 1))
-        self._columns = Notes(*(np.zeros(capacity, np.int64) for _ in Notes._fields))
+        self._notes = np.zeros(
+            (capacity, len(Notes._fields) + 1), np.int64
+        )  # a row, with its leap, is one line of a cache
         self._next_in_line = np.full(capacity, -1, np.int64)
         self._tables = np.zeros(3 * len(ORDERS) * capacity + 1, np.uint64)  # the last is nobody's place
         self._begins = np.arange(3 * len(ORDERS)).reshape(3, -1) * capacity
@@ -253,15 +257,15 @@ class Memory:
         the player holds the key; velocity: its class."""
         row, at = self.count, self.count % self._capacity
         known = tick if duration != NONE_DURATION else _FAR
-        for column, value in zip(self._columns, (tick, part, player, pitch, duration, velocity, known), strict=True):
-            column[at] = value
+        leap = self._leap(MOVED, pitch)
+        self._notes[at] = tick, part, player, pitch, duration, velocity, known, leap if row else _NO_LEAP
         which, ends, new_at = _WHICH[part], self._ends, row % UNDOABLE
         self._old_chains[new_at], self._old_ends[new_at] = self._chains, ends
         slots, drums = slot(tick - beat.start), part == DRUMS
         keys = (
             line_key(slots, self._leap(part, pitch)),
             exact_key(slots, drums, pitch),
-            moved_key(slots, drums, self._leap(MOVED, pitch)),
+            moved_key(slots, drums, leap),
         )
         chains = self._chains[which]
         chains[:, 1:] = chains[:, :-1] * BASE + np.array(keys, np.uint64)[:, None]
@@ -298,16 +302,15 @@ class Memory:
     def _leap(self, line: int, pitch: int) -> int:
         """The interval from the latest note of a line, or of all, to this one."""
         before = int(self._ends[OWN, line])
-        return pitch - int(self._columns.pitch[before % self._capacity]) if before >= 0 else 0
+        return pitch - int(self._notes[before % self._capacity, PITCH]) if before >= 0 else 0
 
     def release(self, tick: int, pitch: int) -> None:
         """The player's key of this pitch went up at `tick`. A key that is not known to be down is ignored."""
         for row in range(self.count - 1, max(self.count - LOOKED_BACK, 0) - 1, -1):
-            at = row % self._capacity
-            if self._columns.player[at] and self._columns.pitch[at] == pitch:
-                if self._columns.duration[at] == NONE_DURATION:
-                    held = max(tick - int(self._columns.tick[at]), 1)
-                    self._columns.duration[at], self._columns.known[at] = duration_index(held), tick
+            note = self._notes[row % self._capacity]
+            if note[PLAYER] and note[PITCH] == pitch:
+                if note[DURATION] == NONE_DURATION:
+                    note[DURATION], note[KNOWN] = duration_index(max(tick - int(note[TICK]), 1)), tick
                 return
 
     def rewind(self, count: int) -> None:
@@ -326,39 +329,33 @@ class Memory:
 
     def recall(self, tick: int, beat: Beat, before: Recall, chord: int = UNKNOWN) -> Recall:
         """The candidates after an event at `tick`; `before`: those after the event before it; chord: of the beat."""
-        columns, ends, sources = self._columns, self._ends, self._ends[SOURCE]
+        ends, sources = self._ends, self._ends[SOURCE]
         index = np.empty(EXPERTS, np.int64)
         delta, shift, length = np.zeros((3, EXPERTS), np.int64)
         there = sources > max(self.count - self._capacity, -1)
-        source, own = sources % self._capacity, ends[OWN] % self._capacity
+        source = sources % self._capacity
         following = sources + 1
         following[:LINES] = self._next_in_line[source[:LINES]]
-        apart = columns.tick[own] - columns.tick[source]
+        apart = self._notes[ends[OWN] % self._capacity] - self._notes[source]
         index[:FIRST_BARS] = np.where(there, following % self._capacity, -1)
-        delta[:FIRST_BARS] = ROUND_TICKS * np.rint(apart / ROUND_TICKS) * there
-        shift[:FIRST_BARS] = (columns.pitch[own] - columns.pitch[source]) * there
+        delta[:FIRST_BARS] = ROUND_TICKS * np.rint(apart[:, TICK] / ROUND_TICKS) * there
+        shift[:FIRST_BARS] = apart[:, PITCH] * there
         shift[EXACT] = 0
         length[:FIRST_BARS] = ends[LENGTH] * there
         back = delta[FIRST_BARS:] = BARS * beat.bar_ticks
         index[FIRST_BARS:] = [self._bars_ago(tick, ticks) for ticks in back.tolist()]
-        success = before.success
-        if self.count > before.held:
-            success = self._judged(before)
-        leap = columns.pitch[index] - columns.pitch[(index - 1) % self._capacity]
-        moment = Moment(tick, beat.start, beat.length, beat.bar_ticks, chord)
-        ids, features, onset = describe(columns, moment, index, delta, shift, length, success)
-        return Recall(self.count, ids, features, onset, success, length, columns.tick[index], leap)
+        success = self._judged(before) if self.count > before.held else before.success
+        *found, leap = self._notes[index].T
+        notes, moment = Notes(*found), Moment(tick, beat.start, beat.length, beat.bar_ticks, chord)
+        ids, features, onset = describe(notes, moment, index >= 0, delta, shift, length, success)
+        return Recall(self.count, ids, features, onset, success, length, notes.tick, leap)
 
     def _judged(self, before: Recall) -> np.ndarray:
         """The means of success after the latest note, which the candidates `before` it foretold or not."""
-        columns, at = self._columns, (self.count - 1) % self._capacity
-        right = (
-            (before.features[:, 0] > 0)
-            & (before.ids[:, 2] == columns.pitch[at])
-            & (np.abs(before.onset - columns.tick[at]) <= NEAR_TICKS)
-        )
-        rates = _RATES_OF[columns.part[at]]
-        success: np.ndarray = before.success + rates * (right[:, None] - before.success)
+        note = self._notes[(self.count - 1) % self._capacity]
+        right = (before.features[:, 0] > 0) & (before.ids[:, 2] == note[PITCH])
+        right &= np.abs(before.onset - note[TICK]) <= NEAR_TICKS
+        success: np.ndarray = before.success + _RATES_OF[note[PART]] * (right[:, None] - before.success)
         return success
 
     def _bars_ago(self, tick: int, back: int) -> int:
