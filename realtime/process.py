@@ -1,4 +1,4 @@
-"""What the `antiphon` command sets up before anything else is imported: how Ctrl-C ends it, and a screen of its own.
+"""What the `antiphon` command sets up before anything else is imported: how Ctrl-C and Ctrl-\\ end it, and a screen of its own.
 
 Nothing happens where the command line is only imported, as by tests.
 """
@@ -17,10 +17,10 @@ _MODULE = sys.argv[0] == "-m" and "realtime.cli" in sys.orig_argv
 """Python says "-m" until it has found the module."""
 
 
-def _interrupt(_: int, frame: FrameType | None) -> None:
-    """Ctrl-C: what is half done is cleared away, and the command ends; a second one always ends it. While modules are loaded it
-    ends at once: a module may swallow an exception, and nothing is there yet that has to be cleared away."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C, or Ctrl-\\: what is half done is cleared away, and the command ends; a second one always ends it. While modules are
+    loaded it ends at once: a module may swallow an exception, and nothing is there yet that has to be cleared away."""
+    signal.signal(number, signal.SIG_DFL)
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             os._exit(INTERRUPTED)
@@ -38,5 +38,7 @@ def _own_screen() -> None:
 
 
 if "antiphon" in _PROGRAM.rpartition("/")[2] or _PROGRAM.endswith("realtime/cli.py") or _MODULE:
-    signal.signal(signal.SIGINT, _interrupt)
+    for _name in ("SIGINT", "SIGQUIT"):
+        if hasattr(signal, _name):  # Windows has no SIGQUIT
+            signal.signal(getattr(signal, _name), _interrupt)
     _own_screen()

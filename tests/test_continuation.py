@@ -17,6 +17,7 @@ from realtime.io.files.midifile import FileNote, MidiPiece
 from realtime.io.files.smf import Smf, load
 from realtime.io.offline.compose import compose
 from realtime.io.offline.infill import infill
+from realtime.io.offline.source import Source
 
 BAR = 1920
 SHIPPED = Path(__file__).parents[1] / "models" / "pretrained" / "antiphon-s.onnx"
@@ -89,6 +90,16 @@ def test_the_metre_is_that_of_the_piece(
     for at in (start, start + 2 * BAR - 1):
         assert [(top, bottom) for tick, top, bottom in piece.time_signatures if tick <= at][-1] == expected
     assert min(note.onset_pulse for note in new_notes(*go_on())) >= start
+
+
+def test_bars_are_counted_on_after_a_last_bar_of_another_metre(tmp_path: Path) -> None:
+    save(tmp_path / "in.mid", [metre(0, 4, 4), metre(4 * BAR, 2, 4)], [row for row in line(20) if row[0] < 4.5 * BAR])
+    source = Source(tmp_path / "in.mid", tmp_path / "out.mid", None)
+    bar, end = BAR // 20, 4 * BAR // 20 + BAR // 40
+    source.go_on_in((4, 4), end)
+    starts = [source.grid.bar_line(number) for number in range(7)]
+    assert starts == [0, bar, 2 * bar, 3 * bar, 4 * bar, end, end + bar]
+    assert [source.grid.bar_number(tick) for tick in starts] == list(range(7))
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ class Source:
     def go_on_in(self, metre: tuple[int, int], start: int) -> None:
         """From the bar line `start` on, ticks, the bars are those of a time signature, whatever the file says there."""
         before = [segment for segment in self.bars if segment[0] < start]
-        after = bar_segments([(start, *metre)])
-        self.bars = tuple(before if before and before[-1][1] == after[0][1] else [*before, *after])
+        after = bar_segments([(start, *metre)])[-1]
+        self.bars = tuple(before if before and before[-1][1] == after[1] else [*before, after])
         self.grid = BeatGrid(self.bars)
 
     def playing(self, start: int, end: int) -> np.ndarray:
