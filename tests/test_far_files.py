@@ -49,6 +49,13 @@ def test_a_lead_sheet_of_days_is_refused(tmp_path: Path) -> None:
         lead_sheet(source, None)
 
 
+def test_a_time_signature_that_no_music_has_does_not_count(tmp_path: Path) -> None:
+    """A bar of 255/1 is as long as 255 others, and each command on bars takes as long."""
+    metres = [(0, 3, 4), (1440, 255, 1), (2880, 65, 4), (4320, 64, 4)]
+    midifile.write(tmp_path / "in.mid", {"Lead": [FileNote(0, 60, 80, 480)]}, time_signatures=metres)
+    assert midifile.read(tmp_path / "in.mid").time_signatures == [(0, 3, 4), (4320, 64, 4)]
+
+
 def test_a_file_that_is_longer_than_all_music_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "in.mid"
     midifile.write(source, {"Lead": [FileNote(0, 60, 80, 480), FileNote(2 * DAYS, 62, 80, 480)]})

@@ -23,6 +23,9 @@ from realtime.io.files.timebase import DEFAULT_BPM, MAX_BPM, MIN_BPM, Timebase, 
 from realtime.io.files.whole import write_bytes
 from realtime.midi import DRUM_CHANNEL
 
+LONGEST_BAR = 64
+"""Quarter notes. A damaged time signature may say 1,020."""
+
 __all__ = ["DEFAULT_BPM", "MAX_BPM", "MAX_QUARTERS", "MIN_BPM", "FileNote", "MidiPiece"]
 
 
@@ -69,12 +72,19 @@ def piece_of(smf: Smf) -> MidiPiece:
             names[event.track] = names[event.track] or _text(event.data)
         elif (bpm := bpm_of(event)) is not None:
             tempos[timebase.pulse(event.tick)] = bpm
-        elif event.kind == METRE and len(event.data) >= 2 and event.data[0] and event.data[1] <= 6:
-            metres[timebase.pulse(event.tick)] = (event.data[0], 1 << event.data[1])
+        elif event.kind == METRE and (metre := _metre(event.data)) is not None:
+            metres[timebase.pulse(event.tick)] = metre
     notes = sorted(note for note, _ in notes_of(smf, timebase))
     length = max([timebase.pulse(tick) for tick in smf.lengths] + [n.onset_pulse + n.duration_pulse for n in notes])
     signatures = [(at, *metre) for at, metre in sorted(metres.items())]
     return MidiPiece(notes, sorted(tempos.items()), signatures, names, length)
+
+
+def _metre(data: bytes) -> tuple[int, int] | None:
+    """(numerator, denominator) of a time signature; None for one that no music has."""
+    if len(data) < 2 or not data[0] or data[1] > 6 or 4 * data[0] > LONGEST_BAR << data[1]:
+        return None
+    return data[0], 1 << data[1]
 
 
 class Span(NamedTuple):
