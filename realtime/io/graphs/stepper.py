@@ -137,7 +137,7 @@ class Stepper:
 
     @classmethod
     def _load_cpu(cls, path: Path, threads: int, slots: int) -> Stepper:
-        session = open_session(path, [_CPU], threads)
+        session = open_session(path, [_CPU], threads, reuse=False)
         stepper = cls(session, _contract(path, session), slots)
         try:
             stepper.try_out()
