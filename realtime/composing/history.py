@@ -179,8 +179,11 @@ class History:
         self._stepper.rewind(last.position)
         if self._memory is not None and last.recall is not None:
             self._memory.rewind(last.recall.held)
-        releases = np.minimum(last.releases, boundary) if silence else last.releases
-        snapshots[-1] = last._replace(releases=releases, made=last.made if same_turn else 0)
+        if silence:
+            last = last._replace(releases=np.minimum(last.releases, boundary))
+        if last.made and not same_turn:
+            last = last._replace(made=0)
+        snapshots[-1] = last
 
     def take_last(self) -> Snapshot:
         """Go back over the last event as well, which is then to be fed again."""

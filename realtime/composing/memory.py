@@ -100,7 +100,8 @@ class Notes(NamedTuple):
     known: np.ndarray
 
 
-TICK, PART, PLAYER, PITCH, DURATION, VELOCITY, KNOWN = range(len(Notes._fields))
+TICK, PART, PLAYER, PITCH, DURATION, VELOCITY, KNOWN, LEAP = range(len(Notes._fields) + 1)
+"""What a row of the memory holds: a note, and its interval in semitones from the note before."""
 
 
 class Moment(NamedTuple):
@@ -184,8 +185,8 @@ def describe(
 
 class Recall(NamedTuple):
     """What the memory says after an event: candidates and features as `describe` gives them, their onsets, the means of each
-    expert's success (EXPERTS, 2) up to then, how many notes match, the onsets of the notes that they point to (EXPERTS,), and the
-    intervals in semitones that lead to these from the notes before them. `held`: the notes that the memory held."""
+    expert's success (EXPERTS, 2) up to then, how many notes match, and the notes that they point to, rows of the memory
+    (EXPERTS, 8). `held`: the notes that the memory held."""
 
     held: int
     ids: np.ndarray
@@ -193,8 +194,19 @@ class Recall(NamedTuple):
     onset: np.ndarray
     success: np.ndarray
     length: np.ndarray
-    source: np.ndarray
-    leap: np.ndarray
+    notes: np.ndarray
+
+    @property
+    def source(self) -> np.ndarray:
+        """The onsets of the notes that they point to."""
+        source: np.ndarray = self.notes[:, TICK]
+        return source
+
+    @property
+    def leap(self) -> np.ndarray:
+        """The intervals in semitones that lead to these notes from those before them."""
+        leap: np.ndarray = self.notes[:, LEAP]
+        return leap
 
 
 FORGOTTEN = Recall(
@@ -204,8 +216,7 @@ FORGOTTEN = Recall(
     np.zeros(EXPERTS, np.int64),
     np.zeros((EXPERTS, 2)),
     np.zeros(EXPERTS, np.int64),
-    np.zeros(EXPERTS, np.int64),
-    np.zeros(EXPERTS, np.int64),
+    np.zeros((EXPERTS, LEAP + 1), np.int64),
 )
 """Before the first event."""
 
@@ -320,9 +331,10 @@ class Memory:
             raise ValueError(f"{back} notes to take back; at most {self._undoable} can be")
         if back <= 0:
             return
-        for row in range(count, self.count):
-            self._new_places[row % UNDOABLE] = _NOWHERE
-        self._chains[...], self._ends[...] = self._old_chains[count % UNDOABLE], self._old_ends[count % UNDOABLE]
+        begin = count % UNDOABLE
+        self._new_places[begin : begin + back] = _NOWHERE
+        self._new_places[: max(begin + back - UNDOABLE, 0)] = _NOWHERE
+        self._chains[...], self._ends[...] = self._old_chains[begin], self._old_ends[begin]
         kept = max(len(self._ticks) - back, 0)
         del self._ticks[kept:], self._places[kept:]
         self.count, self._undoable = count, self._undoable - back
@@ -331,7 +343,7 @@ class Memory:
         """The candidates after an event at `tick`; `before`: those after the event before it; chord: of the beat."""
         ends, sources = self._ends, self._ends[SOURCE]
         index = np.empty(EXPERTS, np.int64)
-        delta, shift, length = np.zeros((3, EXPERTS), np.int64)
+        delta, shift, length = (np.zeros(EXPERTS, np.int64) for _ in range(3))
         there = sources > max(self.count - self._capacity, -1)
         source = sources % self._capacity
         following = sources + 1
@@ -345,10 +357,9 @@ class Memory:
         back = delta[FIRST_BARS:] = BARS * beat.bar_ticks
         index[FIRST_BARS:] = [self._bars_ago(tick, ticks) for ticks in back.tolist()]
         success = self._judged(before) if self.count > before.held else before.success
-        *found, leap = self._notes[index].T
-        notes, moment = Notes(*found), Moment(tick, beat.start, beat.length, beat.bar_ticks, chord)
-        ids, features, onset = describe(notes, moment, index >= 0, delta, shift, length, success)
-        return Recall(self.count, ids, features, onset, success, length, notes.tick, leap)
+        notes, moment = self._notes[index], Moment(tick, beat.start, beat.length, beat.bar_ticks, chord)
+        ids, features, onset = describe(Notes(*notes.T[:LEAP]), moment, index >= 0, delta, shift, length, success)
+        return Recall(self.count, ids, features, onset, success, length, notes)
 
     def _judged(self, before: Recall) -> np.ndarray:
         """The means of success after the latest note, which the candidates `before` it foretold or not."""
