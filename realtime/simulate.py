@@ -12,7 +12,7 @@ from typing import Protocol
 
 from realtime.core.dialogue import Planned, Reply, Request
 from realtime.core.engine import Engine
-from realtime.midi import normalise
+from realtime.midi import is_note_on, normalise
 
 
 class Composes(Protocol):
@@ -43,11 +43,13 @@ def perform(
     until_ns: int | Callable[[int], int | None],
     think_ns: int = 0,
     loopback_ns: int | None = None,
+    is_meant: Callable[[bytes, int], bool] = lambda note_on, stamp_ns: True,
 ) -> Performance:
     """Play `script`, (host ns, message) in any order, to the engine up to `until_ns` (exclusive), then stop the engine.
 
     `until_ns` may be a function of the time now, asked before every step; None: the end is not known yet.
     `think_ns`: how long the composer takes for each request, as on a slow machine: its replies arrive that much later.
+    `is_meant`: which note-ons are to be answered; all are played.
     `loopback_ns`: the output is wired to the input: what is sent comes in again that much later. None: it is not.
     """
     performance = Performance()
@@ -72,7 +74,10 @@ def perform(
             _, _, item = heapq.heappop(agenda)
             if isinstance(item, bytes):
                 if (canonical := normalise(item)) is not None:
-                    engine.handle(canonical, now_ns)
+                    if is_note_on(canonical) and not is_meant(canonical, now_ns):
+                        engine.counts.player_notes += engine.rolling
+                    else:
+                        engine.handle(canonical, now_ns)
                     performance.played.append((now_ns, engine.tempo.pulse_at(now_ns), canonical))
             else:
                 engine.receive(item, now_ns)  # type: ignore[arg-type]  # the agenda holds only messages and replies

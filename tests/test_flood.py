@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
+from performing import settings_of
 
 from realtime import midi
+from realtime.composing.constraints import Constraints
+from realtime.composing.rules import Rules
+from realtime.core.dialogue import Plan, Reply, Request
+from realtime.core.engine import Engine
+from realtime.core.tempo import TempoMap
 from realtime.io.live.flood import A_SECOND, BURST, Flood, may_wait
+from realtime.simulate import perform
 
 SECOND = 1_000_000_000
 SYSEX, KNOB, NOTE, PROGRAM = b"\xf0\x01\xf7", midi.control(0, 1, 0), midi.note_on(0, 60, 80), b"\xc0\x01"
@@ -40,3 +49,27 @@ def test_what_a_pianist_plays_is_meant() -> None:
     flood = Flood()
     assert all(flood.is_meant(NOTE, i * SECOND // 4) for i in range(16) for _ in range(10))
     assert all(flood.is_meant(NOTE, 10 * SECOND + i * SECOND // 88) for i in range(88))
+
+
+class Counting(Rules):
+    """Rules that count the notes of which they are told."""
+
+    told = 0
+
+    def handle(self, request: Request) -> Iterator[Reply]:
+        self.told += isinstance(request, Plan) and request.played is not None
+        return super().handle(request)
+
+
+def test_of_thousands_of_notes_at_once_a_file_has_as_few_answered_as_a_player() -> None:
+    """All of them were played, and each still has its end."""
+    notes = [(midi.note_on(channel, pitch, 80), pitch) for channel in range(2) for pitch in range(128)]
+    script = [(SECOND, message) for message, _ in notes for _ in range(10)]
+    script += [(2 * SECOND, midi.note_off(message[0] & 15, pitch)) for message, pitch in notes]
+    settings = settings_of("accompany")
+    engine = Engine(settings, TempoMap(settings.bpm))
+    composer = Counting(Constraints(), engine.grid)
+    performance = perform(engine, composer, script, 4 * SECOND, is_meant=Flood().is_meant)
+    assert composer.told == 2 * BURST
+    assert [message for _, _, message in performance.played] == [message for _, message in script]
+    assert engine.counts.player_notes >= 2560 - 1 and not engine.player.down

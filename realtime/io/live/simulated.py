@@ -18,6 +18,7 @@ from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.io.files import midifile, pianoroll
 from realtime.io.files.playing import Timeline
 from realtime.io.files.whole import write_bytes
+from realtime.io.live.flood import Flood
 from realtime.io.live.model import Model, RuleModel, Setup
 from realtime.io.live.session import Session
 from realtime.io.live.take import Take
@@ -88,7 +89,7 @@ def play(
         performance = perform(engine, composer, timing.with_clock(script, end), end)
     else:
         clocked = timing.with_clock(script, script[-1][0] if latest_ns is None else latest_ns)
-        performance = perform(engine, composer, clocked, lambda now_ns: end(engine, now_ns))
+        performance = perform(engine, composer, clocked, lambda now_ns: end(engine, now_ns), is_meant=Flood().is_meant)
     clock, take = timing.clock, Take()
     take.end_pulse = performance.end_pulse if clock is None else clock.pulse_at(performance.end_ns)
     take.events["antiphon"] = [(pulse, message) for _, pulse, message in performance.sent]
