@@ -31,7 +31,7 @@ class Draw(NamedTuple):
 
 PRESETS: dict[str, dict[Role, Draw]] = {
     "usual": {
-        Role.CONTINUE: Draw(0.9, 0.95),
+        Role.CONTINUE: Draw(0.95, 0.98),
         Role.TRADE: Draw(0.9, 0.95),
         Role.ACCOMPANY: Draw(1.0, 0.98),
         Role.HARMONISE: Draw(0.8, 0.9),
@@ -52,11 +52,10 @@ PRESETS: dict[str, dict[Role, Draw]] = {
 """How choices are drawn, by preset and role; a role that is not listed is drawn as CONTINUE."""
 
 
-CHORD_DRAW, CHORD_DRAW_ALONG = Draw(0.85, 0.95), Draw(0.3, 0.9)
-"""How chords are drawn: more surely than notes, because a wrong chord spoils all the notes of its beat; and more surely still
-where the player's notes decide which chord is right. A chord comes again in most beats, so one that is drawn too surely stays for
-bars. In continuations of 36 held-out prompts a bar shares .204 of its notes with the bar before at a temperature of 0.7, .176 at
-0.85, .154 at 1.0 (real music .156), and .34, .26, .19 with the one four bars before (.25)."""
+CHORD_DRAW, CHORD_DRAW_ALONG = Draw(1.0, 0.98), Draw(0.3, 0.9)
+"""How chords are drawn: more surely where the player's notes decide which chord is right. A chord comes again in most beats, so
+one that is drawn too surely stays for bars, and the notes with it: in continuations of 36 held-out prompts a bar shares .24 of its
+notes with the bar before where chords have 0.85 and notes 0.9, .20 with 1.0 and 0.9, .15 with 1.0 and 0.95 (real music .16)."""
 
 
 @dataclass(frozen=True, slots=True)
