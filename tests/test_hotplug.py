@@ -97,43 +97,6 @@ for line in sys.stdin:
 """
 
 
-def test_what_comes_in_while_no_callback_may_come_waits(room: Room) -> None:
-    """As while another port is opened: thousands of messages may, in a flood."""
-    port = room.start("-c", HOLDS)
-    try:
-        keys = Keys(room)
-        assert port.stdin is not None and port.stdout is not None
-        print(file=port.stdin, flush=True)
-        assert port.stdout.readline() == "held\n"
-        for index in range(3000):
-            keys.play(midi.control(0, 1, index % 128))
-        keys.heard()  # all is on its way
-        print(file=port.stdin, flush=True)
-        assert port.stdout.readline() == "3000\n"
-        keys.unplug()
-    finally:
-        port.kill()
-        port.wait()
-
-
-HOLDS = """
-import sys
-from realtime.io.midi.rtmidi_ports import RtMidiInput, RtMidiOutput
-
-sys.stdin.readline()
-came = []
-port, other = RtMidiInput("jack", "Keys:out"), RtMidiOutput("jack", "Keys:in")
-other.open()
-port.open(lambda message, _: came.append(message))
-port.hold()
-print("held", flush=True)
-sys.stdin.readline()
-port.hold()  # once more, as what is on its way takes a moment
-port.go_on()
-print(len(came), flush=True)
-"""
-
-
 def test_what_a_server_drops_one_client_of_is_opened_again_as_a_whole(room: Room) -> None:
     """A server drops a client that stood still for too long; libjack frees every other client when the next one is opened."""
     ports = room.start("-c", DROPS)

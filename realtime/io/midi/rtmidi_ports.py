@@ -16,7 +16,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,8 +44,6 @@ APIS: dict[str, int] = {
 CLIENT = "Antiphon"
 END_OF_SYSEX = bytes([midi.SYSEX_END])
 DRAIN_S = 0.1
-MOST_HELD = 1 << 16
-"""How many messages may wait while no callback may come: rtmidi drops what is beyond, note-offs too."""
 UNIX_SOCKETS, OPEN_FILES = Path("/proc/net/unix"), Path("/proc/self/fd")
 
 
@@ -231,7 +228,7 @@ class RtMidiInput(_RtMidiPort):
 
     def open(self, on_message: OnMessage) -> None:
         """Raises UserError, NoMidiSystem among them."""
-        self._open(partial(rtmidi.MidiIn, queue_size_limit=MOST_HELD))
+        self._open(rtmidi.MidiIn)
 
         self._midi.ignore_types(sysex=False, timing=False, active_sense=True)
         self._on_message = on_message
