@@ -48,8 +48,10 @@ def test_all_that_is_installed_for_these_is_locked() -> None:
         try:
             needs = [Requirement(need) for need in requires(requirement.name) or []]
         except PackageNotFoundError:
-            continue  # another build of what needs it is installed: torch for CPUs needs no triton
+            continue
         assert name in known, f"{requirement} is not in requirements.lock"
+        if name == "torch":
+            continue  # what it needs differs from build to build: CUDA's needs triton and a dozen more
         for extra in extras:
             if (key := f"{name}[{extra}]") in seen:
                 continue
