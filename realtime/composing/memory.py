@@ -234,9 +234,8 @@ class Memory:
     def __init__(self, capacity: int = CAPACITY) -> None:
         """`capacity`: the notes that are kept, a power of two."""
         self._capacity, self._unused_bits = capacity, np.uint64(64 - (capacity.bit_length() - 1))
-        self._notes = np.zeros(
-            (capacity, len(Notes._fields) + 1), np.int64
-        )  # a row, with its leap, is one line of a cache
+        # A row, with its leap, is one line of a cache.
+        self._notes = np.zeros((capacity, LEAP + 1), np.int64)
         self._next_in_line = np.full(capacity, -1, np.int64)
         self._tables = np.zeros(3 * len(ORDERS) * capacity + 1, np.uint64)  # the last is nobody's place
         self._begins = np.arange(3 * len(ORDERS)).reshape(3, -1) * capacity
