@@ -135,13 +135,13 @@ def test_a_key_that_is_never_released_is_not_struck_again(tmp_path: Path) -> Non
     assert [note.onset_pulse for note in rewrite(load(source), target, [], news)] == [500]
 
 
-def test_where_there_is_no_room_something_else_is_put_in(tmp_path: Path) -> None:
+def test_a_note_that_has_no_room_on_its_new_key_stays_as_it_was(tmp_path: Path) -> None:
     source, target = tmp_path / "a.mid", tmp_path / "b.mid"
     midifile.write(source, {"soprano": [FileNote(0, 72, 80, 960)], "alto": [FileNote(0, 60, 80, 480)]})
     alto, _ = midifile.read(source).notes
     moved = replace(alto, pitch=72)
     assert rewrite(load(source), target, [alto], [moved]) == []
-    assert rewrite(load(source), target, [alto], [moved], otherwise={moved: alto}) == [alto]
+    assert rewrite(load(source), target, [], [], changed=[(alto, moved)]) == [alto]
 
 
 def test_a_note_before_the_beginning_is_refused(tmp_path: Path) -> None:
@@ -156,3 +156,78 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
         rewrite(load(tmp_path / "a.mid"), tmp_path / "nowhere" / "b.mid", [], [])
     assert [path.name for path in tmp_path.iterdir()] == ["a.mid"]
+
+
+def test_a_note_that_is_changed_keeps_the_place_of_its_events_and_its_release(tmp_path: Path) -> None:
+    """Ticks that are no pulses; a program that changes in the tick of a note-on, after it; a pedal before a note-off."""
+    source, target = tmp_path / "a.mid", tmp_path / "b.mid"
+    messages = [
+        mido.Message("note_on", note=60, velocity=70, time=1),
+        mido.Message("program_change", program=40),
+        mido.Message("control_change", control=64, value=127, time=999),
+        mido.Message("note_off", note=60, velocity=33),
+        mido.Message("note_on", note=65, velocity=70, time=3),
+        mido.Message("note_on", note=65, velocity=0, time=5),
+    ]
+    mido.MidiFile(ticks_per_beat=960, tracks=[mido.MidiTrack(messages)]).save(source)
+    first, last = midifile.read(source).notes
+    for pitch, velocity in ((62, 70), (60, 90), (62, 90)):
+        rewrite(load(source), target, [], [], changed=[(first, replace(first, pitch=pitch, velocity=velocity))])
+        messages[0], messages[3] = (messages[0].copy(note=pitch, velocity=velocity), messages[3].copy(note=pitch))
+        assert [*mido.MidiFile(target).tracks[0]][:-1] == messages
+    rewrite(load(source), target, [], [], changed=[(last, replace(last, pitch=67))])
+    assert [*mido.MidiFile(target).tracks[0]][-3:-1] == [message.copy(note=67) for message in messages[-2:]]
+
+
+def test_a_note_that_is_moved_onto_a_key_is_neither_cut_short_nor_cuts(tmp_path: Path) -> None:
+    """The file begins notes before it ends others of the same tick."""
+    source, target = tmp_path / "a.mid", tmp_path / "b.mid"
+    track = mido.MidiTrack()
+    for before, after in zip((0, 60, 62, 64), (60, 62, 64, 0), strict=True):
+        track += [mido.Message("note_on", note=after, velocity=70, time=480)] if after else []
+        track += [mido.Message("note_off", note=before, time=0 if after else 480)] if before else []
+    mido.MidiFile(tracks=[track]).save(source)
+    notes = midifile.read(source).notes
+    turned = [(notes[1], replace(notes[1], pitch=60))]
+    assert rewrite(load(source), target, [], [], changed=turned) == [after for _, after in turned]
+    assert [(n.onset_pulse, n.pitch, n.duration_pulse) for n in midifile.read(target).notes] == [
+        (480, 60, 480), (960, 60, 480), (1440, 64, 480),
+    ]  # fmt: skip
+    sounding: set[int] = set()
+    for message in mido.MidiFile(target).tracks[0]:
+        if message.type == "note_on":
+            assert message.note not in sounding
+            sounding.add(message.note)
+        elif message.type == "note_off":
+            sounding.remove(message.note)
+    assert not sounding
+
+
+def test_louder_notes_of_one_key_that_overlap_stay_as_long(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.mid", tmp_path / "b.mid"
+    track = mido.MidiTrack(mido.Message("note_on", note=60, velocity=v, time=100) for v in (50, 60, 70))
+    track += [mido.Message("note_on", note=60, velocity=0, time=200) for _ in range(3)]
+    mido.MidiFile(tracks=[track]).save(source)
+    notes = midifile.read(source).notes
+    louder = [replace(note, velocity=note.velocity + 20) for note in notes]
+    assert rewrite(load(source), target, [], [], changed=zip(notes, louder, strict=True)) == louder
+    assert midifile.read(target).notes == louder
+
+
+def test_a_note_off_stays_where_it_ends_a_note_that_has_none(tmp_path: Path) -> None:
+    """The first note-off of the key was lost: the note-off that is left ends all three in a synthesiser, and is the second's."""
+    source, target = tmp_path / "a.mid", tmp_path / "b.mid"
+    track = mido.MidiTrack(mido.Message("note_on", note=60, velocity=v, time=100) for v in (50, 60, 70))
+    track.insert(2, mido.Message("note_off", note=60, time=50))
+    track.append(mido.Message("note_off", note=60, time=100))
+    mido.MidiFile(tracks=[track]).save(source)
+    notes = midifile.read(source).notes
+    assert [(note.velocity, note.onset_pulse + note.duration_pulse) for note in notes] == [
+        (50, 250),
+        (60, 450),
+        (70, 450),
+    ]
+    rewrite(load(source), target, [notes[1]], [])
+    assert midifile.read(target).notes == [notes[0], notes[2]]
+    rewrite(load(source), target, [], [], changed=[(notes[1], replace(notes[1], pitch=64))])
+    assert midifile.read(target).notes == [notes[0], replace(notes[1], pitch=64), notes[2]]

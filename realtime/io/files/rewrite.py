@@ -7,16 +7,17 @@ fine for one of 4.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from realtime.errors import UserError
 from realtime.io.files.channels import ports_of
 from realtime.io.files.midifile import FileNote, Span, notes_of
-from realtime.io.files.smf import NAME, Smf, encoded, message_bytes, meta
-from realtime.io.files.timebase import timebase_of
+from realtime.io.files.smf import NAME, Event, Smf, encoded, message_bytes, meta
+from realtime.io.files.timebase import Timebase, timebase_of
 from realtime.io.files.whole import are_same, check_writable, write_bytes
 
 
@@ -30,60 +31,105 @@ class NewTrack(NamedTuple):
 
 def rewrite(
     smf: Smf, target: Path, removed: Iterable[FileNote], added: Iterable[FileNote],
-    new_tracks: Sequence[NewTrack] = (), otherwise: Mapping[FileNote, FileNote] | None = None,
+    new_tracks: Sequence[NewTrack] = (), changed: Iterable[tuple[FileNote, FileNote]] = (),
 ) -> list[FileNote]:  # fmt: skip
     """Write a file without the notes `removed`, as `midifile.piece_of` gave them, and with `added`, each in its `track` and on
-    its `channel`. Returns what was added in the end: on one key the notes that stay come first (see `_Keys`). otherwise: what to
-    add where there is no room for an added note.
+    its `channel`. Returns what was put in in the end: on one key the notes that stay come first (see `_Keys`). changed: notes
+    and what becomes of them, another pitch or velocity; their events stay where they are, with the velocities of their
+    note-offs. One whose new key has no room stays as it was.
 
     The whole file or nothing. Raises `UserError` where it cannot be written, ValueError for a note before the beginning.
     """
     timebase, own = timebase_of(smf), len(smf.lengths)
     ports = [*ports_of(smf), *(track.port for track in new_tracks)]
-    leaving = Counter(removed)
-    gone: set[int] = set()
-    keys = _Keys(ports)
-    for note, span in notes_of(smf, timebase):
-        if leaving[note]:
-            leaving[note] -= 1
-            gone.update(span.events)
-        else:
-            keys.stays(note, span, smf.lengths[note.track])
+    stay = _Staying(smf, timebase, _Keys(ports), Counter(removed), changed)
 
-    # (tick, rank: note-off 0, what was 1, note-on 2; message)
-    tracks: list[list[tuple[int, int, bytes]]] = [[] for _ in range(own)]
-    for at, event in enumerate(smf.events):
-        if at not in gone:
-            tracks[event.track].append((event.tick, 1, message_bytes(event)))
-    for new in new_tracks:
-        name = [(0, 1, meta(NAME, new.name.encode()))]
-        tracks.append(name + [(tick, 1, message) for tick, message in new.events])
-
-    def in_ticks(note: FileNote) -> Placed:
+    def placed(note: FileNote) -> Placed:
         if note.onset_pulse < 0:
             raise ValueError(f"a note at pulse {note.onset_pulse}: a file begins at 0")
         start = timebase.tick(note.onset_pulse)
-        return start, max(timebase.tick(note.onset_pulse + note.duration_pulse), start + 1), note
+        return start, max(timebase.tick(note.onset_pulse + note.duration_pulse), start + 1), note, None
 
-    placed = keys.placed(
-        [in_ticks(form) for form in (note, (otherwise or {}).get(note)) if form] for note in sorted(added)
-    )
-    for start, end, note in placed:
-        tracks[note.track].append((start, 2, bytes((0x90 | note.channel, note.pitch, note.velocity))))
-        tracks[note.track].append((end, 0, bytes((0x80 | note.channel, note.pitch, 0))))
-    ordered = [sorted(track, key=lambda event: event[:2]) for track in tracks]
+    fresh = stay.keys.placed(sorted([[placed(note)] for note in added] + stay.moved, key=lambda forms: forms[0][:3]))
+    tracks: list[list[_Timed]] = [[] for _ in ports]
+    for at, message in stay.messages():
+        tracks[smf.events[at].track].append((smf.events[at].tick, 1, at, message))
+    for track, new in zip(tracks[own:], new_tracks, strict=True):
+        track += [(0, 1, 0, meta(NAME, new.name.encode())), *((tick, 1, 0, message) for tick, message in new.events)]
+    for each in fresh:
+        tracks[each[2].track] += stay.keys.events(each, smf)
+    for track in tracks:
+        track.sort(key=lambda event: event[:3])
     lengths = [*smf.lengths, *(0 for _ in new_tracks)]
-    messages = [[(tick, message) for tick, _, message in track] for track in ordered]
-    write_bytes(target, encoded(smf, list(zip(messages, lengths, strict=True))))
-    result = []
-    for start, end, note in placed:
+    plain = [[(tick, message) for tick, _, _, message in track] for track in tracks]
+    write_bytes(target, encoded(smf, list(zip(plain, lengths, strict=True))))
+    result = stay.turned
+    for start, end, note, _ in fresh:
         onset = timebase.pulse(start)
         result.append(replace(note, onset_pulse=onset, duration_pulse=max(timebase.pulse(end) - onset, 1)))
     return sorted(result)
 
 
-Placed = tuple[int, int, FileNote]
-"""A new note's first tick, the tick at which it ends, and the note."""
+Placed = tuple[int, int, FileNote, Span | None]
+"""A note's first tick, the tick at which it ends, the note, and where its events were in the file; None: nowhere."""
+Key = tuple[int, int, int]
+"""Port, channel, pitch."""
+_Timed = tuple[int, int, int, bytes]
+"""(tick, rank, index among the file's events, message). Rank 0: a note-off that comes first in its tick; 1: what was there; 2: a
+note-on that comes last."""
+
+
+class _Staying:
+    """What of a file is not taken out of it."""
+
+    def __init__(
+        self, smf: Smf, timebase: Timebase, keys: _Keys, leaving: Counter[FileNote],
+        changed: Iterable[tuple[FileNote, FileNote]],
+    ) -> None:  # fmt: skip
+        self._smf = smf
+        self.keys = keys
+        """The keys of the notes that stay."""
+        self.moved: list[Sequence[Placed]] = []
+        """Of each note that goes to another key, what it becomes and what it was."""
+        self.turned: list[FileNote] = []
+        """What becomes of those that stay on their keys."""
+        self._gone: set[int] = set()
+        self._instead: dict[int, bytes] = {}
+        """By index among the file's events: those that are taken out, and what stands in another's place."""
+        self._unended: set[tuple[int, int, int, int]] = set()
+        """Track, channel and pitch of notes without a note-off of their own, and the ticks in which another one's ends them."""
+        becomes = defaultdict[FileNote, list[FileNote]](list)
+        for before, after in changed:
+            becomes[before].append(after)
+        for note, span in notes_of(smf, timebase):
+            after = becomes[note].pop() if becomes.get(note) else note
+            if leaving[note]:
+                leaving[note] -= 1
+                self._gone.update(span.events)
+            elif after.pitch != note.pitch:
+                self._gone.update(span.events)
+                self.moved.append([(span.start, max(span.end, span.start + 1), form, span) for form in (after, note)])
+            else:
+                keys.stays(note, span, smf.lengths[note.track])
+                if span.off is None:
+                    self._unended.add((note.track, note.channel, note.pitch, span.end))
+                if after != note:
+                    self._instead[span.on] = _note_on(after)
+                    self.turned.append(after)
+
+    def messages(self) -> Iterator[tuple[int, bytes]]:
+        """(index, message) of what stays. A note-off stays, though its note is taken out, where it ends another one too."""
+        for at, event in enumerate(self._smf.events):
+            if at not in self._gone or self._ends_another(event):
+                yield at, self._instead.get(at) or message_bytes(event)
+
+    def _ends_another(self, event: Event) -> bool:
+        ends = event.status & 0xF0 == 0x80 or not event.data[0]
+        return ends and (event.track, event.status & 0x0F, event.kind, event.tick) in self._unended
+
+
+def _note_on(note: FileNote) -> bytes:
+    return bytes((0x90 | note.channel, note.pitch, note.velocity))
 
 
 class _Keys:
@@ -96,7 +142,10 @@ class _Keys:
     def __init__(self, ports: Sequence[int]) -> None:
         """ports: of each track."""
         self._ports = ports
-        self._staying: defaultdict[tuple[int, int, int], list[tuple[int, int, int]]] = defaultdict(list)
+        self._staying: defaultdict[Key, list[tuple[int, int, int]]] = defaultdict(list)
+        self._begun: dict[Key, set[int]] = {}
+        self._ended: dict[Key, set[int]] = {}
+        """At which ticks notes of a key begin and end, when new ones are placed on it."""
 
     def stays(self, note: FileNote, span: Span, length: int) -> None:
         """A note that stays. One that is never ended has its key to the track's end, `length`; a drum's rings out by itself."""
@@ -107,18 +156,35 @@ class _Keys:
         """New notes, in the order of time, as there is room for them; of each the first of its forms that has room. One that
         begins while its key sounds waits for it, if half of it is left then; of two new ones the earlier ends where the later
         begins. What has no room is left out."""
-        kept: defaultdict[tuple[int, int, int], list[Placed]] = defaultdict(list)
+        kept: defaultdict[Key, list[Placed]] = defaultdict(list)
         for line in self._staying.values():
             line.sort()
         for forms in added:
             next((True for form in forms if self._put(kept[self._key(form[2])], form)), False)
-        return sorted(placed for line in kept.values() for placed in line)
+        for key, placed in kept.items():
+            spans = [(start, end) for start, end, _ in self._staying.get(key, ())] + [each[:2] for each in placed]
+            self._begun[key], self._ended[key] = {start for start, _ in spans}, {end for _, end in spans}
+        return sorted(chain.from_iterable(kept.values()), key=lambda each: each[:3])
+
+    def events(self, each: Placed, smf: Smf) -> list[_Timed]:
+        """The note-on and the note-off of what was placed: where they were in the file, unless its key ends or begins in the same
+        tick, or the note has moved in time; then at the end, and at the beginning, of their ticks."""
+        start, end, note, span = each
+        key = self._key(note)
+        on, off = (start, 2, 0, _note_on(note)), (end, 0, 0, bytes((0x80 | note.channel, note.pitch, 0)))
+        if span is not None and span.start == start and start not in self._ended[key]:
+            on = (start, 1, span.on, on[-1])
+        if span is not None and span.off is not None:
+            was = smf.events[span.off]
+            stays = was.tick == end and end not in self._begun[key]
+            off = (end, int(stays), span.off, bytes((was.status, note.pitch)) + was.data)
+        return [on, off]
 
     def _put(self, line: list[Placed], new: Placed) -> bool:
         """Put a note after those of its key, if there is room."""
-        start, end, note = new
+        start, end, note, span = new
         length = end - start
-        for begin, stop, track in self._staying[self._key(note)]:
+        for begin, stop, track in self._staying.get(self._key(note), ()):
             if begin <= start:
                 start = max(start, stop + (track > note.track))
             else:
@@ -126,15 +192,15 @@ class _Keys:
         if end <= start or (start > new[0] and 2 * (new[1] - start) < length):
             return False
         if line:
-            first, last, before = line[-1]
+            first, last, before, origin = line[-1]
             last = min(last, start - (before.track > note.track))
             if last <= first:
                 return False
-            line[-1] = first, last, before
-        line.append((start, end, note))
+            line[-1] = first, last, before, origin
+        line.append((start, end, note, span))
         return True
 
-    def _key(self, note: FileNote) -> tuple[int, int, int]:
+    def _key(self, note: FileNote) -> Key:
         return self._ports[note.track], note.channel, note.pitch
 
 

@@ -157,10 +157,10 @@ def edit_file(
     chosen = _chosen(part, parts, source)
     changed = change(piece, voice, part, chosen, chosen_bars, wishes, with_)
     result, removed = changed.result, changed.removed
-    added = rewrite(smf, target, removed, changed.added, otherwise=changed.otherwise)
+    added = rewrite(smf, target, removed, changed.added, changed=changed.turned)
     if png is not None:
-        _draw(png, source.name, piece, chosen_bars, removed, added, result, changed.edges)
-    moved = len(result.moved) + changed.louder
+        gone = [*removed, *(before for before, _ in changed.turned)]
+        _draw(png, source.name, piece, chosen_bars, gone, added, result, changed.edges)
     units = (np.nanmean(result.after, 0) - np.nanmean(result.before, 0)) / SCALE
     said = [
         f"{name} {units[ATTRIBUTES.index(name)]:+.2f} of {amount.level + amount.rise / 2:+.2f}"
@@ -173,21 +173,22 @@ def edit_file(
         if name in changed.styles
     ]
     said += [f"loudness of {counted(changed.louder, 'note')} changed"] if LOUDNESS in wishes else []
-    if not removed and not added and changed.styles:
+    if not added and not removed and changed.styles:
         said[-1] += " (no change of notes brings these bars nearer to it: they stay)"
-    counts = f"{counted(len(added) - moved, 'note')} added, {len(removed) - moved} removed, {len(result.moved)} moved"
+    more = counted(len(added) - len(changed.turned), "note")
+    counts = f"{more} added, {len(removed)} removed, {len(result.moved)} moved"
     mended = "".join(f"; {source.name}: {what}" for what in smf.mended)
     span = f"bars {chosen_bars.first}-{chosen_bars.last}"
     return f"{target}: {span}, {counts}; " + ", ".join(said) + mended
 
 
 class Changed(NamedTuple):
-    """What to take out of a piece and what to put in; what to put in where a moved note has no room; the change of the
-    attributes; the cells' edges in ticks; how far it went towards each style; of how many notes only the loudness changes."""
+    """What to take out of a piece and what to put in; notes and what becomes of them; the change of the attributes; the cells'
+    edges in ticks; how far it went towards each style; of how many notes only the loudness changes."""
 
     removed: list[FileNote]
     added: list[FileNote]
-    otherwise: dict[FileNote, FileNote]
+    turned: list[tuple[FileNote, FileNote]]
     result: Result
     edges: np.ndarray
     styles: dict[str, float]
@@ -227,9 +228,7 @@ def change(
     asked = {name: float(amounts[name].mean()) for name in styles}
     if styles and len(styles) == len(amounts) and all(far[name] * way < WORTH * way**2 for name, way in asked.items()):
         result, far = edit.Result([], {}, [], result.before, result.before), dict.fromkeys(styles, 0.0)
-    removed = [notes[i] for i in [*result.removed, *result.moved]]
-    otherwise = {replace(notes[i], pitch=pitch): notes[i] for i, pitch in result.moved.items()}
-    added = list(otherwise)
+    added = []
     for new in result.added:
         onset, duration = new.onset * PULSES_PER_TICK, new.duration * PULSES_PER_TICK
         added.append(replace(notes[new.like], onset_pulse=onset, duration_pulse=duration, pitch=new.pitch))
@@ -240,11 +239,14 @@ def change(
         velocity = note.velocity + round(LOUDER * (wish.level + wish.rise * share))
         return replace(note, velocity=min(max(velocity, 1), 127))
 
-    gone = {*result.removed, *result.moved}
-    same = [note for i, note in enumerate(notes) if free[i] and i not in gone and louder(note) != note]
-    otherwise = {louder(note): before for note, before in otherwise.items()}
-    added = [louder(note) for note in added] + [louder(note) for note in same]
-    return Changed(removed + same, added, otherwise, result, edges, far, len(same))
+    becomes = {i: replace(notes[i], pitch=pitch) for i, pitch in result.moved.items()}
+    if LOUDNESS in wishes:
+        stays = {*np.flatnonzero(free).tolist()} - {*result.removed}
+        becomes = {i: louder(becomes.get(i, notes[i])) for i in sorted(stays)}
+    turned = [(notes[i], note) for i, note in becomes.items() if note != notes[i]]
+    removed = [notes[i] for i in result.removed]
+    same = sum(before.pitch == after.pitch for before, after in turned)
+    return Changed(removed, [louder(note) for note in added], turned, result, edges, far, same)
 
 
 def _ticks(note: FileNote) -> tuple[int, int]:
