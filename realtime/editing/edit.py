@@ -10,7 +10,7 @@ counts most. All other notes stay as they are. Times in ticks; one unit of an am
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -167,9 +167,11 @@ class _Edit:
         self.rows_of: dict[int, list[int]] = {}
         for row, note in enumerate(self.rows.note.tolist()):
             self.rows_of.setdefault(note, []).append(row)
+        self.cell_of = self.rows.cell.tolist()
+        self.shares = self.features(self.rows, self.pitch[self.rows.note])
         own = scene.chosen[self.rows.note]
         self.state = np.zeros((self.cells, SUMS + STEPS))
-        np.add.at(self.state, self.rows.cell[own], self.features(self.rows, self.pitch[self.rows.note])[own])
+        np.add.at(self.state, self.rows.cell[own], self.shares[own])
         begun = np.bincount(
             self.rows.cell[own & (self.rows.first >= 0) & scene.free[self.rows.note]], minlength=self.cells
         )
@@ -177,6 +179,7 @@ class _Edit:
         self.count = begun.astype(int)
         thins = bool(self.amounts.keys() & {"density", "polyphony"})
         self.least = np.where(self.styled and not thins, np.ceil(KEPT * begun), 0).astype(int)
+        self.touched: set[int] = set()
         self.changes = self.propose(self.decode(directions, codec)) if self.amounts and self.active.any() else []
 
     def features(self, rows: Split, pitch: np.ndarray) -> np.ndarray:
@@ -224,10 +227,10 @@ class _Edit:
 
     def delta(self, change: Change) -> np.ndarray:
         """What a change adds to its cell's sums, (6 + 48,)."""
-        rows = [row for note in change.touched for row in self.rows_of[note] if self.rows.cell[row] == change.cell]
-        out = Split(*(column[rows] for column in self.rows))
-        total: np.ndarray = -self.features(out, self.pitch[out.note]).sum(0)
+        rows = [row for note in change.touched for row in self.rows_of[note] if self.cell_of[row] == change.cell]
+        total: np.ndarray = -self.shares[rows].sum(0)
         if change.moved:
+            out = Split(*(column[rows] for column in self.rows))
             total += self.features(out, np.array([pitch for _, pitch in change.moved])).sum(0)
         for new in change.added:
             start = int(self.scene.edges[change.cell])
@@ -245,52 +248,43 @@ class _Edit:
         added: list[New] = []
         if not changes:
             return Result(removed, moved, added, before, before)
-        units = np.stack([self.amounts.get(name, np.zeros(self.cells)) for name in ATTRIBUTES], 1)
-        target = before + units * SCALE
-        weight = np.where(units.any(0), 1.0, STYLE_LEAK if self.styled else LEAK)
-        cell = np.array([change.cell for change in changes])
-        delta = np.stack([self.delta(change) for change in changes])
         trust = np.clip([change.trust / CERTAIN for change in changes], -1, 1)
         cost = TOUCH - STYLE_TRUST * trust if self.styled else np.maximum(TOUCH - TRUST * trust, LEAST)
         cost += [NOVEL * (bool(change.kind) and change.kind not in self.kinds) for change in changes]
-        alive = np.ones(len(changes), bool)
-        values = self.figures(self.state[cell] + delta, self.quarters[cell])
-        touched: set[int] = set()
-        discounted = {i for i, change in enumerate(changes) if change.kind in self.kinds}
-        count = int(self.active.sum())
-        while True:
-            now = np.where(self.active[:, None], (self.figures(self.state, self.quarters) - target) / SCALE, 0)
-            mean = now.sum(0) / count
-            new = (values - target[cell]) / SCALE
-            gain = EVEN * (new**2 - now[cell] ** 2) + count * ((mean + (new - now[cell]) / count) ** 2 - mean**2)
-            total = ERROR * (gain * weight).sum(1) + cost
-            best = int(np.argmin(np.where(alive & np.isfinite(total), total, np.inf)))
-            if not (alive[best] and total[best] < 0):
-                break
-            alive[best] = False
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for i, change in enumerate(changes):
+            if change.kind and change.kind not in self.kinds:
+                alike.setdefault(change.kind, []).append(i)
+        costs = _Costs(self, cost)
+        while (best := self.best(costs.total(), cost)) is not None:
             change = changes[best]
-            notes = set(change.touched)
-            more = len(change.added) - len(change.removed)
-            if notes & touched or (more < 0 and self.count[change.cell] + more < self.least[change.cell]):
-                continue
-            if not self.possible(change):
-                continue
-            self.count[change.cell] += more
-            touched |= notes
+            self.count[change.cell] += len(change.added) - len(change.removed)
+            self.touched |= set(change.touched)
             removed += change.removed
             moved |= dict(change.moved)
             added += change.added
-            self.apply(change, delta[best])
-            again = np.flatnonzero(np.isin(cell, self.cells_of(change)))
-            values[again] = self.figures(self.state[cell[again]] + delta[again], self.quarters[cell[again]])
-            if change.kind and change.kind[0] == "class":
+            self.apply(change, costs.delta[best])
+            costs.renew(self.cells_of(change))
+            every = change.kind[:1] == ("class",)
+            if every:
                 self.kinds.add(change.kind)
-            for i, other in enumerate(changes if change.kind else ()):
-                near = change.kind[0] == "class" or abs(other.cell - change.cell) == 1
-                if near and other.kind == change.kind and i not in discounted:
-                    discounted.add(i)
-                    cost[i] -= NOVEL
+            same = alike.pop(change.kind, [])
+            near = [i for i in same if every or abs(changes[i].cell - change.cell) == 1]
+            cost[near] -= NOVEL
+            alike[change.kind] = [] if every else [i for i in same if abs(changes[i].cell - change.cell) != 1]
         return Result(removed, moved, added, before, self.figures(self.state, self.quarters))
+
+    def best(self, total: np.ndarray, cost: np.ndarray) -> int | None:
+        """The change that lowers the total cost most, of those that may be made now; None where none lowers it. What is chosen or
+        passed over here has a `cost` without end from then on."""
+        while total[best := int(np.argmin(total))] < 0:
+            total[best] = cost[best] = np.inf
+            change = self.changes[best]
+            more = len(change.added) - len(change.removed)
+            enough = more >= 0 or self.count[change.cell] + more >= self.least[change.cell]
+            if enough and not self.touched.intersection(change.touched) and self.possible(change):
+                return best
+        return None
 
     @staticmethod
     def figures(state: np.ndarray, quarters: np.ndarray) -> np.ndarray:
@@ -307,28 +301,30 @@ class _Edit:
     def possible(self, change: Change) -> bool:
         """Whether a change may be made now. Its notes must be on the piano and must not overlap a note of the same pitch and
         voice; unless tension or a style is asked for, it must not bring more semitone clashes than it takes away."""
-        leaving = np.isin(np.arange(len(self.current)), change.touched)
-        staying = self.current[self.alive & ~leaving]
+        stays = self.alive.copy()
+        stays[change.touched] = False
         coarse = self.styled or np.any(self.amounts.get("tension", np.zeros(1)) > 0)
         clashes = 0
         for onset, stop, pitch, voice in self.arrivals(change):
-            with_it = staying[(staying[:, 0] < stop) & (staying[:, 1] > onset)]
+            with_it = self.current[stays & (self.current[:, 0] < stop) & (self.current[:, 1] > onset)]
             same = with_it[:, 2] == pitch
             if not LOWEST <= pitch < LOWEST + KEYS or (same & ((with_it[:, 3] == voice) | bool(change.added))).any():
                 return False
             clashes += _clashes(pitch, with_it)
+        if coarse:
+            return True
         for i in change.touched:
             onset, stop, pitch, _ = self.current[i].tolist()
-            clashes -= _clashes(pitch, staying[(staying[:, 0] < stop) & (staying[:, 1] > onset)])
-        return bool(coarse or clashes <= 0)
+            clashes -= _clashes(pitch, self.current[stays & (self.current[:, 0] < stop) & (self.current[:, 1] > onset)])
+        return clashes <= 0
 
     def apply(self, change: Change, delta: np.ndarray) -> None:
         """Make a change: to the notes, and to the sums of every cell in which they sound."""
         self.state[change.cell] += delta
         for i, pitch in [*((i, None) for i in change.removed), *change.moved]:
-            rows = [row for row in self.rows_of[i] if self.rows.cell[row] != change.cell]
+            rows = [row for row in self.rows_of[i] if self.cell_of[row] != change.cell]
             later = Split(*(column[rows] for column in self.rows))
-            np.add.at(self.state, later.cell, -self.features(later, self.pitch[later.note]))
+            np.add.at(self.state, later.cell, -self.shares[rows])
             if pitch is None:
                 self.alive[i] = False
             else:
@@ -340,9 +336,49 @@ class _Edit:
 
     def cells_of(self, change: Change) -> list[int]:
         """The cells in which anything changes."""
-        return [change.cell, *(int(self.rows.cell[row]) for note in change.touched for row in self.rows_of[note])]
+        return [change.cell, *(self.cell_of[row] for note in change.touched for row in self.rows_of[note])]
 
 
 def _clashes(pitch: int, others: np.ndarray) -> int:
     """How many of `others` (rows of onset, stop, pitch, voice) are a semitone or a minor ninth from a pitch."""
     return int(np.isin(np.abs(others[:, 2] - pitch), (1, 13)).sum())
+
+
+class _Costs:
+    """What each change of an edit would cost now: the errors of its cell and of the mean of all cells, less what they are, and
+    its price. When a change is made, only those of its own cells are computed anew; for the others the mean has moved."""
+
+    def __init__(self, of: _Edit, price: np.ndarray) -> None:
+        self._of, self._price = of, price
+        units = np.stack([of.amounts.get(name, np.zeros(of.cells)) for name in ATTRIBUTES], 1)
+        self._target = of.figures(of.state, of.quarters) + units * SCALE
+        self._weight = np.where(units.any(0), 1.0, STYLE_LEAK if of.styled else LEAK)
+        self._cell = np.array([change.cell for change in of.changes])
+        self.delta = np.stack([of.delta(change) for change in of.changes])
+        """What each change adds to the sums of its cell."""
+        self._way = np.zeros((len(ATTRIBUTES), len(self._cell)))
+        """How each moves the attributes of its cell, in units."""
+        self._own = np.zeros(len(self._cell))
+        """What each costs, but for the mean."""
+        self._count = int(of.active.sum())
+        self.renew(range(of.cells))
+
+    def renew(self, cells: Collection[int]) -> None:
+        """The sums of some cells have changed."""
+        far = (self._of.figures(self._of.state, self._of.quarters) - self._target) / SCALE
+        far = np.where(self._of.active[:, None], far, 0)
+        self._slope = 2 * ERROR * self._weight * far.sum(0) / self._count
+        which = np.flatnonzero(np.isin(self._cell, np.array(cells)))
+        cell = self._cell[which]
+        new = self._of.figures(self._of.state[cell] + self.delta[which], self._of.quarters[cell])
+        new = (new - self._target[cell]) / SCALE
+        way = new - far[cell]
+        own = ERROR * ((EVEN * (new**2 - far[cell] ** 2) + way**2 / self._count) * self._weight).sum(1)
+        can = np.isfinite(own)  # a cell without notes has no attributes
+        self._own[which] = np.where(can, own, np.inf)
+        self._way[:, which] = np.where(can, way.T, 0)
+
+    def total(self) -> np.ndarray:
+        """(N,)."""
+        result: np.ndarray = self._own + self._price + (self._slope[:, None] * self._way).sum(0)
+        return result
