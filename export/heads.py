@@ -42,13 +42,14 @@ class Heads(nn.Module):
         self.known = nn.ParameterList(embedding.weight for embedding in heads.known.values())
         self.norms = nn.ParameterList(norm.weight for norm in heads.norm)
         # The query of the memory is read off a head's hidden layer together with its logits.
-        queries = [linear.weight for linear in decoder.memory.query] if decoder.memory is not None else []
+        queries = list(decoder.memory.query) if decoder.memory is not None else []
         leave = [linear.weight for linear in heads.leave.values()]
-        both = [torch.cat(pair) for pair in zip(leave, queries, strict=True)] if queries else leave
-        self.leave = nn.ParameterList(nn.Parameter(weight.detach().t().contiguous()) for weight in both)
+        if queries:
+            leave = [torch.cat([weight, query.weight]) for weight, query in zip(leave, queries, strict=True)]
+        self.leave = nn.ParameterList(nn.Parameter(weight.detach().t().contiguous()) for weight in leave)
         biases = [linear.bias for linear in heads.leave.values()]
         if queries:
-            biases = [F.pad(bias.detach(), (0, SIZE)) for bias in biases]
+            biases = [torch.cat([bias, query.bias]) for bias, query in zip(biases, queries, strict=True)]
         self.leave_bias = nn.ParameterList(nn.Parameter(bias.detach()) for bias in biases)
         self.register_buffer("order", torch.tensor([0, len(SIZES), *range(1, len(SIZES))]))
         self.register_buffer("sizes", torch.tensor(DRAWS, dtype=torch.float32)[self.order].unsqueeze(1))
@@ -68,10 +69,10 @@ class Heads(nn.Module):
         """h: (1, d); context_bias: (1, 228), a part of the chain's logits; the others as in the contract. Returns choice and
         logits."""
         parameters = self.parameters_of(sampling, noise)
+        bias, chord_bias = bias.split([sum(SIZES), DRAWS[-1]], -1)
         if context_bias is not None:
-            context_bias = F.pad(context_bias, (0, DRAWS[-1]))
             bias = bias + context_bias
-        *biases, chord_bias = bias.split(DRAWS, -1)
+        biases = list(bias.split(SIZES, -1))
         # What each head gets of the trunk: the chain's, those still to come, and the chord's.
         rest, mine = (h @ self.enter).split([len(SIZES) * self.hidden, self.hidden], -1)
         chord = self.activated(mine, self.chord_norm) @ self.chord_leave + self.chord_bias
@@ -98,14 +99,16 @@ class Heads(nn.Module):
                 rest = rest + F.embedding(choices[i], self.known[i])
                 if recalled is not None:
                     recalled.draw(i, choices[i])
-        flat = torch.cat([*logits, chord], -1)
+        flat = torch.cat(logits, -1)
+        if context_bias is not None:
+            flat = flat + context_bias
         event = torch.cat(choices)  # (5,)
         # A masked choice is drawn only where there was no other.
         drawn = torch.cat(biased, -1).index_select(1, event + self.starts)
         forbidden = (drawn < FORBIDDEN).long().sum(1) > 0  # counted: a minimum would need cuDNN on a GPU
         event = torch.where(forbidden, self.beat, event)
         choice = torch.cat([event, chord_choice]).unsqueeze(0)
-        return choice, flat if context_bias is None else flat + context_bias
+        return choice, torch.cat([flat, chord], -1)
 
     def parameters_of(self, sampling: Tensor, noise: Tensor) -> list[tuple[Tensor, ...]]:
         """What `_draw` takes beside the logits, for each draw, the first being that of time and chord: temperature, last rank,
