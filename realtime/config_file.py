@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from realtime.errors import UserError
+from realtime.reading import read_whole
 
 MAX_BYTES = 1 << 16
 """Of which config.yaml with every setting has an eighth."""
@@ -36,13 +37,7 @@ class _Loader(yaml.SafeLoader):
 
 def read_sections(path: Path, sections_there: Collection[str], keys: Collection[str]) -> dict[str, dict[str, Any]]:
     """The file as {section: {key: value}}, nulls left out. `keys`: the dotted ones that there are. Raises UserError."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a configuration file") from None
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{path}: larger than {MAX_BYTES >> 10} KB; a configuration file is a few lines of YAML")
+    data = read_whole(path, MAX_BYTES, "a configuration file, a few lines of YAML")
     try:
         tree = yaml.load(data, Loader=_Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:

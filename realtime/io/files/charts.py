@@ -30,6 +30,7 @@ from realtime.music.metre import OVERHANG_TICKS, TICKS, BeatGrid, bar_segments
 from realtime.music.notes import note_array
 from realtime.music.symbols import read
 from realtime.music.vocabulary import ACCOMPANIMENT
+from realtime.reading import read_whole
 
 TEXT, MIDI, SCORE = (".txt",), (".mid", ".midi"), (".musicxml", ".xml", ".mxl")
 TEXTS = (0x06, 0x05, 0x01, 0x07)
@@ -72,12 +73,7 @@ def _parsed(text: str, german: bool, source: str) -> Chart:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(4 * MOST_TEXT + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a chart") from None
-    try:
-        return data.decode("utf-8-sig")
+        return read_whole(path, 4 * MOST_TEXT, "a chart").decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path}: not text in UTF-8; a chart is written as in Am7 | D7 | Gmaj7 | %") from None
 

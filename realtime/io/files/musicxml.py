@@ -9,15 +9,16 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from realtime.errors import UserError
 from realtime.music.chart import FINEST, bar_text
 from realtime.music.metre import TICKS
+from realtime.reading import read_whole
 
 MAX_BYTES, MAX_ENTRIES = 16 << 20, 256
+WANTED = "a MusicXML file"
 KINDS = {
     "major": "", "minor": "m", "augmented": "aug", "diminished": "dim", "dominant": "7", "major-seventh": "maj7",
     "minor-seventh": "m7", "diminished-seventh": "dim7", "augmented-seventh": "aug7", "half-diminished": "m7b5",
@@ -49,20 +50,12 @@ def chart_text(path: Path) -> str:
 
 def _document(path: Path) -> Element:
     try:
-        data = _unpacked(path) if path.suffix.lower() == ".mxl" else _bounded(path.open("rb"), path)
+        data = _unpacked(path) if path.suffix.lower() == ".mxl" else read_whole(path, MAX_BYTES, WANTED)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); give a MusicXML file") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); give {WANTED}") from None
     except (zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, RuntimeError, EOFError) as error:
         raise UserError(f"{path}: not a compressed MusicXML file ({error})") from None
     return _parsed(data, path)
-
-
-def _bounded(file: IO[bytes], path: Path) -> bytes:
-    with file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MB; give a smaller file")
-    return data
 
 
 def _unpacked(path: Path) -> bytes:
@@ -70,11 +63,15 @@ def _unpacked(path: Path) -> bytes:
     with zipfile.ZipFile(path) as archive:
         if len(archive.infolist()) > MAX_ENTRIES:
             raise UserError(f"{path}: more than {MAX_ENTRIES} files in it; give a compressed MusicXML file")
-        container = _parsed(_bounded(archive.open("META-INF/container.xml"), path), path)
+
+        def member(name: str) -> bytes:
+            return read_whole(path, MAX_BYTES, WANTED, lambda: archive.open(name))
+
+        container = _parsed(member("META-INF/container.xml"), path)
         name = next((e.get("full-path") for e in container.iter() if e.tag.rpartition("}")[2] == "rootfile"), None)
         if name is None:
             raise UserError(f"{path}: its container names no score; give a compressed MusicXML file")
-        return _bounded(archive.open(name), path)
+        return member(name)
 
 
 def _parsed(data: bytes, path: Path) -> Element:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from realtime.errors import UserError, counted
+from realtime.reading import read_whole
 
 MAX_BYTES = 16 << 20
 MAX_EVENTS = 1_000_000
@@ -63,14 +64,7 @@ class Damaged(Exception):
 
 def load(path: Path) -> Smf:
     """The file's events. Raises UserError, one line with the path, for anything that cannot be read as a MIDI file."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name no file can have
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{path}: cannot be read ({reason}); give a MIDI file") from None
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MB; allowed are MIDI files up to that size")
+    data = read_whole(path, MAX_BYTES, "a MIDI file")
     start = _header_at(data)
     if start is None:
         raise UserError(f"{path}: not a MIDI file; give a Standard MIDI File (.mid)")

@@ -15,6 +15,7 @@ from realtime.composing.contract import MOST_LETTERS
 from realtime.errors import UserError
 from realtime.io.graphs.seal import check_seal
 from realtime.io.graphs.weights import check_weights
+from realtime.reading import read_whole
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -38,7 +39,7 @@ def open_session(path: Path, providers: list[Any], threads: int, reuse: bool = T
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_reuse = reuse
     options.log_severity_level = 4  # errors are raised, or reported by `notice`; nothing is printed
-    data = _bytes_of(path)
+    data = read_whole(path, MOST_BYTES, "an ONNX file that `python -m export` wrote, and that is yours to read")
     check_seal(path, data)
     check_weights(path, data)
     del data
@@ -50,17 +51,6 @@ def open_session(path: Path, providers: list[Any], threads: int, reuse: bool = T
             f"{path}: onnxruntime {ort.__version__} cannot open it ({first_line(error)}); "
             "give an ONNX file that `python -m export` wrote, whole"
         ) from None
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give an ONNX file that is yours to read") from None
-    if len(data) > MOST_BYTES:
-        raise UserError(f"{path}: larger than {MOST_BYTES >> 20} MB; give an ONNX file that `python -m export` wrote")
-    return data
 
 
 def run(name: str, call: Callable[..., Any], *arguments: Any) -> Any:

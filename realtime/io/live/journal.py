@@ -16,7 +16,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
-from io import FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -24,6 +24,7 @@ from realtime.core.tempo import PPQN
 from realtime.errors import UserError
 from realtime.io.files.midifile import MAX_BPM, MAX_QUARTERS, MIN_BPM
 from realtime.midi import SYSEX_MOST
+from realtime.reading import read_whole
 
 Direction = Literal["player", "antiphon"]
 DIRECTIONS: tuple[Direction, ...] = ("player", "antiphon")
@@ -74,13 +75,7 @@ def frame(kind: bytes, stamp_ns: int, pulse: int, body: bytes) -> bytes:
 
 def read(path: Path) -> bytes:
     """What is in the file. Raises UserError where it is no regular file, or too long, or cannot be read."""
-    try:
-        with _opened(path) as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                raise UserError(f"{path}: longer than any recording; give a recording's journal")
-            data = file.readall()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a recording's journal") from None
+    data = read_whole(path, MAX_BYTES, "a recording's journal", lambda: BufferedReader(_opened(path)))
     if _OF_OTHERS.match(data):
         raise UserError(f"{path}: written by another version of Antiphon; start that version to have it rescued")
     return data

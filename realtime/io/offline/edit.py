@@ -32,9 +32,12 @@ from realtime.music.controls import Amount, Wishes
 from realtime.music.keys import key_of
 from realtime.music.notes import NOTE
 from realtime.music.vocabulary import DRUMS, PART_NAMES
+from realtime.reading import read_whole
 
 DIRECTIONS = "directions.json"
 """Lies beside the model."""
+MOST_BYTES = 1 << 20
+"""Of that file."""
 
 
 WORTH = 0.05
@@ -60,9 +63,10 @@ def tools(model: Path) -> Tools:
         raise UserError(
             f"{model}: has no graphs and directions of bars beside it; use the model that comes with Antiphon"
         )
+    data = read_whole(file, MOST_BYTES, "the one that models.training.directions made")
     try:
-        given = {str(name): np.array(way, np.float32) for name, way in json.loads(file.read_text()).items()}
-    except (OSError, ValueError, AttributeError) as error:
+        given = {str(name): np.array(way, np.float32) for name, way in json.loads(data).items()}
+    except (ValueError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{file}: not a file of directions ({error}); make it with models.training.directions"
         ) from None
