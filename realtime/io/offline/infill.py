@@ -17,6 +17,7 @@ from realtime.io.offline.source import (
     DENSITY_BARS,
     MOST_BARS,
     NEAR_BARS,
+    Bars,
     Source,
     as_played,
     bars_of,
@@ -46,15 +47,8 @@ def infill(
     """
     music_of = Source(source, target, png)
     piece, notes, grid = music_of.piece, music_of.notes, music_of.grid
-    chosen = bars_of(piece, asked, source)
-    if chosen.last - chosen.first >= MOST_BARS:
-        raise UserError(f"--bars {asked}: {chosen.last - chosen.first + 1} bars; allowed 1 to {MOST_BARS} at once")
+    chosen = _chosen(music_of, source, asked, parts)
     start, end = int(chosen.starts[0]), int(chosen.starts[-1])
-    there = {PART_NAMES[part] for part in music_of.part}
-    for name in parts:
-        if name not in there:
-            given = ", ".join(name for name in PART_NAMES if name in there)
-            raise UserError(f"--part {name}: not in {source}; it has {given}")
     studio = Studio(config, music_of.bars, music_of.bpm(start), say)
     studio.give_chords(start)
     before, after = studio.back(start, NEAR_BARS), grid.bar_start(end, NEAR_BARS)
@@ -92,6 +86,19 @@ def infill(
     return music_of.line(
         f"{target}: bars {chosen.first}-{chosen.last}, {counted(len(removed), 'note')} taken out, {len(added)} put in"
     )
+
+
+def _chosen(music_of: Source, source: Path, asked: str, parts: Sequence[str]) -> Bars:
+    """The bars that are asked for. Raises `UserError` where the file does not have them, or one of the parts."""
+    chosen = bars_of(music_of.piece, asked, source)
+    if chosen.last - chosen.first >= MOST_BARS:
+        raise UserError(f"--bars {asked}: {chosen.last - chosen.first + 1} bars; allowed 1 to {MOST_BARS} at once")
+    there = {PART_NAMES[part] for part in music_of.part}
+    for name in parts:
+        if name not in there:
+            given = ", ".join(name for name in PART_NAMES if name in there)
+            raise UserError(f"--part {name}: not in {source}; it has {given}")
+    return chosen
 
 
 def _voices(source: Source, parts: set[int], inside: np.ndarray, near: np.ndarray) -> list[int]:
