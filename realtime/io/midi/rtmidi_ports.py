@@ -13,6 +13,7 @@ called from one other. Errors: UserError at `open` (NoSuchPort, NoMidiSystem), P
 """
 
 import contextlib
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -225,6 +226,9 @@ class RtMidiInput(_RtMidiPort):
     """Whether a callback may come."""
     _on_message: OnMessage
     _waker: Any = None
+    _kept: tuple[object, ...] = ()
+    _look_again = False
+    """Whether something may wait still, although callbacks come."""
 
     def open(self, on_message: OnMessage) -> None:
         """Raises UserError, NoMidiSystem among them."""
@@ -232,8 +236,7 @@ class RtMidiInput(_RtMidiPort):
 
         self._midi.ignore_types(sysex=False, timing=False, active_sense=True)
         self._on_message = on_message
-        self._midi.set_callback(self._deliver)
-        self.calls_back = True
+        self._call_back()
 
     def _deliver(self, event: tuple[list[int], float], _: object) -> None:
         stamp_ns = time.monotonic_ns()
@@ -255,13 +258,30 @@ class RtMidiInput(_RtMidiPort):
 
     def go_on(self) -> None:
         """Deliver what has waited, and what comes in."""
-        while (event := self._midi.get_message()) is not None:
-            self._deliver(event, None)
-        self._midi.set_callback(self._deliver)
+        while self._call_back():  # what comes in just before the callback is there waits on
+            pass
+        self._look_again = True
+
+    def _call_back(self) -> bool:
+        """Deliver what waits, and let callbacks come from now on. Whether anything waited.
+
+        rtmidi frees the tuple that it makes for its callbacks as soon as they are cancelled, but a driver's thread that waits for
+        the interpreter's lock then is about to use it: so it is kept until the port is closed."""
+        client, deliver, mark = self._midi, self._deliver, object()
+        client.cancel_callback()
+        waited = False
+        while (event := client.get_message()) is not None:
+            deliver(event, None)
+            waited = True
+        client.set_callback(deliver, mark)
         self.calls_back = True
+        self._kept += tuple(one for one in gc.get_referrers(mark) if isinstance(one, tuple))
+        return waited
 
     def is_alive(self) -> bool:
         alive = super().is_alive()
+        if alive and self._look_again:
+            self._look_again = self._call_back()
         if alive and not self._delivered and self.backend == "jack":
             with contextlib.suppress(rtmidi.RtMidiError, UserError, OSError):
                 self._wake()
@@ -287,6 +307,7 @@ class RtMidiInput(_RtMidiPort):
                 waker.close_port()
                 waker.delete()
         super().close()
+        self._kept, self._look_again = (), False
 
 
 class RtMidiOutput(_RtMidiPort):
