@@ -101,11 +101,11 @@ class Keys:
         self._process = room.start("tests/jack_keys.py", name)
         assert self._read() == "ready"
 
-    def play(self, message: bytes) -> None:
-        self._write(message.hex())
+    def play(self, *messages: bytes) -> None:
+        self._write(" ".join(message.hex() for message in messages))
 
     def heard(self) -> list[bytes]:
-        """All that has come in so far."""
+        """All that has come in so far. What is to be played, is played first."""
         self._write("heard")
         return [bytes.fromhex(message) for message in json.loads(self._read())]
 

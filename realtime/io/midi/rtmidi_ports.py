@@ -17,6 +17,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +46,8 @@ APIS: dict[str, int] = {
 CLIENT = "Antiphon"
 END_OF_SYSEX = bytes([midi.SYSEX_END])
 DRAIN_S = 0.1
+MOST_WAITING = 1 << 16
+"""How many messages may wait while no callback may come: what is beyond, rtmidi drops, note-offs too."""
 UNIX_SOCKETS, OPEN_FILES = Path("/proc/net/unix"), Path("/proc/self/fd")
 
 
@@ -232,7 +235,7 @@ class RtMidiInput(_RtMidiPort):
 
     def open(self, on_message: OnMessage) -> None:
         """Raises UserError, NoMidiSystem among them."""
-        self._open(rtmidi.MidiIn)
+        self._open(partial(rtmidi.MidiIn, queue_size_limit=MOST_WAITING))
 
         self._midi.ignore_types(sysex=False, timing=False, active_sense=True)
         self._on_message = on_message
