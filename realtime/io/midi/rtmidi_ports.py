@@ -18,7 +18,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from realtime.errors import UserError
@@ -33,6 +32,7 @@ except ImportError as error:  # its wheel needs ALSA's library, which a bare ser
     raise UserError(f"python-rtmidi cannot be loaded ({error}); on Debian: apt-get install libasound2") from None
 
 from realtime import midi
+from realtime.io.midi.c_libraries import jack_sockets, quiet
 from realtime.io.midi.cables import ALSA_CLIENTS, JackCables, Remembered, alsa_connections
 from realtime.io.midi.names import find_again, find_port, of_others
 from realtime.io.midi.ports import NoSuchPort, OnMessage, PortLost
@@ -48,7 +48,6 @@ END_OF_SYSEX = bytes([midi.SYSEX_END])
 DRAIN_S = 0.1
 MOST_WAITING = 1 << 16
 """How many messages may wait while no callback may come: what is beyond, rtmidi drops, note-offs too."""
-UNIX_SOCKETS, OPEN_FILES = Path("/proc/net/unix"), Path("/proc/self/fd")
 
 
 class NoMidiSystem(UserError):
@@ -65,7 +64,7 @@ def list_ports(backend: str = "auto") -> dict[Literal["in", "out"], list[str]]:
 
     Not for a session whose JACK server died: a new client frees what the open ports still hold. Close those first.
     """
-    with _quiet():
+    with quiet():
         source = _client(rtmidi.MidiIn, backend, CLIENT)
         target = _client(rtmidi.MidiOut, backend, CLIENT)
         ports: dict[Literal["in", "out"], list[str]] = {"in": source.get_ports(), "out": target.get_ports()}
@@ -101,7 +100,7 @@ class _RtMidiPort:
             self.close()
             # A new one only after every other port is closed, too.
             raise NoSuchPort(f"{self.name}: the JACK server is gone")
-        with _quiet():
+        with quiet():
             try:
                 if self._midi is None:
                     self._start(make)
@@ -117,13 +116,13 @@ class _RtMidiPort:
                 raise
 
     def _start(self, make: Callable[..., Any]) -> None:
-        before = _jack_sockets()
+        before = jack_sockets()
         with _no_callbacks():
             self._midi = _client(make, self.backend, self._client_name, self.role)
         self.backend = self.backend_in_use  # and no other, when it is opened again
         with contextlib.suppress(OSError):
             self._cables = JackCables(f"{self._client_name} Cables") if self.backend == "jack" else None
-        self._sockets = _jack_sockets() - before
+        self._sockets = jack_sockets() - before
         _OPEN.append(self)
 
     def _connect(self) -> None:
@@ -206,7 +205,7 @@ class _RtMidiPort:
         if client is None:
             return
         self._remembered.lost()
-        with _quiet(), _no_callbacks():
+        with quiet(), _no_callbacks():
             client.close_port()
             client.delete()
             if self._cables is not None:
@@ -293,12 +292,12 @@ class RtMidiInput(_RtMidiPort):
 
     def _wake(self) -> None:
         if self._waker is None:
-            before = _jack_sockets()
-            with _quiet(), _no_callbacks():
+            before = jack_sockets()
+            with quiet(), _no_callbacks():
                 waker = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=f"{self._client_name} Watch")
                 waker.open_port(find_port(self._full_name, waker.get_ports(), "jack"), "Watch")
             self._waker = waker
-            self._sockets |= _jack_sockets() - before
+            self._sockets |= jack_sockets() - before
         self._waker.send_message(END_OF_SYSEX)
 
     def close(self) -> None:
@@ -306,7 +305,7 @@ class RtMidiInput(_RtMidiPort):
             self.hold()  # and for good
         waker, self._waker = self._waker, None
         if waker is not None:
-            with _quiet():
+            with quiet():
                 waker.close_port()
                 waker.delete()
         super().close()
@@ -376,35 +375,4 @@ def _have_server() -> bool:
     """rtmidi does not report that a JACK server died, or dropped a client: it still lists its ports and swallows what is sent.
     But on Linux the socket between the server and a client goes with it. Whether every open port still has all of its sockets."""
     expected = frozenset().union(*(port._sockets for port in tuple(_OPEN)))
-    return not expected or expected <= _jack_sockets()
-
-
-def _jack_sockets() -> frozenset[str]:
-    """The sockets on which this process's JACK clients hear their server, by path; empty where there is no /proc (or no JACK)."""
-    ours = set()
-    try:
-        lines = UNIX_SOCKETS.read_text(errors="replace").splitlines()
-        for descriptor in OPEN_FILES.iterdir():
-            with contextlib.suppress(OSError):  # closed meanwhile
-                ours.add(str(descriptor.readlink()))
-    except OSError:
-        return frozenset()
-    rows = [line.split(maxsplit=7) for line in lines if "/jack_" in line]
-    return frozenset(row[7] for row in rows if f"socket:[{row[6]}]" in ours)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the C libraries write to standard error (ALSA and JACK are chatty) off the user's screen."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # a program without a standard error (pythonw) has no screen to keep clean
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    return not expected or expected <= jack_sockets()
