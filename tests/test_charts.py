@@ -10,8 +10,9 @@ import pytest
 pytest.importorskip("torch", reason="models needs torch (pip install '.[train]')")
 
 from models.corpus.pack import BEAT, Piece
-from models.evaluation.charts import BARS, Charted, charted_of, figures, tune_figures
+from models.evaluation.charts import BARS, Charted, charted_of, figures, foreseen, spans_of, tune_figures
 from models.evaluation.prompts import Listener, Prompt
+from realtime.io.files.harmony import TUNE_HARMONY, load_harmony
 from realtime.music.chords import chord
 from realtime.music.notes import NOTE, note_array
 from realtime.music.tunes import TUNES
@@ -37,7 +38,7 @@ def test_the_chart_has_a_name_a_beat_where_the_bar_has_several_chords() -> None:
         ["C", "C", "F", "F"],
         ["F", "F", "G7", "G7"],
     ]
-    assert made.spans[:3] == [(0, 48, C), (48, 144, F), (144, 192, G7)]
+    assert spans_of(made.chords)[:3] == [(0, 48, C), (48, 144, F), (144, 192, G7)]
 
 
 def test_what_is_missed_what_is_lowest_and_what_is_in_the_chord() -> None:
@@ -52,6 +53,21 @@ def test_what_is_missed_what_is_lowest_and_what_is_in_the_chord() -> None:
     found = figures(charted([C, F]), notes((0, 30, 40, BASS), (0, 10, 61, ACCOMPANIMENT)))
     assert (found["missed"], found["lowest note is root"], found["in the chord"]) == (1.0, 0.0, 0.75)
     assert figures(charted([C, F]), np.zeros(0, NOTE))["missed"] == 1.0
+
+
+def test_block_chords_for_a_tune_that_is_read_first() -> None:
+    """Arpeggios leave no doubt: C for four bars, then F."""
+    half = BARS * BAR // 2
+    tune = note_array(
+        [
+            (24 * beat, 24, 60 + (0 if 24 * beat < half else 5) + (0, 4, 7, 12)[beat % 4], 80, MELODY)
+            for beat in range(4 * BARS)
+        ]
+    )
+    made = foreseen(load_harmony(TUNE_HARMONY), charted([C, F], tune))
+    found = figures(charted([C, F], tune), made)
+    assert (found["missed"], found["lowest note is root"], found["entry"]) == (0.0, 1.0, 0.0)
+    assert found["in the chord"] > 0.9
 
 
 def test_harsh_and_entry_are_of_the_tune() -> None:

@@ -11,7 +11,8 @@ In the chord: the share of the time that Antiphon's notes sound. Harsh: the shar
 note outside of the chord lies a minor second, major seventh or minor ninth from a note of the tune. Entry: quarters from the
 tune's first note to the accompaniment's. A step is the distance of a voice of the upper ones, from chord to chord, to the
 nearest voice of the next chord. Beside it stand the same figures without a chart, those of what the rules of
-`realtime.composing.rules` play, with a chart and without, and those of the piece's own accompaniment.
+`realtime.composing.rules` play, with a chart and without, those of the piece's own accompaniment, and those of block chords for
+the whole tune, read before it is played (`foreseen`): how much of the annotated harmony the tune alone gives away.
 
 The tunes of `antiphon bench --music`, whose keys are known and which are played to their ends, show whether an accompaniment ends
 on the tonic chord (`measures.ends_on_tonic`), and when it begins.
@@ -37,12 +38,15 @@ from models.nets.checkpoint import save_json
 from realtime.core.modes import Accompany
 from realtime.errors import UserError
 from realtime.io.bench import music as bench_music
+from realtime.io.files.harmony import TUNE_HARMONY, load_harmony
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music import measures
 from realtime.music.chart import Chart, Section
+from realtime.music.chord_features import beats_of
 from realtime.music.chords import MEMBERS, NO_CHORD, UNKNOWN, root_of, symbol
-from realtime.music.metre import TICKS
-from realtime.music.notes import NOTE, between
+from realtime.music.harmony import Harmony
+from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.notes import NOTE, between, note_array
 from realtime.music.symbols import read
 from realtime.music.tunes import TUNES, Tune
 from realtime.music.vocabulary import ACCOMPANIMENT, DRUMS, MELODY
@@ -53,6 +57,8 @@ FEWEST_NOTES = 2
 REST = 2 * TICKS
 SHORT = 3
 """Ticks: what sounds for less is not the lowest note of a chord."""
+LOWEST, VELOCITY = 36, 64
+"""Of the block chords: the lowest root, a C, and how loud they are."""
 FIGURES = ("missed", "lowest note is root", "in the chord", "harsh", "entry", "step, semitones", "notes a quarter")
 TUNE_FIGURES = ("ends on tonic", "entry")
 
@@ -72,10 +78,15 @@ class Charted(NamedTuple):
         return Chart((Section("", tuple(bar[:1] if len(set(bar)) == 1 else bar for bar in bars)),))
 
     @property
-    def spans(self) -> list[tuple[int, int, int]]:
-        """(start, end, chord) in ticks, equal beats in a row joined."""
-        edges = [0, *(np.flatnonzero(np.diff(self.chords.astype(int))) + 1).tolist(), len(self.chords)]
-        return [(a * TICKS, b * TICKS, int(self.chords[a])) for a, b in pairwise(edges)]
+    def tune(self) -> np.ndarray:
+        """The notes that the player plays, `NOTE`."""
+        return self.prompt.notes[self.prompt.notes["part"] == MELODY]
+
+
+def spans_of(chords: np.ndarray) -> list[tuple[int, int, int]]:
+    """(start, end, chord) in ticks of the chords of beats, equal beats in a row joined."""
+    edges = [0, *(np.flatnonzero(np.diff(chords.astype(int))) + 1).tolist(), len(chords)]
+    return [(a * TICKS, b * TICKS, int(chords[a])) for a, b in pairwise(edges)]
 
 
 def charted_of(piece: Piece, spans: Spans) -> Charted | None:
@@ -105,11 +116,11 @@ def figures(charted: Charted, notes: np.ndarray) -> dict[str, float]:
     """`FIGURES` of an accompaniment, `NOTE`; nan where there is nothing to say."""
     notes = notes[notes["part"] != DRUMS]
     onset, end = notes["onset"].astype(int), notes["onset"].astype(int) + notes["duration"]
-    tune = charted.prompt.notes[charted.prompt.notes["part"] == MELODY]
+    tune = charted.tune
     began, ended = tune["onset"].astype(int), tune["onset"].astype(int) + tune["duration"]
     missed, root, inside, total = [], [], 0, 0
     uppers: list[list[int]] = []
-    for start, stop, chord in charted.spans:
+    for start, stop, chord in spans_of(charted.chords):
         if not ((began <= start) & (ended > start - REST)).any():
             continue
         overlap = np.clip(np.minimum(end, stop) - np.maximum(onset, start), 0, None)
@@ -156,9 +167,20 @@ def pieces_of(pack: Pack, annotations: dict[str, Spans], split: str, count: int,
 
 def play(listener: Listener, charted: Charted, chart: Chart | None) -> np.ndarray:
     """Antiphon's accompaniment of the tune."""
-    prompt = charted.prompt
-    tune = prompt.notes[prompt.notes["part"] == MELODY]
-    return listener.play(prompt, Accompany(), tune, (ACCOMPANIMENT,), BARS * prompt.bar, chart)
+    return listener.play(charted.prompt, Accompany(), charted.tune, (ACCOMPANIMENT,), BARS * charted.prompt.bar, chart)
+
+
+def foreseen(estimator: Harmony, charted: Charted) -> np.ndarray:
+    """Block chords, `NOTE`, the root lowest: in each beat the chord that is likeliest after the whole tune, its end included."""
+    beats = beats_of(BeatGrid(((0, charted.prompt.bar),)), 0, BARS * charted.prompt.bar)
+    rows = []
+    for start, end, chord in spans_of(estimator.estimate(charted.tune, beats).chord):
+        root = root_of(chord)
+        if root is not None:
+            tones = np.flatnonzero(MEMBERS[chord])
+            pitches = [LOWEST + root, *(LOWEST + 12 + tones).tolist()]
+            rows += [(start, end - start, pitch, VELOCITY, ACCOMPANIMENT) for pitch in pitches]
+    return note_array(rows)
 
 
 def tune_figures(listener: Listener, tunes: Sequence[Tune] = TUNES) -> dict[str, float]:
@@ -204,15 +226,14 @@ def run() -> None:
                 "no chart": play(listener, charted, None),
                 "rules, chart": play(rules, charted, charted.chart),
                 "rules": play(rules, charted, None),
+                "tune, read": foreseen(load_harmony(TUNE_HARMONY), charted),
                 "real": prompt.notes[prompt.notes["part"] != MELODY],
             }
             for name, notes in performances.items():
                 rows.setdefault(name, []).append(figures(charted, notes))
             if args.out is not None:
-                tune = prompt.notes[prompt.notes["part"] == MELODY]
-                write_midi(
-                    args.out / f"{prompt.name.replace(' ', '-')}.mid", prompt, {"player": tune, "antiphon": given}
-                )
+                tracks = {"player": charted.tune, "antiphon": given}
+                write_midi(args.out / f"{prompt.name.replace(' ', '-')}.mid", prompt, tracks)
         report[source] = {
             name: {figure: round(float(np.nanmean([row[figure] for row in each])), 4) for figure in FIGURES}
             for name, each in rows.items()
