@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import mido
+import numpy as np
 import pytest
 from toycorpus import Metre, midi_bytes
 
@@ -18,7 +19,8 @@ from realtime.io.files import midifile
 from realtime.io.files.midifile import FileNote
 from realtime.io.files.smf import load
 from realtime.io.offline.source import Source
-from realtime.io.offline.studio import Studio
+from realtime.io.offline.studio import CONTEXT_NOTES, Studio
+from realtime.music.notes import note_array
 from realtime.music.vocabulary import MELODY
 
 BAR = 4 * 480
@@ -249,6 +251,20 @@ def test_what_cannot_be_done(
     assert status == 2 and words in error, error
     assert error.count("\n") == 1 and error.startswith("antiphon: ") and "Traceback" not in out + error
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_only_so_many_notes_are_read_after_a_gap(tiny_model: Path) -> None:
+    """A dense file has thousands within the few bars that count."""
+    studio = Studio(load_config(None, {"model.file": tiny_model}), ((0, 96),), 96.0, print)
+    studio.turn_to(studio.general)
+    end = 4 * 96
+    before = note_array((12 * i, 12, 60 + i % 5) for i in range(24))
+    after = note_array((end + i // 4, 1, 40 + i % 4 + i % 31, 80) for i in range(1280))
+    made = [
+        studio.filled(np.concatenate([before, after[:count]]), 3 * 96, end, {})
+        for count in (CONTEXT_NOTES // 2, CONTEXT_NOTES, len(after))
+    ]
+    assert np.array_equal(made[1], made[2]) and not np.array_equal(made[0], made[1])
 
 
 def test_the_share_that_is_done_grows_to_the_end(song: Path, tmp_path: Path, tiny_model: Path) -> None:

@@ -50,10 +50,10 @@ class Timeline:
         """Whether the tempo changes."""
         return len({*self._ns}) > 1
 
-    def ns_at(self, tick: Fraction) -> Fraction:
+    def ns_at(self, tick: int | Fraction) -> Fraction:
         """When `tick` is, in nanoseconds."""
         at = bisect.bisect_right(self._ticks, tick) - 1
-        return (self._starts[at] + (tick - self._ticks[at]) * self._ns[at]) / self.division
+        return Fraction(self._starts[at] + (tick - self._ticks[at]) * self._ns[at], self.division)
 
     def tick_at(self, ns: int) -> Fraction:
         """The tick, with its fraction, at `ns` nanoseconds."""

@@ -164,9 +164,9 @@ def script_of(playing: Playing, timing: Timing, grid: str) -> Script:
     where that is the downbeat (what comes before it has negative times); after the intro, if there is one."""
     at_tick = playing.timeline.ns_at
     from_start = grid == "file" or timing.clock is not None
-    origin = Fraction(0) if from_start else at_tick(Fraction(playing.first_tick))
+    origin = Fraction(0) if from_start else at_tick(playing.first_tick)
     origin -= timing.ns_at(timing.shift_pulse)
-    return [(math.ceil(at_tick(Fraction(tick)) - origin), message) for tick, message in playing.messages]
+    return [(math.ceil(at_tick(tick) - origin), message) for tick, message in playing.messages]
 
 
 def remarks(config: Config, source: Path, playing: Playing, grid: str) -> list[str]:

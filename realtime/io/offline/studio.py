@@ -29,7 +29,7 @@ CONTEXT_BARS = 64
 REMEMBERED_NOTES = 1 << 13
 """What a voice is continued from, and what it plays, at most. It is copied for each voice."""
 CONTEXT_NOTES = 1024
-"""And no more notes than these."""
+"""And no more notes than these; of what comes after a gap too."""
 VOICE_SEEDS = 1 << 40
 """How far the seeds of two voices lie apart: else they would draw the same random numbers at the same ticks."""
 LEAD_TICKS = 16 * TICKS
@@ -113,7 +113,10 @@ class Studio:
         made = notes[:0]
         if tail > start:
             made = self.continued(notes, start, end, plan, tail, closes=False)
-        gap = Gap(start, tail, end, between(notes, end, end + LEAD_TICKS))
+        after = between(notes, end, end + LEAD_TICKS)
+        if len(after) > CONTEXT_NOTES:
+            after = np.sort(after, order=("onset", "pitch"))[:CONTEXT_NOTES]
+        gap = Gap(start, tail, end, after)
         notes = np.concatenate([notes, made])
         return np.concatenate([made, self._write(gap, notes, Turn(tail, end), end, plan, closes=False)])
 
