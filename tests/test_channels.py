@@ -125,3 +125,15 @@ def test_another_parameter_makes_no_zone(tmp_path: Path) -> None:
     setup = [control(0, number, value) for number, value in ((101, 0), (100, 0), (6, 12))]
     assert zones_of(smf_of(tmp_path / "a.mid", setup)) == {}
     assert Channels(smf_of(tmp_path / "a.mid", setup), END).at((0, 0)).bend == CENTRE
+
+
+def test_keys_that_nothing_releases_end_where_a_continuation_begins(tmp_path: Path) -> None:
+    keys = ((1, 40), (1, 41), (2, 50), (3, 60))
+    held = [(100, mido.Message("note_on", channel=channel, note=key, velocity=60)) for channel, key in keys]
+    released = [
+        (200, mido.Message("note_on", channel=1, note=41, velocity=0)),
+        (END + 9, mido.Message("control_change", channel=2, control=123)),
+    ]
+    channels = Channels(smf_of(tmp_path / "a.mid", [*notes(), *held, *released]), END)
+    assert channels.endings(0) == [(END, bytes((0x81, 40, 0))), (END, bytes((0x83, 60, 0)))]
+    assert channels.endings(1) == []

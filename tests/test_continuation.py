@@ -179,6 +179,15 @@ def test_a_note_that_never_ends_does_not_push_the_continuation_away(go_on: GoOn,
     assert not any(note.pitch == 48 and note.channel == 0 for note in made)
 
 
+def test_a_note_that_never_ends_does_not_sound_on_through_what_is_new(go_on: GoOn, tmp_path: Path) -> None:
+    drone = [(0, mido.Message("note_on", channel=5, note=30, velocity=80))]
+    save(tmp_path / "in.mid", line(4), drone)
+    smf, piece = go_on()
+    begins = min(note.onset_pulse for note in new_notes(smf, piece))
+    ends = [event.tick for event in smf.events if (event.status, event.kind) == (0x85, 30)]
+    assert ends == [4 * BAR] and begins >= 4 * BAR
+
+
 def test_an_mpe_recording_is_one_instrument_in_tune(go_on: GoOn, tmp_path: Path) -> None:
     messages: list[tuple[int, mido.Message]] = [
         (0, mido.Message("control_change", control=number, value=value))

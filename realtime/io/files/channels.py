@@ -15,6 +15,7 @@ Place = tuple[int, int]
 
 _BANK_MSB, _BANK_LSB, _MODULATION, _BREATH, _DATA, _VOLUME, _EXPRESSION = 0, 32, 1, 2, 6, 7, 11
 _RPN_LSB, _RPN_MSB, _RESET = 100, 101, 121
+_SILENCE = (120, 123)  # all sound off, all notes off
 _PEDALS = (64, 66, 67, 69)  # sustain, sostenuto, soft, hold 2
 _LEVELS = {
     _BREATH: 127,
@@ -124,13 +125,33 @@ class Channels:
         self._tick = tick
         self._states: defaultdict[Place, ChannelState] = defaultdict(ChannelState)
         self._at_notes: defaultdict[Place, list[ChannelState]] = defaultdict(list)
+        self._held: defaultdict[Place, set[int]] = defaultdict(set)
+        """The keys that nothing in the file releases."""
         for event in smf.events:
-            if event.status >= 0xF0 or event.tick > tick:
+            if event.status >= 0xF0:
                 continue
             place = self._ports[event.track], event.status & 0x0F
+            self._hold(place, event)
+            if event.tick > tick:
+                continue
             if event.status & 0xF0 == 0x90 and event.data[0]:
                 self._at_notes[place].append(self._states[place].copy())
             self._states[place].take(event)
+
+    def _hold(self, place: Place, event: Event) -> None:
+        message = event.status & 0xF0
+        if message == 0x90 and event.data[0]:
+            self._held[place].add(event.kind)
+        elif message in (0x80, 0x90):
+            self._held[place].discard(event.kind)
+        elif message == 0xB0 and event.kind in _SILENCE:
+            self._held[place].clear()
+
+    def endings(self, port: int) -> list[tuple[int, bytes]]:
+        """(tick, note-off) where the continuation begins, for each key of a port that nothing in the file releases; else it would
+        sound on."""
+        keys = [(channel, pitch) for (of, channel), held in self._held.items() if of == port for pitch in held]
+        return [(self._tick, bytes((0x80 | channel, pitch, 0))) for channel, pitch in sorted(keys)]
 
     def at(self, place: Place) -> ChannelState:
         """The state of a channel."""

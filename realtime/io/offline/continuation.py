@@ -56,6 +56,8 @@ class Continuation:
         self._ports, self._zones = ports_of(source.smf), zones_of(source.smf)
         self._told: set[Place] = set()
         """The channels of which some track says the state."""
+        self._ended: set[int] = set()
+        """The ports on which some track ends the notes that the file does not."""
 
     def players(self, parts: tuple[int, ...]) -> Iterator[Player]:
         """Who goes on, in the order in which they are written: the voices that play near the end. `parts`: only those, none: all;
@@ -92,7 +94,8 @@ class Continuation:
         return Player(source.part_of[voice], own, len(own) / quarters, like, place, like.track)
 
     def track(self, name: str, player: Player) -> NewTrack:
-        """The track of a player: on his port, with his program, and with what makes his channel sound as it did."""
+        """The track of a player: on his port, with his program, and with what makes his channel sound as it did. The first of a
+        port ends the notes that the file leaves sounding there."""
         port, channel = player.place
         ports = [meta(PORT, bytes((port,)))] if port else []
         bank: tuple[int | None, int | None] = (None, None)
@@ -104,6 +107,9 @@ class Continuation:
             if place not in self._told:
                 events += self._channels.corrections(place)
                 self._told.add(place)
+        if port not in self._ended:
+            events += self._channels.endings(port)
+            self._ended.add(port)
         return NewTrack(name, port, sorted(events, key=lambda event: event[0]))
 
     def _masters(self, place: Place) -> list[Place]:
