@@ -6,10 +6,11 @@ fine for one of 4.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,6 +144,8 @@ class _Keys:
         """ports: of each track."""
         self._ports = ports
         self._staying: defaultdict[Key, list[tuple[int, int, int]]] = defaultdict(list)
+        self._reach: dict[Key, list[int]] = {}
+        """Up to each of them: where the last of a key ends."""
         self._begun: dict[Key, set[int]] = {}
         self._ended: dict[Key, set[int]] = {}
         """At which ticks notes of a key begin and end, when new ones are placed on it."""
@@ -157,8 +160,9 @@ class _Keys:
         begins while its key sounds waits for it, if half of it is left then; of two new ones the earlier ends where the later
         begins. What has no room is left out."""
         kept: defaultdict[Key, list[Placed]] = defaultdict(list)
-        for line in self._staying.values():
-            line.sort()
+        for key, staying in self._staying.items():
+            staying.sort()
+            self._reach[key] = list(accumulate((end for _, end, _ in staying), max))
         for forms in added:
             next((True for form in forms if self._put(kept[self._key(form[2])], form)), False)
         for key, placed in kept.items():
@@ -183,8 +187,10 @@ class _Keys:
     def _put(self, line: list[Placed], new: Placed) -> bool:
         """Put a note after those of its key, if there is room."""
         start, end, note, span = new
-        length = end - start
-        for begin, stop, track in self._staying.get(self._key(note), ()):
+        length, key = end - start, self._key(note)
+        staying = self._staying.get(key, [])
+        first = bisect_left(self._reach.get(key, []), start)
+        for begin, stop, track in staying[first : bisect_left(staying, (end + 1, 0, 0))]:
             if begin <= start:
                 start = max(start, stop + (track > note.track))
             else:
@@ -192,11 +198,11 @@ class _Keys:
         if end <= start or (start > new[0] and 2 * (new[1] - start) < length):
             return False
         if line:
-            first, last, before, origin = line[-1]
+            onset, last, before, origin = line[-1]
             last = min(last, start - (before.track > note.track))
-            if last <= first:
+            if last <= onset:
                 return False
-            line[-1] = first, last, before, origin
+            line[-1] = onset, last, before, origin
         line.append((start, end, note, span))
         return True
 
