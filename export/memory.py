@@ -1,8 +1,8 @@
 """`models.nets.memory.MemoryNet` within the step graph: what the candidates of one step add to the trunk and to each head.
 
 What is the same at every step is worked out at export. Candidates lie in columns, fields and choices in rows: a head's choices
-are then rows of one matrix, and a draw picks a row. To gather rows is to copy them whole; the same by columns, number by number,
-took 20 of a step's 450 us.
+are then rows of one matrix, and a draw picks a row. Gathering rows copies each row whole; gathering columns copied single
+numbers, and took 20 us of each step.
 """
 
 from __future__ import annotations

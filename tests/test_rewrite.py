@@ -231,3 +231,35 @@ def test_a_note_off_stays_where_it_ends_a_note_that_has_none(tmp_path: Path) -> 
     assert midifile.read(target).notes == [notes[0], notes[2]]
     rewrite(load(source), target, [], [], changed=[(notes[1], replace(notes[1], pitch=64))])
     assert midifile.read(target).notes == [notes[0], replace(notes[1], pitch=64), notes[2]]
+
+
+def test_a_note_that_cannot_move_stays_though_its_old_key_sounds_in_another_track(tmp_path: Path) -> None:
+    """Two tracks of one channel hold the same key; one of them holds the other key, too, so there is no room for a move."""
+    path, target = tmp_path / "in.mid", tmp_path / "out.mid"
+    file = mido.MidiFile(ticks_per_beat=480)
+    for pitches in ((60, 62), (60,)):
+        track = mido.MidiTrack()
+        file.tracks.append(track)
+        track.extend(mido.Message("note_on", note=pitch, velocity=70) for pitch in pitches)
+        track.extend(mido.Message("note_off", note=pitch, time=960 * (i == 0)) for i, pitch in enumerate(pitches))
+    file.save(path)
+    smf = load(path)
+    notes = midifile.piece_of(smf).notes
+    moved = next(note for note in notes if (note.track, note.pitch) == (1, 60))
+    rewrite(smf, target, [], [], changed=[(moved, replace(moved, pitch=62))])
+    assert Counter(map(bare, midifile.piece_of(load(target)).notes)) == Counter(map(bare, notes))
+
+
+def test_of_two_equal_notes_one_is_taken_out_and_one_is_louder(tmp_path: Path) -> None:
+    path, target = tmp_path / "in.mid", tmp_path / "out.mid"
+    file = mido.MidiFile(ticks_per_beat=480)
+    track = mido.MidiTrack()
+    file.tracks.append(track)
+    track.extend(mido.Message(kind, note=60, velocity=70, time=time)
+                 for kind, time in (("note_on", 0), ("note_on", 0), ("note_off", 480), ("note_off", 0)))  # fmt: skip
+    file.save(path)
+    smf = load(path)
+    first, second = midifile.piece_of(smf).notes
+    assert first == second
+    rewrite(smf, target, [first], [], changed=[(second, replace(second, velocity=99))])
+    assert [note.velocity for note in midifile.piece_of(load(target)).notes] == [99]

@@ -12,7 +12,7 @@ note outside of the chord lies a minor second, major seventh or minor ninth from
 tune's first note to the accompaniment's. A step is the distance of a voice of the upper ones, from chord to chord, to the
 nearest voice of the next chord. Beside it stand the same figures without a chart, those of what the rules of
 `realtime.composing.rules` play, with a chart and without, those of the piece's own accompaniment, and those of block chords for
-the whole tune, read before it is played (`foreseen`): how much of the annotated harmony the tune alone gives away.
+the whole tune, read before it is played (`foreseen`): what one estimator finds of the harmony in the tune alone.
 
 The tunes of `antiphon bench --music`, whose keys are known and which are played to their ends, show whether an accompaniment ends
 on the tonic chord (`measures.ends_on_tonic`), and when it begins.

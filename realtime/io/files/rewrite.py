@@ -103,11 +103,12 @@ class _Staying:
         for before, after in changed:
             becomes[before].append(after)
         for note, span in notes_of(smf, timebase):
-            after = becomes[note].pop() if becomes.get(note) else note
             if leaving[note]:
                 leaving[note] -= 1
                 self._gone.update(span.events)
-            elif after.pitch != note.pitch:
+                continue
+            after = becomes[note].pop() if becomes.get(note) else note
+            if after.pitch != note.pitch:
                 self._gone.update(span.events)
                 self.moved.append([(span.start, max(span.end, span.start + 1), form, span) for form in (after, note)])
             else:
@@ -158,13 +159,15 @@ class _Keys:
     def placed(self, added: Iterable[Sequence[Placed]]) -> list[Placed]:
         """New notes, in the order of time, as there is room for them; of each the first of its forms that has room. One that
         begins while its key sounds waits for it, if half of it is left then; of two new ones the earlier ends where the later
-        begins. What has no room is left out."""
+        begins. What has no room is left out, or stays as it was if it was in the file."""
         kept: defaultdict[Key, list[Placed]] = defaultdict(list)
         for key, staying in self._staying.items():
             staying.sort()
             self._reach[key] = list(accumulate((end for _, end, _ in staying), max))
         for forms in added:
-            next((True for form in forms if self._put(kept[self._key(form[2])], form)), False)
+            fits = any(self._put(kept[self._key(form[2])], form) for form in forms)
+            if not fits and forms[-1][3] is not None:  # it was in the file, whatever else sounds on its key
+                kept[self._key(forms[-1][2])].append(forms[-1])
         for key, placed in kept.items():
             spans = [(start, end) for start, end, _ in self._staying.get(key, ())] + [each[:2] for each in placed]
             self._begun[key], self._ended[key] = {start for start, _ in spans}, {end for _, end in spans}

@@ -8,8 +8,9 @@ clients, if every port of this process was closed before: as long as one client 
 gone; and where it was told that a server dropped one client, it frees all others as soon as a new one is opened. So what
 happens to one JACK client of ours counts for every open port.
 
-Threads: the callback runs on the driver's thread; every method belongs to one thread at a time, except `send`, which may be
-called from one other. Errors: UserError at `open` (NoSuchPort, NoMidiSystem), PortLost at `send`.
+Threads: the callback runs on the driver's thread, or, for what came in just before it was set, on that of `go_on` or
+`is_alive`. Every method belongs to one thread at a time, except `send`, which may be called from one other. Errors: UserError at
+`open` (NoSuchPort, NoMidiSystem), PortLost at `send`.
 """
 
 import contextlib
