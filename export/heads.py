@@ -42,14 +42,12 @@ class Heads(nn.Module):
         self.known = nn.ParameterList(embedding.weight for embedding in heads.known.values())
         self.norms = nn.ParameterList(norm.weight for norm in heads.norm)
         # The query of the memory is read off a head's hidden layer together with its logits.
-        queries = list(decoder.memory.query) if decoder.memory is not None else []
-        leave = [linear.weight for linear in heads.leave.values()]
-        if queries:
-            leave = [torch.cat([weight, query.weight]) for weight, query in zip(leave, queries, strict=True)]
-        self.leave = nn.ParameterList(nn.Parameter(weight.detach().t().contiguous()) for weight in leave)
+        weights = [linear.weight for linear in heads.leave.values()]
         biases = [linear.bias for linear in heads.leave.values()]
-        if queries:
-            biases = [torch.cat([bias, query.bias]) for bias, query in zip(biases, queries, strict=True)]
+        if decoder.memory is not None:
+            weights = [torch.cat([w, query.weight]) for w, query in zip(weights, decoder.memory.query, strict=True)]
+            biases = [torch.cat([b, query.bias]) for b, query in zip(biases, decoder.memory.query, strict=True)]
+        self.leave = nn.ParameterList(nn.Parameter(weight.detach().t().contiguous()) for weight in weights)
         self.leave_bias = nn.ParameterList(nn.Parameter(bias.detach()) for bias in biases)
         self.register_buffer("order", torch.tensor([0, len(SIZES), *range(1, len(SIZES))]))
         self.register_buffer("sizes", torch.tensor(DRAWS, dtype=torch.float32)[self.order].unsqueeze(1))

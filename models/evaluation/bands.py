@@ -28,7 +28,7 @@ from realtime.core.modes import Accompany
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.io.live.settings import constraints as constraints_of
 from realtime.music.metre import TICKS
-from realtime.music.vocabulary import BASS, DRUMS, MELODY
+from realtime.music.vocabulary import BASS, DRUMS
 
 ON_TIME = 3
 """Ticks: a hit so near to a beat is on it."""
@@ -40,7 +40,7 @@ FIGURES = (*OF_CHARTS, "kick or bass on 1", "snare on 2 and 4")
 def on_beats(charted: Charted, notes: np.ndarray) -> tuple[float, float]:
     """The last two of `FIGURES`, of what a band plays, `NOTE`; nan where there is nothing to say."""
     bar = charted.prompt.bar
-    tune = charted.prompt.notes[charted.prompt.notes["part"] == MELODY]
+    tune = charted.tune
     began, ended = tune["onset"].astype(int), tune["onset"].astype(int) + tune["duration"]
     ticks = range(bar, BARS * bar, TICKS)
     beats = [tick for tick in ticks if ((began <= tick) & (ended > tick - REST)).any()]
@@ -82,16 +82,15 @@ def run() -> None:
         rows: dict[str, list[list[float]]] = {"chart": [], "no chart": []}
         for charted in pieces:
             prompt = charted.prompt
-            tune = prompt.notes[prompt.notes["part"] == MELODY]
             for name, chart in (("chart", charted.chart), ("no chart", None)):
                 notes = listener.play(
-                    prompt, Accompany(by_bars=True), tune, constraints.parts, BARS * prompt.bar, chart
+                    prompt, Accompany(by_bars=True), charted.tune, constraints.parts, BARS * prompt.bar, chart
                 )
                 found = figures(charted, notes)
                 rows[name].append([*(found[figure] for figure in OF_CHARTS), *on_beats(charted, notes)])
                 if args.out is not None:
                     path = args.out / f"{prompt.name} {name}.mid".replace(" ", "-")
-                    write_midi(path, prompt, {"player": tune, "antiphon": notes})
+                    write_midi(path, prompt, {"player": charted.tune, "antiphon": notes})
         for name, each in rows.items():
             table = np.array(each)
             known = [column[np.isfinite(column)] for column in table.T]
