@@ -20,8 +20,9 @@ from realtime import midi
 from realtime.composing.constraints import Constraints
 from realtime.core.dialogue import ModelNote, Proposed, Reached
 from realtime.core.engine import Engine
+from realtime.core.strikes import Strikes
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
-from realtime.music.metre import TICKS
+from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.vocabulary import BEAT, MODEL_PART
 from realtime.simulate import perform
 
@@ -93,6 +94,13 @@ def test_places_that_the_player_leaves_out_are_not_held() -> None:
         late for tick in range(2 * TICKS, 11 * TICKS) if 6 <= tick % TICKS < 18 for late in struck(play.sent, tick)
     ]
     assert offbeats and max(offbeats) < 2 * MS
+
+
+def test_a_strike_makes_another_likely_a_beat_later_and_not_right_after_it() -> None:
+    strikes = Strikes(BeatGrid(settings_of("accompany").bars))
+    strikes.add(2 * TICKS)
+    likely = [tick for tick in range(2 * TICKS - 6, 12 * TICKS) if strikes.likely(tick)]
+    assert likely == [beat * TICKS + off for beat in range(3, 11) for off in range(-3, 3) if beat < 10 or off <= 0]
 
 
 @pytest.mark.parametrize("mode", ["trade", "continue", "harmonise"])

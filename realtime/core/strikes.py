@@ -22,9 +22,9 @@ class Strikes:
         self._latest[self._place(tick)] = tick
 
     def likely(self, tick: int) -> bool:
-        """Whether the player has of late struck at this place in the beat."""
+        """Whether the player has of late struck at this place in a beat before."""
         latest = self._latest.get(self._place(tick))
-        return latest is not None and tick - REMEMBERED_TICKS <= latest < tick
+        return latest is not None and tick - REMEMBERED_TICKS <= latest <= tick - PLACE_TICKS
 
     def _place(self, tick: int) -> int:
         """The sixteenth that begins nearest to `tick`, counted from the beat's start."""
