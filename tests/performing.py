@@ -93,6 +93,13 @@ class NoiseStepper:
         self._oldest = 0
 
 
+class Eager(NoiseStepper):
+    """Draws the first of what is allowed."""
+
+    def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+        return super().draw(release, bias, noise * 0)
+
+
 PROJECT = np.random.default_rng(1).standard_normal((int(np.prod(ROLL)), LATENT)).astype(np.float32) / 100
 """The projection with which `FakeGraphs` encode a roll."""
 D = 6

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from performing import BAR_NS, BEAT_NS, MS, NoiseStepper, StepByStep, composer_of, duet, settings_of, spans, tune
+from performing import BAR_NS, BEAT_NS, MS, Eager, NoiseStepper, StepByStep, composer_of, duet, settings_of, spans, tune
 
 from realtime import midi
 from realtime.composing.constraints import Constraints
 from realtime.core import lookahead
 from realtime.core.dialogue import Extend, Plan, Turn
-from realtime.core.lookahead import NEAR_NS, NEAR_STEP, QUIET_TICKS, Lookahead
+from realtime.core.lookahead import HALF_TICK, NEAR_NS, NEAR_STEP, QUIET_TICKS, Lookahead
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.music.chart import parse_chart
 from realtime.music.metre import TICKS
@@ -19,8 +19,15 @@ NEAR_TICKS = 4
 """`NEAR_NS` at 120 bpm."""
 ALL_NS = 8 * BEAT_NS
 """As far ahead as is ever set."""
+HOLD_PULSES = 19
+"""20 ms at 120 bpm."""
 BUSY = Constraints(max_duration=12, max_notes=4, follow=False)
 WALK = tune([60, 62, 64, 65, 67, 65, 64, 62] * 4, start_ns=1)
+
+
+def decided(tick: int) -> int:
+    """The pulse at which what is due at `tick` is decided."""
+    return tick * PULSES_PER_TICK + HALF_TICK
 
 
 def test_a_plan_reaches_far_enough_at_every_tick_and_no_farther_than_it_needs_while_the_player_plays() -> None:
@@ -30,9 +37,9 @@ def test_a_plan_reaches_far_enough_at_every_tick_and_no_farther_than_it_needs_wh
     for tick in range(2000):
         if tick in struck:
             ahead.renewed(tick + 2, turn, tick)
-        due = ahead.next_tick(turn)
-        extended = ahead.extended(tick, turn)
-        assert (extended is not None) == (due is not None and due <= tick)
+        due, pulse = ahead.next_pulse(turn), decided(tick)
+        extended = ahead.extended(pulse, turn)
+        assert (extended is not None) == (due is not None and due <= pulse)
         quiet = tick - max((at for at in struck if at <= tick), default=-TICKS) >= QUIET_TICKS
         assert ahead.until - tick > (FAR if quiet else NEAR_TICKS), "enough is planned"
         if any(tick - TICKS < at <= tick for at in struck) and tick not in range(1000, 1002):
@@ -42,8 +49,8 @@ def test_a_plan_reaches_far_enough_at_every_tick_and_no_farther_than_it_needs_wh
 def test_nothing_is_planned_beyond_the_end_of_a_turn() -> None:
     ahead = Lookahead(FAR, TempoMap(120))
     assert ahead.begin(96, Turn(96, 192)) == 96 + FAR
-    asked = [until for tick in range(96, 192) if (until := ahead.extended(tick, Turn(96, 192))) is not None]
-    assert asked[-1] == 192 and ahead.next_tick(Turn(96, 192)) is None
+    asked = [until for tick in range(96, 192) if (until := ahead.extended(decided(tick), Turn(96, 192))) is not None]
+    assert asked[-1] == 192 and ahead.next_pulse(Turn(96, 192)) is None
     assert ahead.bound(Turn(96, 180)) == 180
 
 
@@ -55,7 +62,7 @@ def test_however_fast_the_music_a_note_is_drawn_as_long_before_it_is_due(bpm: in
     for tick in range(0, 400, 10):
         ahead.renewed(tick, turn, tick)
         for now in range(tick, tick + 10):
-            ahead.extended(now, turn)
+            ahead.extended(decided(now), turn)
             left = tempo.ns_at(ahead.until * PULSES_PER_TICK) - tempo.ns_at(now * PULSES_PER_TICK)
             assert NEAR_NS <= left <= NEAR_NS + tempo.ns_at((1 + NEAR_STEP) * PULSES_PER_TICK)
 
@@ -65,8 +72,8 @@ def test_what_the_composer_has_drawn_already_is_not_asked_for() -> None:
     ahead.begin(0, turn)
     assert ahead.renewed(10, turn, 10) == 10 + NEAR_TICKS + NEAR_STEP
     ahead.reached(24)
-    assert ahead.next_tick(turn) == 24 - NEAR_TICKS
-    assert [ahead.extended(tick, turn) for tick in (16, 19, 20)] == [None, None, 24 + NEAR_STEP]
+    assert ahead.next_pulse(turn) == decided(24 - NEAR_TICKS)
+    assert [ahead.extended(decided(tick), turn) for tick in (16, 19, 20)] == [None, None, 24 + NEAR_STEP]
 
 
 def test_a_rest_costs_no_requests() -> None:
@@ -79,16 +86,61 @@ def test_a_rest_costs_no_requests() -> None:
     assert len([request for request in session.requests if isinstance(request, Extend)]) < 2 * len(WALK)
 
 
-@pytest.mark.parametrize("mode", ["accompany", "trade"])
+def test_a_note_that_is_held_back_is_drawn_when_a_quarter_of_that_is_over() -> None:
+    held = range(45, 51)
+    ahead, turn = Lookahead(FAR, TempoMap(120), lambda tick: HOLD_PULSES if tick in held else 0), Turn(0)
+    ahead.begin(0, turn)
+    assert ahead.renewed(40, turn, 40) == 40 + NEAR_TICKS + NEAR_STEP, "what was asked for before stays asked for"
+    ahead.reached(48)
+    due = 48 * PULSES_PER_TICK + HOLD_PULSES // 4
+    assert ahead.next_pulse(turn) == due
+    assert ahead.renewed(46, turn) == 48, "nor does another plan draw it"
+    assert [ahead.extended(pulse, turn) for pulse in (decided(47), due - 1, due)] == [None, None, 48 + NEAR_STEP]
+    ahead.reached(51)
+    assert ahead.next_pulse(turn) == decided(51 - NEAR_TICKS) < due
+    assert ahead.extended(due + 1, turn) == 51 + NEAR_STEP, "what follows is not held back, and is drawn at once"
+
+
+@pytest.mark.parametrize(("mode", "hold_ms"), [("accompany", 0), ("accompany", 20), ("trade", 0)])
 def test_what_is_played_does_not_depend_on_how_far_ahead_it_is_drawn(
-    mode: str, monkeypatch: pytest.MonkeyPatch
+    mode: str, hold_ms: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played = []
+    script = [
+        *WALK,
+        *tune([None, 62] * 12, 4 * BEAT_NS // 3, 33 * BEAT_NS),
+        *tune([64] * 9, BEAT_NS, 66 * BEAT_NS + 9 * MS),
+    ]
     for near, far in ((45 * MS, 12), (NEAR_NS, 12), (NEAR_NS, 48), (NEAR_NS, 192), (ALL_NS, 192)):
         monkeypatch.setattr(lookahead, "NEAR_NS", near)
-        played.append(duet(WALK, 32 * BEAT_NS, mode, BUSY, lookahead_ticks=far)[0].sent)
-    assert len(played[0]) > 80
+        changes = {"lookahead_ticks": far, "hold_ns": hold_ms * MS}
+        played.append(duet(script, 80 * BEAT_NS, mode, BUSY, **changes)[0].sent)  # type: ignore[arg-type]
+    monkeypatch.setattr(Lookahead, "_due_pulse", lambda self, tick: decided(tick - NEAR_TICKS))
+    played.append(duet(script, 80 * BEAT_NS, mode, BUSY, hold_ns=hold_ms * MS)[0].sent)
+    assert len(played[0]) > 160
     assert all(each == played[0] for each in played)
+
+
+def test_what_is_held_back_leaves_in_time_where_the_player_does_not_strike() -> None:
+    """Drawing takes 14 ms of the 15 that are left for it."""
+    script = tune([60, 62, 64, None] * 30)
+    performance, engine = duet(
+        script,
+        120 * BEAT_NS,
+        "accompany",
+        Constraints(min_duration=6),
+        stepper=Eager(),
+        think_ns=14 * MS,
+        hold_ns=20 * MS,
+    )
+    bar = 4 * TICKS
+    missed = [
+        span
+        for span in spans(performance.sent)
+        if span.tick > bar and span.tick % bar in range(3 * TICKS, 3 * TICKS + 3)
+    ]
+    late = [span.on_ns - engine.tempo.ns_at(span.tick * PULSES_PER_TICK) for span in missed]
+    assert len(late) > 25 and all(abs(ns - 20 * MS) < MS for ns in late)
 
 
 @pytest.mark.parametrize("commit_ms", [200, 300, 500])
@@ -120,11 +172,12 @@ def test_what_is_called_for_the_next_bar_line_loses_nothing_before_it(
     assert len(played[0]) >= len(played[1]) > 1
 
 
-def test_little_of_an_accompaniment_is_drawn_and_thrown_away() -> None:
+@pytest.mark.parametrize(("hold_ms", "most"), [(0, 1.7), (20, 1.35)])
+def test_little_of_an_accompaniment_is_drawn_and_thrown_away(hold_ms: int, most: float) -> None:
     stepper = NoiseStepper()
-    _, engine = duet(WALK, 32 * BEAT_NS, "accompany", BUSY, stepper=stepper)
+    _, engine = duet(WALK, 32 * BEAT_NS, "accompany", BUSY, stepper=stepper, hold_ns=hold_ms * MS)
     wanted = 32 + 2 * 32 + engine.counts.notes  # the player's notes, beats and their chords, Antiphon's notes
-    assert stepper.steps < 1.7 * wanted
+    assert stepper.steps < most * wanted
 
 
 def test_a_held_chord_is_planned_far_ahead_again() -> None:

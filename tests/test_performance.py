@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
-import numpy as np
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from performing import (
     BEAT_NS,
     MODES,
     MS,
+    Eager,
     NoiseStepper,
     Script,
     assert_nothing_hangs,
@@ -133,13 +133,6 @@ def test_accompany_plays_while_the_player_does_and_stops_after_the_rest() -> Non
     assert engine.counts.retracted > 0
     assert engine.counts.turns == 1
     assert_nothing_hangs(performance.sent)
-
-
-class Eager(NoiseStepper):
-    """Draws the first of what is allowed."""
-
-    def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
-        return super().draw(release, bias, noise * 0)
 
 
 @pytest.mark.parametrize("first", [0, 5, 30])

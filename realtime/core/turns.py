@@ -30,7 +30,7 @@ from realtime.core.dialogue import (
 from realtime.core.heard import Heard
 from realtime.core.knobs import Feels
 from realtime.core.leading import Leading
-from realtime.core.lookahead import Lookahead
+from realtime.core.lookahead import HALF_TICK, Lookahead
 from realtime.core.modes import Mode
 from realtime.core.output import SHORTEST_TICKS, Output
 from realtime.core.passing import PassingTime
@@ -45,7 +45,6 @@ from realtime.music.vocabulary import DRUMS, Role
 
 REST_BARS = 8
 """With a chart, both have to rest for so many bars before it begins anew."""
-_HALF_TICK = PULSES_PER_TICK // 2
 
 
 class Turns:
@@ -77,7 +76,7 @@ class Turns:
         self.leading = Leading(settings, self.grid, lambda lead: self.requests.append(lead))
         self.feels = Feels(settings.feel)
         self._strikes = Strikes(self.grid)
-        self._ahead = Lookahead(settings.lookahead_ticks, self._tempo)
+        self._ahead = Lookahead(settings.lookahead_ticks, self._tempo, self.hold_pulse)
         self._turn_over = LONG_AGO
 
     @property
@@ -124,11 +123,12 @@ class Turns:
         self.player.note_off(tick, key)
         self.leading.key_up(key[1], tick)
         if all(pitch != key[1] for _, pitch in self.player.down):
+            boundary = self._boundary(self._tempo.ns_at(pulse), tick)
+            self._renew_turn(self.turn_at(tick))
+            self._complete(boundary)  # as what is drawn by now: while the key was down
             self.requests.append(KeyUp(tick, key[1]))
-            if self.turn is not None:  # planned while the key was down: the model has to hear that it is not
-                self._renew_turn(self.turn_at(tick))
-                boundary = self._boundary(self._tempo.ns_at(pulse), tick)
-                self._replan(boundary, None, tick)
+            if self.turn is not None:  # the model has to hear that it is not
+                self._plan_turn(boundary, None, tick)
         for channel, pitch in self.answers.key_up(key, pulse):
             self._output.end_key((channel, pitch), pulse)
 
@@ -221,7 +221,8 @@ class Turns:
         self.again.clear()
         self.plans.jump()
         self.player = PlayerState(self._settings.rest_ticks)
-        self._strikes, self._ahead = Strikes(self.grid), Lookahead(self._settings.lookahead_ticks, self._tempo)
+        self._strikes = Strikes(self.grid)
+        self._ahead = Lookahead(self._settings.lookahead_ticks, self._tempo, self.hold_pulse)
         self.decided_pulse = self._turn_over = LONG_AGO
         self.feels.jumped()
         if self._transport.rolling:
@@ -242,8 +243,10 @@ class Turns:
             turn = self.turn_at(tick)
             moments += [turn.start - self._settings.prepare_ticks, turn.start] if turn is not None else []
         else:
-            moments += [self.turn.end, self._ahead.next_tick(self.turn)]
-        pulses = [moment * PULSES_PER_TICK + _HALF_TICK for moment in moments if moment is not None]
+            moments += [self.turn.end]
+        pulses = [moment * PULSES_PER_TICK + HALF_TICK for moment in moments if moment is not None]
+        if self.turn is not None and (due := self._ahead.next_pulse(self.turn)) is not None:
+            pulses.append(max(due, self.decided_pulse + 1))
         return min((pulse for pulse in pulses if pulse > self.decided_pulse), default=None)
 
     def decide_until(self, pulse: int) -> None:
@@ -255,7 +258,7 @@ class Turns:
     def decide(self, pulse: int) -> None:
         """Compare whose turn it is with what is being done, and act on the difference."""
         self.decided_pulse = max(self.decided_pulse, pulse)
-        tick = (pulse - _HALF_TICK) // PULSES_PER_TICK
+        tick = (pulse - HALF_TICK) // PULSES_PER_TICK
         boundary = self._boundary(self._tempo.ns_at(pulse))
         # A chord may be held for as long as it is the harmony.
         self.stuck += [key for key in self.player.find_stuck(tick) if key[0] != self._settings.chord_channel]
@@ -278,7 +281,7 @@ class Turns:
                 self.requests.append(Advance(tick))
             if (changed := self.leading.beat(tick, boundary)) is not None:
                 self.harmony_changes(changed, pulse)
-        self._extend_plan(tick)
+        self._extend_plan(pulse)
 
     def _first_boundary(self, turn: Turn, tick: int, pulse: int) -> int:
         """From where on a turn that begins is planned, at `tick`. Who goes along with the player comes in with the first
@@ -378,8 +381,12 @@ class Turns:
     def _replan(
         self, boundary: int, note: PlayerNote | None = None, struck: int | None = None, ends: bool = False
     ) -> None:
-        """Ask for a new plan of the turn in progress, if there is one; see `Lookahead.renewed` and `_plan`."""
+        """Ask for a new plan of the turn in progress, if there is one, and before that for what is missing of the old one."""
         self._complete(boundary)
+        self._plan_turn(boundary, note, struck, ends)
+
+    def _plan_turn(self, boundary: int, note: PlayerNote | None, struck: int | None, ends: bool = False) -> None:
+        """See `Lookahead.renewed` and `_plan`."""
         self._plan(boundary, note, self.turn, self._ahead.renewed(boundary, self.turn, struck), ends=ends)
 
     def _complete(self, boundary: int) -> None:
@@ -394,7 +401,7 @@ class Turns:
         if generation == self.plans.generation:
             self._ahead.reached(until)
 
-    def _extend_plan(self, tick: int) -> None:
-        """Keep the plan of the turn far enough beyond `tick`."""
-        if self.turn is not None and (until := self._ahead.extended(tick, self.turn)) is not None:
+    def _extend_plan(self, pulse: int) -> None:
+        """Keep the plan of the turn far enough beyond `pulse`."""
+        if self.turn is not None and (until := self._ahead.extended(pulse, self.turn)) is not None:
             self.requests.append(Extend(self.plans.generation, until))
