@@ -23,5 +23,5 @@ def read_whole(path: Path, most: int, wanted: str, opened: Callable[[], IO[bytes
         raise UserError(f"{path}: cannot be read ({reason}); give {wanted}") from None
     if len(data) > most:
         size = f"{most >> 20} MB" if most >> 20 else f"{most >> 10} KB"
-        raise UserError(f"{path}: larger than {size}, the most that is allowed; give {wanted}")
+        raise UserError(f"{path}: larger than {size}, the most that is allowed; give a smaller one")
     return data

@@ -36,6 +36,7 @@ class Room:
         }
         self._holder: subprocess.Popen[str] | None = None
         self._enter: list[str] = []
+        self._beside: list[subprocess.Popen[str]] = []
         if private:
             command = ["unshare", "-m", "sh", "-c", OWN_SHM]
             self._holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -61,7 +62,7 @@ class Room:
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a Python command in the room."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*self._enter, sys.executable, *command],
             env=self._env,
             cwd=ROOT,
@@ -70,6 +71,15 @@ class Room:
             stdout=pipe,
             stderr=pipe,
         )
+        self._beside.append(process)
+        return process
+
+    def clear(self) -> None:
+        """End all that was started in it, but for the server."""
+        for process in self._beside:
+            process.kill()
+            process.wait(PATIENCE_S)
+        self._beside.clear()
 
     def _is_open(self) -> bool:
         probe = self.start("tests/jack_player.py")
@@ -77,6 +87,7 @@ class Room:
         return probe.returncode == 0
 
     def close(self) -> None:
+        self.clear()
         for process in (self.server, self._holder):
             if process is not None:
                 process.terminate()

@@ -16,11 +16,11 @@ def test_a_file_may_be_as_long_as_is_allowed_and_no_longer(tmp_path: Path) -> No
     path = tmp_path / "a.bin"
     for size, words in ((1 << 10, "1 KB"), (3 << 20, "3 MB")):
         path.write_bytes(bytes(size))
-        assert read_whole(path, size, "a small one") == bytes(size)
+        assert read_whole(path, size, "a song") == bytes(size)
         path.write_bytes(bytes(size + 1))
         with pytest.raises(UserError) as error:
-            read_whole(path, size, "a small one")
-        assert str(error.value) == f"{path}: larger than {words}, the most that is allowed; give a small one"
+            read_whole(path, size, "a song")
+        assert str(error.value) == f"{path}: larger than {words}, the most that is allowed; give a smaller one"
 
 
 @pytest.mark.parametrize("name", ["nowhere", ".", "a" * 300, "a\0b"], ids=["none", "a folder", "too long", "no name"])
