@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="models needs torch (pip install '.[train]')
 from models.corpus.pack import BEAT, Piece
 from models.evaluation.charts import BARS, Charted, charted_of, figures, foreseen, spans_of, tune_figures
 from models.evaluation.prompts import Listener, Prompt
-from realtime.io.files.harmony import TUNE_HARMONY, load_harmony
+from realtime.io.files.harmony import load_harmony
 from realtime.music.chords import chord
 from realtime.music.notes import NOTE, note_array
 from realtime.music.tunes import TUNES
@@ -64,7 +64,7 @@ def test_block_chords_for_a_tune_that_is_read_first() -> None:
             for beat in range(4 * BARS)
         ]
     )
-    made = foreseen(load_harmony(TUNE_HARMONY), charted([C, F], tune))
+    made = foreseen(load_harmony(), charted([C, F], tune))
     found = figures(charted([C, F], tune), made)
     assert (found["missed"], found["lowest note is root"], found["entry"]) == (0.0, 1.0, 0.0)
     assert found["in the chord"] > 0.9

@@ -5,12 +5,12 @@ import pytest
 
 from realtime.composing.chord_hearing import KEPT, ChordHearing
 from realtime.core.dialogue import PlayerNote
-from realtime.io.files.harmony import TUNE_HARMONY, load_harmony
+from realtime.io.files.harmony import load_tune_harmony
 from realtime.music.chords import MEMBERS, chord, root_of
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.vocabulary import MELODY
 
-HARMONY = load_harmony(TUNE_HARMONY)
+HARMONY = load_tune_harmony()
 BAR = 4 * TICKS
 
 

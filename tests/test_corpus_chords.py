@@ -15,6 +15,7 @@ from toycorpus import corpus_files, write_corpus
 from models.corpus.chords import ANNOTATED, ESTIMATED, GUESSED, annotated, load_chords, read_annotations
 from models.corpus.pack import BEAT, Pack, load_pack
 from models.evaluation import chords as evaluation
+from models.training import fit_chords
 from models.training import harmony as training
 from realtime.errors import UserError
 from realtime.music.chord_features import features
@@ -201,7 +202,7 @@ def test_fitting_learns_the_chords_of_the_corpus(
     out = tmp_path / "fitted" / "harmony.npz"
     arguments = ["fit", str(labelled), "--cache", str(tmp_path / "cache"), "-o", str(out), "--epochs", "60"]
     monkeypatch.setattr(sys, "argv", arguments)
-    training.main()
+    fit_chords.main()
     nats = [float(line.split()[2]) for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
     assert nats[0] > 2 and nats[-1] < 0.4 * nats[0]
     with np.load(out) as weights:
@@ -219,5 +220,5 @@ def test_a_corpus_without_annotations_cannot_be_fitted_to(
     arguments = ["fit", str(corpus), "--cache", str(tmp_path / "cache"), "-o", str(tmp_path / "x.npz")]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(UserError, match="no piece of its training split has annotated chords"):
-        training.main()
+        fit_chords.main()
     assert not (tmp_path / "x.npz").exists() and corpus_files()

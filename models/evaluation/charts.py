@@ -38,7 +38,7 @@ from models.nets.checkpoint import save_json
 from realtime.core.modes import Accompany
 from realtime.errors import UserError
 from realtime.io.bench import music as bench_music
-from realtime.io.files.harmony import TUNE_HARMONY, load_harmony
+from realtime.io.files.harmony import load_harmony
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music import measures
 from realtime.music.chart import Chart, Section
@@ -226,7 +226,7 @@ def run() -> None:
                 "no chart": play(listener, charted, None),
                 "rules, chart": play(rules, charted, charted.chart),
                 "rules": play(rules, charted, None),
-                "tune, read": foreseen(load_harmony(TUNE_HARMONY), charted),
+                "tune, read": foreseen(load_harmony(), charted),
                 "real": prompt.notes[prompt.notes["part"] != MELODY],
             }
             for name, notes in performances.items():

@@ -1,63 +1,29 @@
-"""Fit the chord estimator (`realtime.music.harmony`) to the annotated pieces of a corpus' training split.
-
-    python -m models.fit_chords CORPUS -o models/pretrained/harmony.npz
-    python -m models.fit_chords CORPUS -o models/pretrained/harmony.tune.npz --hears tune --epochs 12
+"""Fit the chord estimator (`realtime.music.harmony`) to annotated pieces.
 
 Maximum conditional likelihood of the annotated chords, in stretches of up to `STRETCH` beats. Of a piece it sees all voices, or
 without a part: the tune alone, or all but the tune. In a share of the stretches it does not look ahead, and in some of their
-beats it has heard the first half only. With `--hears tune` all that is seen is the tune up to the first half of each beat: what
-an accompanist knows when a chord is due.
+beats it has heard the first half only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
-from models.command import Parser, positive
-from models.corpus.chords import annotated, read_annotations
-from models.corpus.pack import Pack, load_pack
-from realtime.errors import UserError
-from realtime.music.chord_features import AHEAD, FACTS, PLACES, WINDOWS, Features, features
-from realtime.music.chords import NO_CHORD, QUALITIES, UNKNOWN
+from models.training.chord_fitting import Example, descend, stretches
+from realtime.music.chord_features import AHEAD, FACTS, PLACES, WINDOWS
+from realtime.music.chords import QUALITIES
 from realtime.music.harmony import STATES
-from realtime.music.vocabulary import MELODY
 
-HIDDEN, STRETCH, BATCH = 48, 48, 64
-LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 3e-3, 1e-4, 50
-
-
-class Hears(NamedTuple):
-    """What the estimator is to work with. Shares of the stretches: with all voices, without the tune (the rest has the tune
-    alone), not looking ahead; of the beats of these, the share of which the second half is not heard."""
-
-    all_voices: float
-    without_tune: float
-    not_ahead: float
-    half: float
-
-
-HEARS = {"all": Hears(0.6, 0.2, 0.35, 0.3), "tune": Hears(0.0, 0.0, 1.0, 1.0)}
-TIMES = {"openewld": 3}
-"""How often a source is seen in an epoch; the others once."""
+HIDDEN, STRETCH, BATCH, WEIGHT_DECAY = 48, 48, 64, 1e-4
+ALL_VOICES, WITHOUT_TUNE, NOT_AHEAD, HALF = 0.6, 0.2, 0.35, 0.3
+"""Shares of the stretches: with all voices, without the tune (the rest has the tune alone), not looking ahead; of the beats of
+these, the share of which the second half is not heard."""
 SECOND_HALF = [WINDOWS.index("second half"), WINDOWS.index("lowest of the second half")]
-
-
-class Example(NamedTuple):
-    """A piece's features by what is heard of it ("all", "tune", "rest"), and the chord of each beat, `UNKNOWN` where it is not
-    annotated or guessed."""
-
-    windows: dict[str, np.ndarray]
-    seen: Features
-    chords: np.ndarray
-    times: int
 
 
 class Batch(NamedTuple):
@@ -134,40 +100,9 @@ class Field(nn.Module):
         return {name: value.detach().numpy().astype(np.float16) for name, value in self.named_parameters()}
 
 
-def examples(root: Path, pack: Pack) -> list[Example]:
-    """The annotated pieces of the training split."""
-    annotations, found = read_annotations(root), []
-    for i in track([i for i in pack.rows("train") if pack.table[i]["id"] in annotations], "features"):
-        piece = pack[i]
-        tune = piece.notes["part"] == MELODY
-        seen = features(piece.notes, piece.beats)
-        windows = {"all": seen.windows.astype(np.float16)}
-        if tune.any() and not tune.all():
-            windows["tune"] = features(piece.notes[tune], piece.beats).windows.astype(np.float16)
-            windows["rest"] = features(piece.notes[~tune], piece.beats).windows.astype(np.float16)
-        chords, guessed = annotated(annotations[piece.id], piece.beats)
-        known = np.where(guessed | (chords == NO_CHORD), UNKNOWN, chords)
-        found.append(Example(windows, seen, known, TIMES.get(piece.source, 1)))
-    return found
-
-
-def stretches(found: list[Example], rng: np.random.Generator) -> list[tuple[int, int, int]]:
-    """(index of the example, first beat, beat after the last) of all that an epoch sees, shuffled."""
-    rows = []
-    for i, example in enumerate(found):
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], example.chords != UNKNOWN, [False]])))
-        for _ in range(example.times):
-            shift = int(rng.integers(STRETCH))
-            for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-                cuts = [first, *range(first + 1 + shift, last, STRETCH), last]
-                rows += [(i, a, b) for a, b in pairwise(cuts)]
-    rng.shuffle(rows)
-    return rows
-
-
-def batches(found: list[Example], hears: Hears, rng: np.random.Generator) -> Iterator[Batch]:
+def batches(found: list[Example], rng: np.random.Generator) -> Iterator[Batch]:
     """An epoch."""
-    rows = stretches(found, rng)
+    rows = stretches(found, rng, STRETCH)
     for start in range(0, len(rows), BATCH):
         here = rows[start : start + BATCH]
         longest = max(b - a for _, a, b in here)
@@ -177,62 +112,22 @@ def batches(found: list[Example], hears: Hears, rng: np.random.Generator) -> Ite
         there = np.zeros((len(here), longest), bool)
         for j, (i, a, b) in enumerate(here):
             example, drawn = found[i], rng.random()
-            known = hears.all_voices + hears.without_tune
-            voices = "all" if drawn < hears.all_voices else "rest" if drawn < known else "tune"
+            voices = "all" if drawn < ALL_VOICES else "rest" if drawn < ALL_VOICES + WITHOUT_TUNE else "tune"
             windows[j, : b - a] = example.windows.get(voices, example.windows["all"])[a:b]
             facts[j, : b - a], place[j, : b - a] = example.seen.facts[a:b], example.seen.place[a:b]
             chord[j, : b - a], there[j, : b - a] = example.chords[a:b].astype(np.int64) - 1, True
-        live = rng.random(len(here)) < hears.not_ahead
+        live = rng.random(len(here)) < NOT_AHEAD
         windows[live, :, AHEAD:], facts[live, :, -1] = 0, 0
-        half = live[:, None] & (rng.random((len(here), longest)) < hears.half)
+        half = live[:, None] & (rng.random((len(here), longest)) < HALF)
         for window in SECOND_HALF:
             windows[half, window] = 0
         yield Batch(*(torch.from_numpy(array) for array in (windows, facts, place, chord, there)))
 
 
-def fit(found: list[Example], hears: Hears, epochs: int, seed: int) -> Field:
+def fit(found: list[Example], epochs: int, seed: int) -> Field:
     """A field fitted to the examples."""
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
     field = Field()
-    optimiser = torch.optim.AdamW(field.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    steps = epochs * -(-len(stretches(found, np.random.default_rng(seed))) // BATCH)
-
-    def rate(step: int) -> float:
-        return min(1.0, (step + 1) / WARM_UP) * (0.5 + 0.5 * float(np.cos(np.pi * min(step / steps, 1.0))))
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
-    for epoch in range(epochs):
-        total = count = 0.0
-        for batch in batches(found, hears, rng):
-            loss = field.nats(batch)
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(field.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-            beats = float(batch.there.sum())
-            total, count = total + loss.item() * beats, count + beats
-        print(f"epoch {epoch + 1}: {total / count:.4f} nats a beat", flush=True)
+    steps = -(-len(stretches(found, np.random.default_rng(seed), STRETCH)) // BATCH)
+    descend(field, field.nats, lambda rng: batches(found, rng), steps, epochs, seed, WEIGHT_DECAY)
     return field
-
-
-def main() -> None:
-    """Fit the chord estimator to the annotated pieces of a corpus."""
-    parser = Parser(prog="python -m models.fit_chords", description=main.__doc__)
-    parser.add_corpus("corpus", metavar="CORPUS")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.npz", help="where the weights go")
-    parser.add_argument("--hears", choices=tuple(HEARS), default="all", help="what the estimator is to work with")
-    parser.add_argument("--epochs", type=positive, default=6)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    found = examples(args.corpus, load_pack(args.corpus, args.cache))
-    if args.hears == "tune":
-        found = [example for example in found if "tune" in example.windows]
-    if not found:
-        raise UserError(f"{args.corpus}: no piece of its training split has annotated chords; they are needed here")
-    field = fit(found, HEARS[args.hears], args.epochs, args.seed)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with args.out.open("wb") as file:
-        np.savez_compressed(file, **field.weights())
-    print(f"{args.out}: written")

@@ -48,8 +48,8 @@ from realtime.music.cells import cell_at
 from realtime.music.chords import UNKNOWN
 from realtime.music.controls import AS_IT_IS, Controls
 from realtime.music.given import Given, Lead
-from realtime.music.harmony import Harmony
 from realtime.music.metre import BeatGrid
+from realtime.music.tune_harmony import TuneHarmony
 from realtime.music.vocabulary import (
     BEAT,
     BEAT_EVENT,
@@ -85,7 +85,7 @@ class Composer:
         latents: Latents | None = None,
         controls: Controls = AS_IT_IS,
         memory: Memory | None = None,
-        harmony: Harmony | None = None,
+        harmony: TuneHarmony | None = None,
     ) -> None:
         """`memory`: for a model that takes candidates, and only for it. `harmony`: estimates chords from the player's notes."""
         self._given = Given(grid)

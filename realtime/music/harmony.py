@@ -58,11 +58,7 @@ class Harmony:
     """The fitted estimator. `weights`: float arrays as in `SHAPES`. Raises ValueError where they do not fit."""
 
     def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
-        for name, shape in SHAPES.items():
-            have = weights[name].shape if name in weights else ()
-            if len(have) != len(shape) or any(want not in (-1, size) for size, want in zip(have, shape, strict=True)):
-                raise ValueError(f"weights of a chord estimator have {name} of {shape}; here it is {have}")
-        w = {name: np.asarray(weights[name], np.float32) for name in SHAPES}
+        w = fitted(weights, SHAPES)
         rolled = np.stack([np.roll(w["windows"], root, axis=-1) for root in range(12)])
         self._windows = rolled.reshape(12, -1, len(WINDOWS) * 12).swapaxes(1, 2)
         """(12, 18 * 12, hidden): the first layer once for each root: of few beats such small products need no threads."""
@@ -148,6 +144,15 @@ class Harmony:
             row = row / row.sum()
             rows[beat - 1] = row
         return rows
+
+
+def fitted(weights: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The arrays of an estimator in float32. Raises ValueError where one is missing or has another shape; -1 is any length."""
+    for name, shape in shapes.items():
+        have = weights[name].shape if name in weights else ()
+        if len(have) != len(shape) or any(want not in (-1, size) for size, want in zip(have, shape, strict=True)):
+            raise ValueError(f"weights of a chord estimator have {name} of {shape}; here it is {have}")
+    return {name: np.asarray(weights[name], np.float32) for name in shapes}
 
 
 def likeliest(posterior: np.ndarray) -> Estimate:

@@ -22,7 +22,7 @@ from realtime.composing.long_plan import PlannedLatents
 from realtime.composing.memory import CAPACITY, Memory
 from realtime.composing.rules import Rules
 from realtime.io.clock import now_ns
-from realtime.io.files.harmony import TUNE_HARMONY, load_harmony
+from realtime.io.files.harmony import load_tune_harmony
 from realtime.music.controls import AS_IT_IS, Controls
 from realtime.music.metre import BeatGrid
 
@@ -98,7 +98,7 @@ class Model:
             latents,
             setup.controls,
             memory,
-            load_harmony(TUNE_HARMONY),
+            load_tune_harmony(),
         )
 
 

@@ -1,0 +1,91 @@
+"""Fit the estimator of a tune's chords (`realtime.music.tune_harmony`): maximum likelihood of each beat's annotated chord."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.training.chord_fitting import Example, descend, stretches
+from realtime.errors import UserError
+from realtime.music.chords import QUALITIES
+from realtime.music.tune_harmony import SEEN, TOLD
+
+HIDDEN, STRETCH, BATCH, DROPOUT, WEIGHT_DECAY = 64, 96, 24, 0.1, 1e-3
+
+
+class Batch(NamedTuple):
+    """Stretches of beats: windows (N, T, 10, 12), facts (N, T, 6), chord (N, T), `there` (N, T) bool: no padding."""
+
+    windows: Tensor
+    facts: Tensor
+    chord: Tensor
+    there: Tensor
+
+
+class Recurrent(nn.Module):
+    """`realtime.music.tune_harmony.TuneHarmony`, to be fitted."""
+
+    def __init__(self, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.enter = nn.Linear(len(SEEN) * 12 + TOLD, hidden)
+        self.recur = nn.GRU(hidden, hidden, batch_first=True)
+        self.join, self.leave = nn.Linear(2 * hidden, hidden), nn.Linear(hidden, len(QUALITIES))
+        self.drop = nn.Dropout(DROPOUT)
+
+    def forward(self, windows: Tensor, facts: Tensor) -> Tensor:
+        """(N, T, 108) scores of the chords, by quality, then root, from windows (N, T, 10, 12) and facts (N, T, 6)."""
+        x = torch.stack([windows.roll(-root, -1) for root in range(12)], 1).flatten(-2)
+        x = torch.cat([x, facts.unsqueeze(1).expand(-1, 12, -1, -1)], -1).flatten(0, 1)
+        x = torch.relu(self.enter(self.drop(x)))
+        x = torch.cat([x, self.recur(x)[0]], -1)
+        x = self.leave(self.drop(torch.relu(self.join(x))))
+        return x.unflatten(0, (-1, 12)).permute(0, 2, 3, 1).flatten(2)
+
+    def nats(self, batch: Batch) -> Tensor:
+        """Minus log likelihood of the annotated chords, a beat."""
+        return F.cross_entropy(self(batch.windows, batch.facts)[batch.there], batch.chord[batch.there])
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """What `TuneHarmony` is built from, float16."""
+        count = len(SEEN) * 12
+        named = {
+            "windows": self.enter.weight[:, :count].unflatten(1, (-1, 12)), "facts": self.enter.weight[:, count:],
+            "bias": self.enter.bias, "now": self.recur.weight_ih_l0, "bias_now": self.recur.bias_ih_l0,
+            "before": self.recur.weight_hh_l0, "bias_before": self.recur.bias_hh_l0, "join": self.join.weight,
+            "bias_join": self.join.bias, "leave": self.leave.weight, "bias_leave": self.leave.bias,
+        }  # fmt: skip
+        return {name: value.detach().numpy().astype(np.float16) for name, value in named.items()}
+
+
+def batches(found: list[Example], rng: np.random.Generator) -> Iterator[Batch]:
+    """An epoch."""
+    rows = stretches(found, rng, STRETCH)
+    for start in range(0, len(rows), BATCH):
+        here = rows[start : start + BATCH]
+        longest = max(b - a for _, a, b in here)
+        windows = np.zeros((len(here), longest, len(SEEN), 12), np.float32)
+        facts = np.zeros((len(here), longest, TOLD), np.float32)
+        chord, there = np.zeros((len(here), longest), np.int64), np.zeros((len(here), longest), bool)
+        for j, (i, a, b) in enumerate(here):
+            example = found[i]
+            windows[j, : b - a] = example.windows["tune"][a:b, SEEN]
+            facts[j, : b - a] = example.seen.facts[a:b, :TOLD]
+            chord[j, : b - a], there[j, : b - a] = example.chords[a:b].astype(np.int64) - 1, True
+        yield Batch(*(torch.from_numpy(array) for array in (windows, facts, chord, there)))
+
+
+def fit(found: list[Example], epochs: int, seed: int) -> Recurrent:
+    """An estimator fitted to the examples that have a tune. Raises `UserError` where none has."""
+    found = [example for example in found if "tune" in example.windows]
+    if not found:
+        raise UserError("no annotated piece has a tune beside other parts; the tunes' estimator needs some")
+    torch.manual_seed(seed)
+    net = Recurrent()
+    steps = -(-len(stretches(found, np.random.default_rng(seed), STRETCH)) // BATCH)
+    descend(net, net.nats, lambda rng: batches(found, rng), steps, epochs, seed, WEIGHT_DECAY)
+    return net

@@ -1,0 +1,118 @@
+"""The chord of a tune as it is being played: in every key, of a bounded past, and by the definition that it was fitted with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from realtime.io.files.harmony import load_tune_harmony
+from realtime.music.chord_features import FAR, beats_of, features
+from realtime.music.chords import CHORDS, NO_CHORD, chord, transpose
+from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.notes import NOTE, note_array
+from realtime.music.tune_harmony import RECENT, SEEN, SHAPES, TOLD, TuneHarmony
+from realtime.music.vocabulary import DRUMS, MELODY
+
+HARMONY = load_tune_harmony()
+TWINKLE = [60, 60, 67, 67, 69, 69, 67, 65, 65, 64, 64, 62, 62, 60]
+
+
+def tune(pitches: list[int]) -> np.ndarray:
+    return note_array([(beat * TICKS, TICKS, pitch, 80, MELODY) for beat, pitch in enumerate(pitches)])
+
+
+def grid(count: int) -> np.ndarray:
+    return beats_of(BeatGrid(((0, 4 * TICKS),)), 0, count * TICKS)
+
+
+def random_weights(hidden: int = 3) -> dict[str, np.ndarray]:
+    rng, three = np.random.default_rng(1), 3 * hidden
+    sizes = {
+        "now": (three, hidden), "bias_now": (three,), "before": (three, hidden), "bias_before": (three,),
+        "join": (hidden, 2 * hidden), "leave": (9, hidden),
+    }  # fmt: skip
+    fixed = {name: tuple(hidden if size == -1 else size for size in shape) for name, shape in SHAPES.items()}
+    return {name: rng.normal(size=sizes.get(name, shape)) for name, shape in fixed.items()}
+
+
+def test_a_broken_triad_is_its_chord_in_every_key() -> None:
+    for up in range(12):
+        found = HARMONY.heard(tune([up + pitch for pitch in (60, 64, 67, 72, 67, 64, 60)]), grid(7))
+        assert int(found.argmax()) == transpose(np.array([chord(0, "maj")]), up)[0]
+        assert found[int(found.argmax())] > 0.5
+        assert found.sum() == pytest.approx(1)
+
+
+def test_what_is_heard_depends_on_a_bounded_past() -> None:
+    long, beats = tune(TWINKLE * 10), grid(10 * len(TWINKLE))
+    recent = beats[-FAR - RECENT :]
+    kept = long[long["onset"] + long["duration"] > recent["start"][0]]
+    assert len(kept) < len(long)
+    assert np.array_equal(HARMONY.heard(long, beats), HARMONY.heard(kept, recent))
+
+
+def test_where_nothing_sounds_there_is_no_chord() -> None:
+    drums = note_array([(beat * TICKS, 6, 36, 90, DRUMS) for beat in range(8)])
+    for notes in (np.zeros(0, NOTE), drums):
+        assert HARMONY.heard(notes, grid(8)).tolist() == [float(state == NO_CHORD) for state in range(CHORDS)]
+    assert HARMONY.heard(tune([60, 64, 67]), grid(5))[NO_CHORD] == 0
+
+
+def test_weights_that_do_not_fit_are_refused() -> None:
+    weights = random_weights()
+    TuneHarmony(weights)
+    for name in weights:
+        with pytest.raises(ValueError, match=name):
+            TuneHarmony({key: value for key, value in weights.items() if key != name})
+        with pytest.raises(ValueError, match=name):
+            TuneHarmony({**weights, name: weights[name][None]})
+
+
+def test_it_computes_what_is_fitted() -> None:
+    torch = pytest.importorskip("torch", reason="needs torch (pip install '.[train]')")
+    from models.training.tune_harmony import Recurrent
+
+    torch.manual_seed(0)
+    net = Recurrent(hidden=8).eval()
+    weights = net.weights()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(parameter.half().float())  # as they are written
+    notes, beats = tune(TWINKLE), grid(len(TWINKLE))
+    seen = features(notes, beats)
+    windows, facts = (torch.from_numpy(x)[None] for x in (seen.windows[:, SEEN], seen.facts[:, :TOLD]))
+    with torch.no_grad():
+        expected = net(windows, facts)[0].softmax(-1).numpy()
+    harmony = TuneHarmony(weights)
+    for now in range(1, len(beats) + 1):
+        so_far = notes[notes["onset"] < now * TICKS]
+        assert np.allclose(harmony.heard(so_far, beats[:now])[1:], expected[now - 1], atol=1e-5)
+
+
+def test_a_fit_finds_the_chords_of_tunes_that_it_has_not_seen() -> None:
+    """Broken triads, a bar each: by its last beat the chord of a bar is known."""
+    pytest.importorskip("torch", reason="needs torch (pip install '.[train]')")
+    from models.training.chord_fitting import Example
+    from models.training.tune_harmony import fit
+
+    rng = np.random.default_rng(0)
+
+    def song(bars: int) -> tuple[np.ndarray, np.ndarray]:
+        roots, minor = rng.integers(12, size=bars), rng.random(bars) < 0.5
+        pitches = [
+            int(60 + root + tone) for root, m in zip(roots, minor, strict=True) for tone in (0, 4 - int(m), 7, 12)
+        ]
+        chords = [chord(int(root), "min" if m else "maj") for root, m in zip(roots, minor, strict=True)]
+        return tune(pitches), np.repeat(chords, 4)
+
+    found = []
+    for _ in range(40):
+        notes, chords = song(16)
+        seen = features(notes, grid(len(chords)))
+        found.append(Example({"tune": seen.windows.astype(np.float16)}, seen, chords, 1))
+    harmony = TuneHarmony(fit(found, 60, 1).weights())
+    notes, chords = song(40)
+    beats = grid(len(chords))
+    ends = range(3, len(chords), 4)
+    right = [int(harmony.heard(notes[: now + 1], beats[: now + 1]).argmax()) == chords[now] for now in ends]
+    assert np.mean(right) > 0.9
