@@ -311,12 +311,14 @@ def test_every_note_of_a_chord_that_is_accompanied_stays_in_the_stream(hold_ns: 
 def test_a_beat_stays_where_the_player_strikes_on_it() -> None:
     stepper = NoiseStepper()
     session = StepByStep("accompany", composer_of(stepper), hold_ns=20 * MS)
-    for ns, message in tune([60, 62, 64, 65]):
-        session.play(message, ns + 1)
-        if midi.is_note_off(message):
-            session.until(ns + BEAT_NS // 5 - 10 * MS)  # what comes on the next beat is planned by now
-            planned = list(stepper.fed)
-            beat = max(at for at, event in enumerate(planned) if event[0] == BEAT)
-        elif ns:
-            assert stepper.fed[: beat + 1] == planned[: beat + 1]
-            assert stepper.fed[beat + 1][2] == message[1], "and the note comes right after it"
+    for beat, pitch in enumerate((60, 62, 64, 65)):
+        ns = beat * BEAT_NS + 1
+        session.until(ns + 6 * MS * (beat > 0))  # what comes on the beat is drawn by now, and held back
+        drawn = list(stepper.fed)
+        at = max((at for at, event in enumerate(drawn) if event[0] == BEAT), default=0)
+        session.play(midi.note_on(0, pitch, 80), ns + 8 * MS * (beat > 0))
+        if beat:
+            assert len(drawn) > at + 1, "the beat's chord was drawn"
+            assert stepper.fed[: at + 1] == drawn[: at + 1]
+            assert stepper.fed[at + 1][2] == pitch, "and the note comes right after it"
+        session.play(midi.note_off(0, pitch), ns + BEAT_NS * 4 // 5)

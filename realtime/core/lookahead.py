@@ -49,7 +49,10 @@ class Lookahead:
         """A new plan from `boundary` on comes. Until when the old one has to be drawn first, so that nothing is missing before
         the boundary; None: it reaches so far."""
         end = boundary if turn.end is None else min(boundary, turn.end)
-        return end if self.until < end else None
+        if self.until >= end:
+            return None
+        self.until = end
+        return end
 
     def reached(self, until: int) -> None:
         """The composer says that the newest plan is complete up to there: what comes next is drawn, and lies no earlier."""

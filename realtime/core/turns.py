@@ -128,7 +128,7 @@ class Turns:
             self._complete(boundary)  # as what is drawn by now: while the key was down
             self.requests.append(KeyUp(tick, key[1]))
             if self.turn is not None:  # the model has to hear that it is not
-                self._plan_turn(boundary, None, tick)
+                self._replan(boundary, None, tick)
         for channel, pitch in self.answers.key_up(key, pulse):
             self._output.end_key((channel, pitch), pulse)
 
@@ -239,15 +239,15 @@ class Turns:
         moments: list[int | None] = [self._passing.next_cell]
         if self.turn is None or self.leading.is_on:
             moments += [self._passing.next_beat]
-        if self.turn is None:
-            turn = self.turn_at(tick)
-            moments += [turn.start - self._settings.prepare_ticks, turn.start] if turn is not None else []
-        else:
+        due = None
+        if self.turn is not None:
             moments += [self.turn.end]
+            due = self._ahead.next_pulse(self.turn)
+        elif (turn := self.turn_at(tick)) is not None:
+            moments += [turn.start - self._settings.prepare_ticks, turn.start]
         pulses = [moment * PULSES_PER_TICK + HALF_TICK for moment in moments if moment is not None]
-        if self.turn is not None and (due := self._ahead.next_pulse(self.turn)) is not None:
-            pulses.append(max(due, self.decided_pulse + 1))
-        return min((pulse for pulse in pulses if pulse > self.decided_pulse), default=None)
+        pulses = [pulse for pulse in pulses if pulse > self.decided_pulse]
+        return min(pulses if due is None else [*pulses, max(due, self.decided_pulse + 1)], default=None)
 
     def decide_until(self, pulse: int) -> None:
         """Take every decision that was due by `pulse`, each at its own moment."""
@@ -281,7 +281,8 @@ class Turns:
                 self.requests.append(Advance(tick))
             if (changed := self.leading.beat(tick, boundary)) is not None:
                 self.harmony_changes(changed, pulse)
-        self._extend_plan(pulse)
+        if self.turn is not None and (until := self._ahead.extended(pulse, self.turn)) is not None:
+            self.requests.append(Extend(self.plans.generation, until))
 
     def _first_boundary(self, turn: Turn, tick: int, pulse: int) -> int:
         """From where on a turn that begins is planned, at `tick`. Who goes along with the player comes in with the first
@@ -381,12 +382,8 @@ class Turns:
     def _replan(
         self, boundary: int, note: PlayerNote | None = None, struck: int | None = None, ends: bool = False
     ) -> None:
-        """Ask for a new plan of the turn in progress, if there is one, and before that for what is missing of the old one."""
+        """Ask for a new plan of the turn in progress, if there is one; see `Lookahead.renewed` and `_plan`."""
         self._complete(boundary)
-        self._plan_turn(boundary, note, struck, ends)
-
-    def _plan_turn(self, boundary: int, note: PlayerNote | None, struck: int | None, ends: bool = False) -> None:
-        """See `Lookahead.renewed` and `_plan`."""
         self._plan(boundary, note, self.turn, self._ahead.renewed(boundary, self.turn, struck), ends=ends)
 
     def _complete(self, boundary: int) -> None:
@@ -400,8 +397,3 @@ class Turns:
         self.answers.complete(generation)
         if generation == self.plans.generation:
             self._ahead.reached(until)
-
-    def _extend_plan(self, pulse: int) -> None:
-        """Keep the plan of the turn far enough beyond `pulse`."""
-        if self.turn is not None and (until := self._ahead.extended(pulse, self.turn)) is not None:
-            self.requests.append(Extend(self.plans.generation, until))
