@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import select
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,15 +54,14 @@ def test_a_keyboard_and_a_server_may_come_and_go(room: Room, tiny_model: Path, t
     )
     ports = ("--backend", "jack", "--in", "Keys", "--out", "Keys:in")
     jam = room.start("-m", "realtime.cli", "jam", *ports, "--record", str(record), *model)
-    said = Said(jam)
+    said, strikes = Said(jam), 0
     try:
         said.wait_for(lambda: said.times("Ctrl-C ends") == 1, "its start")
         assert said.times("waiting for it") == 2
         for times in range(1, 4):
             keys = Keys(room)
             said.wait_for(lambda times=times: said.times("is there") == 2 * times, "the return of the ports")
-            keys.play(midi.note_on(0, 60, 80))
-            said.wait_for(lambda keys=keys: any(map(midi.is_note_on, keys.heard())), "an answer")
+            strikes += _strike(keys, lambda keys=keys: any(map(midi.is_note_on, keys.heard())))
             assert said.times("is gone") == 2 * (times - 1)
             if times == 2:
                 room.kill_server()
@@ -75,7 +76,8 @@ def test_a_keyboard_and_a_server_may_come_and_go(room: Room, tiny_model: Path, t
         jam.wait()
     piece = midifile.read(record)
     played = [note for note in piece.notes if piece.track_names[note.track] == "player"]
-    assert [note.pitch for note in played] == [60] * 3, "nothing comes twice"
+    assert {note.pitch for note in played} == {60}
+    assert 3 <= len(played) <= strikes, "nothing comes twice"
     ends = [note.onset_pulse + note.duration_pulse for note in played]
     assert all(end < note.onset_pulse for end, note in zip(ends, played[1:], strict=False)), "released when it was gone"
 
@@ -87,13 +89,11 @@ def test_a_keyboard_that_is_back_before_anybody_looks_is_connected_again(room: R
         for _ in range(2):
             keys = Keys(room)
             assert _looks(ports, 2) == ["Looked", "Looked"]
-            keys.play(midi.note_on(0, 60, 80))
-            assert ports.stdout is not None and ports.stdout.readline() == "903c50\n"
+            _strike(keys, lambda: _came(ports))
             keys.unplug()
             keys = Keys(room)
             assert _looks(ports, 2) == ["OutputLost", "InputLost", "Looked", "Looked"]
-            keys.play(midi.note_on(0, 61, 80))
-            assert ports.stdout.readline() == "903d50\n"
+            _strike(keys, lambda: _came(ports))
             keys.unplug()
             assert _looks(ports, 1) == ["OutputLost", "InputLost", "Looked"]
     finally:
@@ -101,15 +101,23 @@ def test_a_keyboard_that_is_back_before_anybody_looks_is_connected_again(room: R
         ports.wait()
 
 
+STRUCK = midi.note_on(0, 60, 80).hex()
 LOOKS = """
-import sys, traceback
+import sys, time, traceback
+from realtime.errors import UserError
 from realtime.io.live.keeper import Keeper
 from realtime.io.midi.rtmidi_ports import RtMidiInput, RtMidiOutput
 
 news = []
 ports = RtMidiInput("jack", "Keys:out"), RtMidiOutput("jack", "Keys:in")
-keeper = Keeper(*ports, lambda message, _: print(message.hex(), flush=True), news.append)
-keeper.open(wait=True)
+keeper = Keeper(*ports, lambda message, _: print(message.hex(), flush=True) if message[0] == 0x90 else None, news.append)
+for _ in range(30):
+    try:
+        keeper.open(wait=True)
+        break
+    except UserError as error:  # a server that has just lost a client to a kill is deaf for a while
+        print(error, file=sys.stderr)
+        time.sleep(1)
 for line in sys.stdin:
     try:
         keeper.look()
@@ -133,8 +141,7 @@ def test_what_a_server_drops_one_client_of_is_opened_again_as_a_whole(room: Room
             ports.stdin.flush()
             assert ports.stdout.readline() == "dropped\n"
             assert _looks(ports, 2) == ["OutputLost", "InputLost", "Looked", "Looked"]
-            keys.play(midi.note_on(0, 60, 80))
-            assert ports.stdout.readline() == "903c50\n"
+            _strike(keys, lambda: _came(ports))
             keys.unplug()
             assert _looks(ports, 1) == ["OutputLost", "InputLost", "Looked"]
         ports.stdin.close()
@@ -162,7 +169,10 @@ def ours(inode):
     files = Path("/proc/self/fd")
     return [int(fd) for fd in os.listdir(files) if os.path.exists(files / fd) and os.readlink(files / fd) == f"socket:[{inode}]"]
 """
-    + LOOKS.replace("    try:", "    if line.strip():\n        drop(line.strip())\n        continue\n    try:")
+    + LOOKS.replace(
+        "    try:\n        keeper.look",
+        "    if line.strip():\n        drop(line.strip())\n        continue\n    try:\n        keeper.look",
+    )
     + "keeper.close_ports()"
 )
 
@@ -174,12 +184,35 @@ def _looks(ports: subprocess.Popen[str], times: int) -> list[str]:
     deadline = time.monotonic() + PATIENCE_S
     while found.count("Looked") < times:
         assert time.monotonic() < deadline
-        ports.stdin.write("\n")
-        ports.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            ports.stdin.write("\n")
+            ports.stdin.flush()
         line = ports.stdout.readline()
         assert line, f"it has ended with {ports.wait(PATIENCE_S)}: {ports.stderr.read()}"
-        found += line.split()
+        found += [word for word in line.split() if word != STRUCK]
     return found
+
+
+def _came(ports: subprocess.Popen[str]) -> bool:
+    """Whether what is struck comes in within some seconds."""
+    assert ports.stdout is not None
+    there, _, _ = select.select([ports.stdout], [], [], 5)
+    return bool(there) and ports.stdout.readline().strip() == STRUCK
+
+
+def _strike(keys: Keys, arrived: Callable[[], bool]) -> int:
+    """Strike a key until it is heard: a server without real-time priority loses what a busy machine brings too late. Returns how
+    often it was struck."""
+    for strikes in range(1, 7):
+        keys.play(midi.note_on(0, 60, 80))
+        deadline = time.monotonic() + PATIENCE_S / 6
+        while time.monotonic() < deadline:
+            if arrived():
+                return strikes
+            time.sleep(0.02)
+        keys.play(midi.note_off(0, 60))
+        time.sleep(0.1)
+    raise AssertionError(f"nothing of {strikes} strikes was heard")
 
 
 def test_without_waiting_a_port_that_is_not_there_is_refused(room: Room, tiny_model: Path, tmp_path: Path) -> None:
