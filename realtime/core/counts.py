@@ -40,9 +40,9 @@ class Times:
 @dataclass(slots=True)
 class Counts:
     """`retracted`: planned notes that a new plan replaced before they were due. `missed_deadlines`: notes that the composer
-    proposed after their onset, and events of the player's that were handled after a decision which should have known of them.
-    `late_plans`: plans of the planner that were given up because their first cell had begun. While both are 0, the music is
-    the same as in simulated time. `plan_ns`, `step_ns`: how long the latest plans and model steps took."""
+    proposed after they should have been sent, and events of the player's that were handled after a decision which should have
+    known of them. `late_plans`: plans of the planner that were given up because their first cell had begun. While both are 0,
+    the music is the same as in simulated time. `plan_ns`, `step_ns`: how long the latest plans and model steps took."""
 
     turns: int = 0
     notes: int = 0

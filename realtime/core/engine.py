@@ -76,7 +76,7 @@ class Engine:
         self._called: list[str] = []
         self._remarks = Remarks(bool(settings.parts))
         self._together: list[PlannedNote] = []
-        """Notes of one onset that the player has struck already: they are sent together, as soon as all of them are known."""
+        """Notes of one onset that was before they came: they are sent together, as soon as all of them are known."""
         self._echo = EchoGuard()
         self.chords = PlannedChords()
 
@@ -308,7 +308,7 @@ class Engine:
                 if self.turns.plans.wanted(reply.generation, reply.note.tick):
                     self._schedule(reply, now_ns)
             case Reached():
-                self._send_together()
+                self._send_together(now_ns)
                 self.counts.rejected += reply.rejected
                 self.counts.step_ns.extend(reply.step_ns)
                 self.chords.update(reply.chords)
@@ -327,7 +327,7 @@ class Engine:
             onset_pulse, self.settings.channels[part], pitch, velocity, duration_pulse, generation, hold_pulse
         )
         if self._together and self._together[0].onset_pulse != onset_pulse:
-            self._send_together()
+            self._send_together(now_ns)
         if (answer := self.turns.answers.fitted(generation, note)) is not None:
             self.scheduler.plan(answer)
             self.output.collect_due(now_ns)  # it is due already, and its key may go up before the next poll
@@ -337,9 +337,10 @@ class Engine:
             self.counts.missed_deadlines += self.tempo.ns_at(onset_pulse) < now_ns
             self.scheduler.plan(note)
 
-    def _send_together(self) -> None:
+    def _send_together(self, now_ns: int) -> None:
         for note in self._together:
             if self.turns.plans.wanted(note.tag, note.onset_pulse // PULSES_PER_TICK):
+                self.counts.missed_deadlines += note.hold_pulse > 0 and self.tempo.ns_at(note.send_pulse) < now_ns
                 self.scheduler.plan(note)
         self._together.clear()
 

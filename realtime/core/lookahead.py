@@ -1,13 +1,12 @@
-"""How far ahead of song time the plan of a turn is drawn. Pure; times in ticks.
+"""How far ahead of song time the plan of a turn is drawn. Pure; ticks where nothing else is said.
 
 What the player does next calls for another plan, and what the one before had drawn is thrown away. So while the player plays,
 notes are drawn only `NEAR_NS` before song time reaches them, and as far ahead as is set after `QUIET_TICKS` in which nothing
 called for another plan. A note does not depend on when it is drawn, so the notes are the same. What lies before the
 boundary of another plan and is not drawn yet is drawn first: only there may a note know what was called since.
 
-A note that is held back, because the player is likely to strike at its onset, is drawn when a quarter of that time is over: a
-player who is on the beat has struck by then, and what had been drawn before would be thrown away, three steps of ten in all.
-The other three quarters, 15 ms as shipped, are for drawing it. After a strike of the player's it takes no less.
+A note that is held back, because the player is likely to strike at its onset, is drawn `DRAW_NS` before it is sent, while it
+waits: on most beats the player has struck by then, and what had been drawn before would be thrown away, three steps of ten.
 """
 
 from __future__ import annotations
@@ -21,24 +20,31 @@ from realtime.music.metre import TICKS
 
 NEAR_NS = 80_000_000
 """A beat with a chord of six notes takes a slow machine 30 ms; the rest is for what else it does."""
-NEAR_STEP, FAR_STEP = 2, TICKS
-"""The plan is extended by so much at a time."""
+DRAW_NS = 15_000_000
+"""For each part: a beat with a chord of four notes takes a machine without AVX-512 10 ms. Where the player does not strike, a
+slower one is late by what it needs beyond; where the player does, by all that it needs."""
+FAR_STEP = TICKS
+"""The plan is extended by so much at a time while the player does nothing."""
 QUIET_TICKS = TICKS
-HALF_TICK = PULSES_PER_TICK // 2
-"""Decisions fall half a tick after their tick, so that they never coincide with what is played on the grid."""
 
 
 class Lookahead:
     """See the module's docstring. `until`: the tick up to which the plan was asked for, or is known to be complete."""
 
-    def __init__(self, ticks: int, tempo: TempoMap, hold_pulse: Callable[[int], int] = lambda tick: 0) -> None:
-        """`ticks`: how far ahead is planned while the player does nothing. `hold_pulse`: how long a note at a tick is held back
-        because the player is likely to strike there, in pulses."""
-        self.until = 0
-        self._hold_pulse = hold_pulse
-        self._far = self._near = ticks
+    def __init__(
+        self, ticks: int, tempo: TempoMap, hold_pulse: Callable[[int], int] = lambda tick: 0, parts: int = 1
+    ) -> None:
+        """`ticks`: how far ahead is planned while the player does nothing. `hold_pulse`: for how many pulses a note at a tick is
+        held back because the player is likely to strike there. `parts`: how many parts may play."""
+        self._far = ticks
         self._tempo = tempo
-        self._quiet_from = LONG_AGO
+        self._hold_pulse = hold_pulse
+        self._draw_ns = parts * DRAW_NS
+        self.jump()
+
+    def jump(self) -> None:
+        """Song time stopped or goes on elsewhere: nothing was asked for."""
+        self.until, self._quiet_from = 0, LONG_AGO
 
     def begin(self, tick: int, turn: Turn) -> int:
         """A turn begins, planned from `tick` on. Returns until when."""
@@ -60,12 +66,11 @@ class Lookahead:
 
     def renewed(self, boundary: int, turn: Turn | None, struck: int | None = None) -> int:
         """There is a new plan from `boundary` on; `struck`: because of what the player did at this tick. Returns until when."""
-        self._near = self._near_at(boundary)
         if struck is not None:
             self._quiet_from = struck + QUIET_TICKS
-            self.until = min(self.until, boundary + self._near + NEAR_STEP)
-        self.until, now_pulse = max(self.until, boundary), boundary * PULSES_PER_TICK + HALF_TICK
-        while self.until < boundary + self._near and self._due_pulse(self.until) <= now_pulse:
+            self.until = boundary
+        self.until = max(self.until, boundary)
+        while self._due_pulse(self.until) <= boundary * PULSES_PER_TICK:
             self.until += 1
         return self.bound(turn)
 
@@ -77,10 +82,9 @@ class Lookahead:
 
     def extended(self, pulse: int, turn: Turn) -> int | None:
         """At `pulse`: until when the plan is to be extended; None where it reaches far enough, or to the turn's end."""
-        before, self._near = self.until, self._near_at(pulse // PULSES_PER_TICK)
-        quiet = pulse >= self._quiet_from * PULSES_PER_TICK + HALF_TICK
+        before, quiet = self.until, pulse >= self._quiet_from * PULSES_PER_TICK
         while (due := self.next_pulse(turn)) is not None and due <= pulse:
-            self.until += FAR_STEP if quiet else NEAR_STEP
+            self.until += FAR_STEP if quiet else 1
         self.bound(turn)
         return self.until if self.until > before else None
 
@@ -88,17 +92,12 @@ class Lookahead:
         """When the plan is to be extended next if nothing calls for another; None: it reaches to the turn's end."""
         if turn.end is not None and self.until >= turn.end:
             return None
-        far_pulse = max(self._quiet_from, self.until - self._far) * PULSES_PER_TICK + HALF_TICK
+        far_pulse = max(self._quiet_from, self.until - self._far) * PULSES_PER_TICK
         return min(self._due_pulse(self.until), far_pulse)
 
     def _due_pulse(self, tick: int) -> int:
-        """When a note at `tick` is to be drawn at the latest."""
-        if hold_pulse := self._hold_pulse(tick):
-            return tick * PULSES_PER_TICK + hold_pulse // 4
-        return (tick - self._near) * PULSES_PER_TICK + HALF_TICK
-
-    def _near_at(self, tick: int) -> int:
-        """`NEAR_NS` in ticks, at the tempo of `tick`; never more than what is set."""
-        pulse = tick * PULSES_PER_TICK
-        ahead = self._tempo.pulse_at(self._tempo.ns_at(pulse) + NEAR_NS) - pulse
-        return min(self._far, -(-ahead // PULSES_PER_TICK))
+        """The pulse at which a note at `tick` is to be drawn at the latest; never farther ahead than is set."""
+        hold_pulse = self._hold_pulse(tick)
+        sent_ns = self._tempo.ns_at(tick * PULSES_PER_TICK + hold_pulse)
+        due_pulse = self._tempo.pulse_at(sent_ns - (self._draw_ns if hold_pulse else NEAR_NS))
+        return max(due_pulse, (tick - self._far) * PULSES_PER_TICK)

@@ -1,7 +1,7 @@
 """Whose turn it is, and what the composer is asked for it: decisions at musical moments.
 
-Decisions fall half a tick after their tick, so that they never coincide with what is played on the grid. Each is taken for
-its own moment, with the boundary that it has there, however late it is carried out.
+Decisions about turns fall half a tick after their tick, so that they never coincide with what is played on the grid. Each is
+taken for its own moment, with the boundary that it has there, however late it is carried out.
 
 Units: `_pulse` 1/480 quarter note, `_ns` host nanoseconds; ticks (1/24) otherwise.
 """
@@ -30,7 +30,7 @@ from realtime.core.dialogue import (
 from realtime.core.heard import Heard
 from realtime.core.knobs import Feels
 from realtime.core.leading import Leading
-from realtime.core.lookahead import HALF_TICK, Lookahead
+from realtime.core.lookahead import Lookahead
 from realtime.core.modes import Mode
 from realtime.core.output import SHORTEST_TICKS, Output
 from realtime.core.passing import PassingTime
@@ -45,6 +45,7 @@ from realtime.music.vocabulary import DRUMS, Role
 
 REST_BARS = 8
 """With a chart, both have to rest for so many bars before it begins anew."""
+_HALF_TICK = PULSES_PER_TICK // 2
 
 
 class Turns:
@@ -76,7 +77,7 @@ class Turns:
         self.leading = Leading(settings, self.grid, lambda lead: self.requests.append(lead))
         self.feels = Feels(settings.feel)
         self._strikes = Strikes(self.grid)
-        self._ahead = Lookahead(settings.lookahead_ticks, self._tempo, self.hold_pulse)
+        self._ahead = Lookahead(settings.lookahead_ticks, self._tempo, self.hold_pulse, max(len(settings.parts), 1))
         self._turn_over = LONG_AGO
 
     @property
@@ -222,7 +223,7 @@ class Turns:
         self.plans.jump()
         self.player = PlayerState(self._settings.rest_ticks)
         self._strikes = Strikes(self.grid)
-        self._ahead = Lookahead(self._settings.lookahead_ticks, self._tempo, self.hold_pulse)
+        self._ahead.jump()
         self.decided_pulse = self._turn_over = LONG_AGO
         self.feels.jumped()
         if self._transport.rolling:
@@ -245,7 +246,7 @@ class Turns:
             due = self._ahead.next_pulse(self.turn)
         elif (turn := self.turn_at(tick)) is not None:
             moments += [turn.start - self._settings.prepare_ticks, turn.start]
-        pulses = [moment * PULSES_PER_TICK + HALF_TICK for moment in moments if moment is not None]
+        pulses = [moment * PULSES_PER_TICK + _HALF_TICK for moment in moments if moment is not None]
         pulses = [pulse for pulse in pulses if pulse > self.decided_pulse]
         return min(pulses if due is None else [*pulses, max(due, self.decided_pulse + 1)], default=None)
 
@@ -258,7 +259,7 @@ class Turns:
     def decide(self, pulse: int) -> None:
         """Compare whose turn it is with what is being done, and act on the difference."""
         self.decided_pulse = max(self.decided_pulse, pulse)
-        tick = (pulse - HALF_TICK) // PULSES_PER_TICK
+        tick = (pulse - _HALF_TICK) // PULSES_PER_TICK
         boundary = self._boundary(self._tempo.ns_at(pulse))
         # A chord may be held for as long as it is the harmony.
         self.stuck += [key for key in self.player.find_stuck(tick) if key[0] != self._settings.chord_channel]
