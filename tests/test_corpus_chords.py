@@ -17,10 +17,12 @@ from models.corpus.pack import BEAT, Pack, load_pack
 from models.evaluation import chords as evaluation
 from models.training import fit_chords
 from models.training import harmony as training
+from models.training import tune_harmony as tune_training
 from realtime.errors import UserError
 from realtime.music.chord_features import features
 from realtime.music.chords import NO_CHORD, UNKNOWN, chord
 from realtime.music.harmony import Harmony
+from realtime.music.tune_harmony import TuneHarmony
 
 C, F, G7, AM = chord(0, "maj"), chord(5, "maj"), chord(7, "dom7"), chord(9, "min")
 NAMES = {48: "C:maj", 53: "F:maj", 55: "G:maj", 57: "A:maj"}
@@ -212,6 +214,30 @@ def test_fitting_learns_the_chords_of_the_corpus(
     truth, guessed = annotated(read_annotations(labelled)[piece.id], piece.beats)
     known = (truth != UNKNOWN) & ~guessed
     assert (harmony.estimate(piece.notes, piece.beats).chord == truth)[known].mean() > 0.6
+
+
+def test_tunes_are_fitted_to_where_there_are_tunes(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "harmony.tune.npz"
+    arguments = [
+        "fit",
+        str(labelled),
+        "--cache",
+        str(tmp_path / "cache"),
+        "-o",
+        str(out),
+        "--hears",
+        "tune",
+        "--epochs",
+        "2",
+    ]
+    monkeypatch.setattr(sys, "argv", arguments)
+    fit_chords.main()
+    with np.load(out) as weights:
+        TuneHarmony(dict(weights))
+    with pytest.raises(UserError, match="no annotated piece has a tune"):
+        tune_training.fit([], 1, 0)
 
 
 def test_a_corpus_without_annotations_cannot_be_fitted_to(

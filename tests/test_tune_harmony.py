@@ -10,7 +10,7 @@ from realtime.music.chord_features import FAR, beats_of, features
 from realtime.music.chords import CHORDS, NO_CHORD, chord, transpose
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.notes import NOTE, note_array
-from realtime.music.tune_harmony import RECENT, SEEN, SHAPES, TOLD, TuneHarmony
+from realtime.music.tune_harmony import RECENT, SEEN, TOLD, TuneHarmony, shapes
 from realtime.music.vocabulary import DRUMS, MELODY
 
 HARMONY = load_tune_harmony()
@@ -26,13 +26,8 @@ def grid(count: int) -> np.ndarray:
 
 
 def random_weights(hidden: int = 3) -> dict[str, np.ndarray]:
-    rng, three = np.random.default_rng(1), 3 * hidden
-    sizes = {
-        "now": (three, hidden), "bias_now": (three,), "before": (three, hidden), "bias_before": (three,),
-        "join": (hidden, 2 * hidden), "leave": (9, hidden),
-    }  # fmt: skip
-    fixed = {name: tuple(hidden if size == -1 else size for size in shape) for name, shape in SHAPES.items()}
-    return {name: rng.normal(size=sizes.get(name, shape)) for name, shape in fixed.items()}
+    rng = np.random.default_rng(1)
+    return {name: rng.normal(size=shape) for name, shape in shapes(hidden).items()}
 
 
 def test_a_broken_triad_is_its_chord_in_every_key() -> None:
@@ -64,8 +59,9 @@ def test_weights_that_do_not_fit_are_refused() -> None:
     for name in weights:
         with pytest.raises(ValueError, match=name):
             TuneHarmony({key: value for key, value in weights.items() if key != name})
-        with pytest.raises(ValueError, match=name):
-            TuneHarmony({**weights, name: weights[name][None]})
+        for wrong in (weights[name][None], weights[name][..., :-1], weights[name][:-1]):
+            with pytest.raises(ValueError, match="weights of a chord estimator"):
+                TuneHarmony({**weights, name: wrong})
 
 
 def test_it_computes_what_is_fitted() -> None:
@@ -87,6 +83,22 @@ def test_it_computes_what_is_fitted() -> None:
     for now in range(1, len(beats) + 1):
         so_far = notes[notes["onset"] < now * TICKS]
         assert np.allclose(harmony.heard(so_far, beats[:now])[1:], expected[now - 1], atol=1e-5)
+
+
+def test_nothing_is_fitted_to_what_is_not_heard_yet() -> None:
+    pytest.importorskip("torch", reason="needs torch (pip install '.[train]')")
+    from models.training.tune_harmony import seen_of
+
+    rng, half = np.random.default_rng(3), TICKS // 2
+    onsets = np.flatnonzero(rng.random(80) < 0.5) * half
+    notes = note_array([(int(onset), half, int(rng.integers(55, 80)), 80, MELODY) for onset in onsets])
+    beats = grid(40)
+    whole = features(notes, beats)
+    seen = seen_of(whole.windows, whole.place)
+    for now in range(40):
+        heard = features(notes[notes["onset"] < now * TICKS + half], beats[: now + 1], 1)
+        assert np.allclose(heard.windows[-1, SEEN], seen[now])
+    assert (whole.windows[:, SEEN] != seen).any()
 
 
 def test_a_fit_finds_the_chords_of_tunes_that_it_has_not_seen() -> None:

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from models.training.chord_fitting import Example, descend, stretches
 from realtime.errors import UserError
+from realtime.music.chord_features import WINDOWS
 from realtime.music.chords import QUALITIES
 from realtime.music.tune_harmony import SEEN, TOLD
 
+FIRST_HALF, BAR_LINE = WINDOWS.index("lowest of the first half"), WINDOWS.index("lowest at the bar line")
 HIDDEN, STRETCH, BATCH, DROPOUT, WEIGHT_DECAY = 64, 96, 24, 0.1, 1e-3
 
 
@@ -62,6 +64,17 @@ class Recurrent(nn.Module):
         return {name: value.detach().numpy().astype(np.float16) for name, value in named.items()}
 
 
+def seen_of(windows: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """(B, 10, 12) the windows that are seen when each beat has only begun, of those of a whole tune (B, 18, 12): there the lowest
+    note at the bar line may be one of the second half of this very beat. place: (B,), as in `Features`.
+
+    The weights that are shipped were fitted without this; they are right as often with it."""
+    silent = (place == 0) & ~windows[:, FIRST_HALF].any(1)
+    windows = windows.copy()
+    windows[silent, BAR_LINE] = 0
+    return windows[:, SEEN]
+
+
 def batches(found: list[Example], rng: np.random.Generator) -> Iterator[Batch]:
     """An epoch."""
     rows = stretches(found, rng, STRETCH)
@@ -73,7 +86,7 @@ def batches(found: list[Example], rng: np.random.Generator) -> Iterator[Batch]:
         chord, there = np.zeros((len(here), longest), np.int64), np.zeros((len(here), longest), bool)
         for j, (i, a, b) in enumerate(here):
             example = found[i]
-            windows[j, : b - a] = example.windows["tune"][a:b, SEEN]
+            windows[j, : b - a] = seen_of(example.windows["tune"][a:b], example.seen.place[a:b])
             facts[j, : b - a] = example.seen.facts[a:b, :TOLD]
             chord[j, : b - a], there[j, : b - a] = example.chords[a:b].astype(np.int64) - 1, True
         yield Batch(*(torch.from_numpy(array) for array in (windows, facts, chord, there)))

@@ -1,8 +1,8 @@
 """Which chord the player's notes speak for: a bias on the chord that is drawn for a beat. Pure; times in ticks.
 
 A decoder that goes along with a player knows what it has drawn before, and follows that more than what it hears. The estimator
-(`realtime.music.tune_harmony`) knows only the player's notes, up to this moment. The chord is drawn from the
-product of both (a product of experts: Hinton, Neural Computation 2002).
+(`realtime.music.tune_harmony`) knows only the player's notes, up to this moment. The chord is drawn from the product of both (a
+product of experts: Hinton, Neural Computation 2002).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the chord estimator (`realtime.music.harmony`) sees of each beat. Pure numpy; times in ticks (24 a quarter)."""
+"""What the chord estimators (`realtime.music.harmony`, `tune_harmony`) see of each beat. Pure numpy; ticks, 24 a quarter."""
 
 from __future__ import annotations
 

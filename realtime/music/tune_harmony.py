@@ -26,19 +26,24 @@ TOLD = FACTS - 1
 """Facts that are seen: all but whether it looks ahead."""
 RECENT = 16
 """It has heard so many beats; with all of them it is right no more often."""
-SHAPES = {
-    "windows": (-1, len(SEEN), 12), "facts": (-1, TOLD), "bias": (-1,), "now": (-1, -1), "bias_now": (-1,), "before": (-1, -1),
-    "bias_before": (-1,), "join": (-1, -1), "bias_join": (-1,), "leave": (len(QUALITIES), -1), "bias_leave": (len(QUALITIES),),
-}  # fmt: skip
-"""The fitted arrays; -1 is the hidden width H, three times it in `now`, `before` and their biases (reset, update, new, as torch
-orders them), and twice it in the rows of `join`."""
+
+
+def shapes(hidden: int) -> dict[str, tuple[int, ...]]:
+    """Of the fitted arrays. In `now`, `before` and their biases come the reset, the update and the new state, as torch orders
+    them."""
+    return {
+        "windows": (hidden, len(SEEN), 12), "facts": (hidden, TOLD), "bias": (hidden,),
+        "now": (3 * hidden, hidden), "bias_now": (3 * hidden,), "before": (3 * hidden, hidden), "bias_before": (3 * hidden,),
+        "join": (hidden, 2 * hidden), "bias_join": (hidden,), "leave": (len(QUALITIES), hidden), "bias_leave": (len(QUALITIES),),
+    }  # fmt: skip
 
 
 class TuneHarmony:
-    """The fitted estimator. `weights`: float arrays as in `SHAPES`. Raises ValueError where they do not fit."""
+    """The fitted estimator. `weights`: float arrays as in `shapes`. Raises ValueError where they do not fit."""
 
     def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
-        w = self._w = fitted(weights, SHAPES)
+        hidden = len(weights["bias"]) if "bias" in weights and weights["bias"].ndim else -1
+        w = self._w = fitted(weights, shapes(hidden))
         rolled = np.stack([np.roll(w["windows"], root, axis=-1) for root in range(12)])
         self._windows = rolled.reshape(12, -1, len(SEEN) * 12).swapaxes(1, 2)
         """(12, 10 * 12, H): the first layer once for each root."""

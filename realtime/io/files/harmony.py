@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -35,5 +36,5 @@ def _load(kind: Callable[[Mapping[str, np.ndarray]], Kind], path: Path) -> Kind:
     try:
         with np.load(path, allow_pickle=False) as weights:
             return kind(dict(weights))
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise UserError(f"{path}: no chord estimator can be read from it ({error}); install Antiphon again") from None
