@@ -24,8 +24,8 @@ SEEN = [i for i, window in enumerate(WINDOWS[:AHEAD]) if "second half" not in wi
 """The windows that are seen: when a chord is due, the beat has only begun."""
 TOLD = FACTS - 1
 """Facts that are seen: all but whether it looks ahead."""
-RECENT = 16
-"""It has heard so many beats; with all of them it is right no more often."""
+RECENT = 8
+"""It has heard so many beats, whose windows reach back much farther; with all of them it is right no more often."""
 
 
 def shapes(hidden: int) -> dict[str, tuple[int, ...]]:
