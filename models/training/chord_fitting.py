@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from rich.progress import track
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from models.corpus.chords import annotated, read_annotations
 from models.corpus.pack import Pack
@@ -63,6 +64,17 @@ def stretches(found: list[Example], rng: np.random.Generator, length: int) -> li
                 rows += [(i, a, b) for a, b in pairwise(cuts)]
     rng.shuffle(rows)
     return rows
+
+
+def padded(parts: Sequence[np.ndarray]) -> Tensor:
+    """(N, T, ...) of N arrays (T_n, ...), zeros behind the shorter ones."""
+    return pad_sequence([torch.from_numpy(part) for part in parts], batch_first=True)
+
+
+def chords_of(here: Sequence[tuple[Example, slice]]) -> tuple[Tensor, Tensor]:
+    """Of stretches of examples the chords, counted from 0, and where they are no padding, (N, T) each."""
+    chords = [example.chords[inside].astype(np.int64) - 1 for example, inside in here]
+    return padded(chords), padded([np.ones(len(each), bool) for each in chords])
 
 
 def descend(

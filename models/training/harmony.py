@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.training.chord_fitting import Example, descend, stretches
+from models.training.chord_fitting import Example, chords_of, descend, padded, stretches
 from realtime.music.chord_features import AHEAD, FACTS, PLACES, WINDOWS
 from realtime.music.chords import QUALITIES
 from realtime.music.harmony import STATES
@@ -104,24 +104,19 @@ def batches(found: list[Example], rng: np.random.Generator) -> Iterator[Batch]:
     """An epoch."""
     rows = stretches(found, rng, STRETCH)
     for start in range(0, len(rows), BATCH):
-        here = rows[start : start + BATCH]
-        longest = max(b - a for _, a, b in here)
-        windows = np.zeros((len(here), longest, len(WINDOWS), 12), np.float32)
-        facts = np.zeros((len(here), longest, FACTS), np.float32)
-        place, chord = np.zeros((2, len(here), longest), np.int64)
-        there = np.zeros((len(here), longest), bool)
-        for j, (i, a, b) in enumerate(here):
-            example, drawn = found[i], rng.random()
+        seen, here = [], [(found[i], slice(a, b)) for i, a, b in rows[start : start + BATCH]]
+        for example, inside in here:
+            drawn = rng.random()
             voices = "all" if drawn < ALL_VOICES else "rest" if drawn < ALL_VOICES + WITHOUT_TUNE else "tune"
-            windows[j, : b - a] = example.windows.get(voices, example.windows["all"])[a:b]
-            facts[j, : b - a], place[j, : b - a] = example.seen.facts[a:b], example.seen.place[a:b]
-            chord[j, : b - a], there[j, : b - a] = example.chords[a:b].astype(np.int64) - 1, True
-        live = rng.random(len(here)) < NOT_AHEAD
+            seen.append(example.windows.get(voices, example.windows["all"])[inside].astype(np.float32))
+        windows, facts = padded(seen), padded([example.seen.facts[inside] for example, inside in here])
+        place = padded([example.seen.place[inside].astype(np.int64) for example, inside in here])
+        live = torch.from_numpy(rng.random(len(here)) < NOT_AHEAD)
         windows[live, :, AHEAD:], facts[live, :, -1] = 0, 0
-        half = live[:, None] & (rng.random((len(here), longest)) < HALF)
+        half = live[:, None] & torch.from_numpy(rng.random(windows.shape[:2]) < HALF)
         for window in SECOND_HALF:
             windows[half, window] = 0
-        yield Batch(*(torch.from_numpy(array) for array in (windows, facts, place, chord, there)))
+        yield Batch(windows, facts, place, *chords_of(here))
 
 
 def fit(found: list[Example], epochs: int, seed: int) -> Field:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.training.chord_fitting import Example, descend, stretches
+from models.training.chord_fitting import Example, chords_of, descend, padded, stretches
 from realtime.errors import UserError
 from realtime.music.chord_features import WINDOWS
 from realtime.music.chords import QUALITIES
@@ -79,17 +79,10 @@ def batches(found: list[Example], rng: np.random.Generator) -> Iterator[Batch]:
     """An epoch."""
     rows = stretches(found, rng, STRETCH)
     for start in range(0, len(rows), BATCH):
-        here = rows[start : start + BATCH]
-        longest = max(b - a for _, a, b in here)
-        windows = np.zeros((len(here), longest, len(SEEN), 12), np.float32)
-        facts = np.zeros((len(here), longest, TOLD), np.float32)
-        chord, there = np.zeros((len(here), longest), np.int64), np.zeros((len(here), longest), bool)
-        for j, (i, a, b) in enumerate(here):
-            example = found[i]
-            windows[j, : b - a] = seen_of(example.windows["tune"][a:b], example.seen.place[a:b])
-            facts[j, : b - a] = example.seen.facts[a:b, :TOLD]
-            chord[j, : b - a], there[j, : b - a] = example.chords[a:b].astype(np.int64) - 1, True
-        yield Batch(*(torch.from_numpy(array) for array in (windows, facts, chord, there)))
+        here = [(found[i], slice(a, b)) for i, a, b in rows[start : start + BATCH]]
+        seen = [seen_of(example.windows["tune"][inside], example.seen.place[inside]) for example, inside in here]
+        facts = padded([example.seen.facts[inside, :TOLD] for example, inside in here])
+        yield Batch(padded([windows.astype(np.float32) for windows in seen]), facts, *chords_of(here))
 
 
 def fit(found: list[Example], epochs: int, seed: int) -> Recurrent:

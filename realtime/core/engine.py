@@ -76,7 +76,7 @@ class Engine:
         self._called: list[str] = []
         self._remarks = Remarks(bool(settings.parts))
         self._together: list[PlannedNote] = []
-        """Notes of one onset that was before they came: they are sent together, as soon as all of them are known."""
+        """Notes of one onset which came after it: they are sent together, as soon as all of them are known."""
         self._echo = EchoGuard()
         self.chords = PlannedChords()
 

@@ -94,6 +94,14 @@ def features(notes: np.ndarray, beats: np.ndarray, last: int | None = None) -> F
     return Features(windows, facts, place, silent)
 
 
+def recent_features(notes: np.ndarray, beats: np.ndarray, count: int) -> Features:
+    """The features of the last `count` beats. Notes and beats further back than `FAR` beats before these make no difference, and
+    are left out: so the cost is bounded."""
+    beats = beats[-FAR - count :]
+    end = notes["onset"].astype(np.int64) + notes["duration"]
+    return features(notes[end > int(beats["start"][0])], beats, count)
+
+
 def _facts(beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(B,) places, (B, FACTS) facts, of one that looks ahead."""
     index, quarters = beats["index"].astype(int), beats["bar_ticks"].astype(int) // TICKS

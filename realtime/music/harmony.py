@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from realtime.music.chord_features import AHEAD, FACTS, FAR, PLACES, WINDOWS, Features, features
+from realtime.music.chord_features import AHEAD, FACTS, PLACES, WINDOWS, Features, features, recent_features
 from realtime.music.chords import CHORDS, MAJOR_MINOR, NO_CHORD, QUALITIES, UNKNOWN, quality_of, root_of, symbol
 from realtime.music.keys import Key
 from realtime.music.metre import TICKS
@@ -59,9 +59,7 @@ class Harmony:
 
     def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
         w = fitted(weights, SHAPES)
-        rolled = np.stack([np.roll(w["windows"], root, axis=-1) for root in range(12)])
-        self._windows = rolled.reshape(12, -1, len(WINDOWS) * 12).swapaxes(1, 2)
-        """(12, 18 * 12, hidden): the first layer once for each root: of few beats such small products need no threads."""
+        self._windows = by_root(w["windows"])
         self._w = w
         change = w["change"].astype(np.float64)[_QUALITY[:, None], _QUALITY, (_ROOT - _ROOT[:, None]) % 12]
         np.fill_diagonal(change, -np.inf)
@@ -100,9 +98,7 @@ class Harmony:
     def heard(self, notes: np.ndarray, beats: np.ndarray) -> np.ndarray:
         """(109,) probabilities of the classes in the last of `beats`, from the notes until now: what a player of the moment
         knows. Notes and beats further back than `FAR + RECENT` beats make no difference, so the cost is bounded."""
-        beats = beats[-FAR - RECENT :]
-        first = int(beats["start"][0])
-        recent = features(notes[notes["onset"].astype(np.int64) + notes["duration"] > first], beats, RECENT)
+        recent = recent_features(notes, beats, RECENT)
         now: np.ndarray = self._decoded(self.emission(recent, False), recent.place, recent.silent, False, None)[-1]
         return now
 
@@ -153,6 +149,12 @@ def fitted(weights: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ..
         if len(have) != len(shape) or any(want not in (-1, size) for size, want in zip(have, shape, strict=True)):
             raise ValueError(f"weights of a chord estimator have {name} of {shape}; here it is {have}")
     return {name: np.asarray(weights[name], np.float32) for name in shapes}
+
+
+def by_root(windows: np.ndarray) -> np.ndarray:
+    """(12, W * 12, hidden) of the first layer (hidden, W, 12): once for each root, as products of few beats need no threads."""
+    rolled = np.stack([np.roll(windows, root, axis=-1) for root in range(12)])
+    return rolled.reshape(12, len(windows), -1).swapaxes(1, 2)
 
 
 def likeliest(posterior: np.ndarray) -> Estimate:
