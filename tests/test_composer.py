@@ -75,6 +75,36 @@ def test_all_events_have_the_role_of_their_plan_from_the_first_on() -> None:
     assert {event[8] for event in stepper.fed} == {Role.ACCOMPANY}
 
 
+@pytest.mark.parametrize(
+    ("role", "lifted", "rests", "steps"),
+    [
+        (Role.ACCOMPANY, True, True, 0),
+        (Role.ACCOMPANY, True, False, 1),
+        (Role.ACCOMPANY, False, True, 1),
+        (Role.CONTINUE, True, True, 1),
+    ],
+)
+def test_a_key_that_goes_up_costs_an_accompaniment_that_rests_no_step(
+    role: Role, lifted: bool, rests: bool, steps: int
+) -> None:
+    class Resting(NoiseStepper):
+        def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+            return [BEAT, 0, 0, 0, 0]
+
+    class Late(NoiseStepper):
+        def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+            bias[:18] = MASKED
+            return super().draw(release, bias, noise * 0)
+
+    stepper = Resting() if rests else Late()
+    composer = composer_of(stepper)
+    proposals(composer, Plan(1, 1, PlayerNote(0, 60, 80, 0), role, Turn(0), 12))
+    list(composer.handle(KeyUp(10, 60)))
+    before = stepper.steps
+    proposals(composer, Plan(2, 12, None, role, Turn(0, 72), 12, lifted=lifted))
+    assert stepper.steps - before == steps
+
+
 def test_a_rest_heard_beat_by_beat_is_the_same_rest() -> None:
     at_once, as_it_passed = NoiseStepper(), NoiseStepper()
     for stepper in (at_once, as_it_passed):

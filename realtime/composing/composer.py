@@ -191,6 +191,7 @@ class Composer:
         self._plan = plan
         if self._history.is_empty:
             self._begin()
+        newest = self._history.last
         struck = plan.played.tick if plan.played is not None else None
         # Who accompanies does not wait for the player.
         self._history.go_back(plan.boundary, plan.silence, same_turn, struck, plan.role != Role.ACCOMPANY)
@@ -199,7 +200,10 @@ class Composer:
             self._take_in(plan.played)
         if plan.turn is not None:
             self._advance_to(max(plan.turn.start, self._history.last.tick))
-            if self._history.last is last:  # nothing was fed: what follows has to be drawn anew, under these masks
+            # A key that goes up only frees a pitch for an accompaniment: where no more notes come in this beat, none do now.
+            rests = plan.lifted and plan.role == Role.ACCOMPANY and last is newest
+            if self._history.last is last and not (rests and not last.due and self._drawn.time == BEAT):
+                # Nothing was fed: what follows has to be drawn anew, under these masks.
                 self._feed(self._history.take_last())
 
     def _take_in(self, note: PlayerNote) -> None:

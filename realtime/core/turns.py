@@ -155,8 +155,7 @@ class Turns:
         ends by the next bar line."""
         boundary = self.free_from(pulse)
         if silent is not None:
-            line = self.grid.next_bar(boundary) * PULSES_PER_TICK
-            self._output.end_by(line, self._settings.channels[silent])
+            self._output.end_by(self.grid.next_bar(boundary) * PULSES_PER_TICK, self._settings.channels[silent])
         if self.turn is not None:
             self._replan(boundary)
 
@@ -344,8 +343,7 @@ class Turns:
             self._complete(boundary)
             self.turn = None
             self._plan(boundary, None)
-            line = self.grid.next_bar(boundary + SHORTEST_TICKS)
-            self._output.end_by(line * PULSES_PER_TICK)
+            self._output.end_by(self.grid.next_bar(boundary + SHORTEST_TICKS) * PULSES_PER_TICK)
 
     # --- plans ---
 
@@ -371,21 +369,23 @@ class Turns:
         until: int = 0,
         silence: bool = False,
         ends: bool = False,
+        lifted: bool = False,
     ) -> None:
         """Ask for a new plan from `boundary` on. What the old one had there is taken back; with `silence`, all that it had.
-        `ends`: what sounds at the boundary ends there."""
+        `ends`: what sounds at the boundary ends there. `lifted`: see `Plan`."""
         taken_back_from = LONG_AGO if silence else boundary
         generation = self.plans.new(boundary, taken_back_from)
         if not (turn is not None and turn.voices):
             self._counts.retracted += len(self._output.scheduler.cancel(taken_back_from * PULSES_PER_TICK))
-        self.requests.append(Plan(generation, boundary, note, self.mode.role, turn, until, silence or ends))
+        self.requests.append(Plan(generation, boundary, note, self.mode.role, turn, until, silence or ends, lifted))
 
     def _replan(
         self, boundary: int, note: PlayerNote | None = None, struck: int | None = None, ends: bool = False
     ) -> None:
         """Ask for a new plan of the turn in progress, if there is one; see `Lookahead.renewed` and `_plan`."""
         self._complete(boundary)
-        self._plan(boundary, note, self.turn, self._ahead.renewed(boundary, self.turn, struck), ends=ends)
+        lifted = struck is not None and note is None
+        self._plan(boundary, note, self.turn, self._ahead.renewed(boundary, self.turn, struck), False, ends, lifted)
 
     def _complete(self, boundary: int) -> None:
         """What the plan of the turn in progress has not drawn before `boundary` yet, it is to draw."""
