@@ -82,6 +82,8 @@ class History:
         """The player's keys that are down now."""
         self._stepper = stepper
         self._snapshots: deque[Snapshot] = deque()
+        self._taken_back: list[Snapshot] = []
+        """What the last `go_back` dropped. To free it takes longer than to go back, so it waits until the next event is fed."""
         self._notes = RecentNotes()
         self._overuse = overuse
         self._memory = memory
@@ -147,7 +149,8 @@ class History:
         self.drop_old()
 
     def drop_old(self) -> None:
-        """Drop the snapshots whose state the stepper no longer has."""
+        """Drop the snapshots whose state the stepper no longer has, and those that were taken back."""
+        self._taken_back.clear()
         while self._snapshots and self._snapshots[0].position < self._stepper.oldest:
             self._snapshots.popleft()
 
@@ -174,7 +177,7 @@ class History:
             and snapshots[-2].position > oldest
             and _is_taken_back(snapshots[-1], boundary, silence, struck, waits)
         ):
-            snapshots.pop()
+            self._taken_back.append(snapshots.pop())
         last = snapshots[-1]
         self._stepper.rewind(last.position)
         if self._memory is not None and last.recall is not None:
