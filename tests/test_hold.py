@@ -20,6 +20,7 @@ from realtime import midi
 from realtime.composing.constraints import Constraints
 from realtime.core.dialogue import ModelNote, Proposed, Reached
 from realtime.core.engine import Engine
+from realtime.core.scheduler import Sent
 from realtime.core.strikes import Strikes
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.music.metre import TICKS, BeatGrid
@@ -70,6 +71,25 @@ def test_what_sounds_with_a_late_note_is_chosen_after_it() -> None:
             assert here[0] < MODEL_PART, "the player's note comes first in what the model hears"
         assert all(late > 8 * MS - 10 for late in struck(play.sent, beat * TICKS))
     assert together
+
+
+def test_what_waits_is_due_when_it_has_waited_and_what_reacts_to_a_note_is_never_due() -> None:
+    play, sent = session(), []
+    poll = play.engine.poll
+
+    def kept(ns: int) -> list[Sent]:
+        sends = poll(ns)
+        sent.extend((ns, each) for each in sends if midi.is_note_on(each.message))
+        return sends
+
+    play.engine.poll = kept  # type: ignore[method-assign]
+    quarters(play, 40, 8 * MS)
+    play.until(44 * BEAT_NS)
+    on_beats = [(ns, each) for ns, each in sent if each.pulse % (TICKS * PULSES_PER_TICK) == 0]
+    with_player = [each.due_pulse for _, each in on_beats if 3 * TICKS <= each.pulse // PULSES_PER_TICK < 40 * TICKS]
+    assert with_player and not any(with_player)
+    due = [(ns, each.due_pulse) for ns, each in sent if each.due_pulse is not None]
+    assert due and all(play.engine.tempo.ns_at(pulse) - ns in (-1, 0) for ns, pulse in due)
 
 
 def test_where_the_player_does_not_strike_it_waits_no_longer_than_it_is_told_to() -> None:

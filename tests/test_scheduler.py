@@ -51,7 +51,7 @@ def test_a_note_is_sent_with_its_note_off() -> None:
     scheduler.plan(PlannedNote(480, 0, 60, 80, 240))
     assert scheduler.next_pulse() == 480
     assert scheduler.due(479, LATE) == []
-    assert scheduler.due(480, LATE) == [Sent(480, note_on(0, 60, 80), 1)]
+    assert scheduler.due(480, LATE) == [Sent(480, note_on(0, 60, 80), 1, 480)]
     assert scheduler.next_pulse() == 720
     assert scheduler.due(720, LATE) == [Sent(720, note_off(0, 60), 2)]
     assert scheduler.next_pulse() is None

@@ -48,7 +48,7 @@ class Answers:
         if answer is None:
             return None
         duration_pulse = answer.add((note.channel, note.pitch), note.duration_pulse)
-        return replace(note, onset_pulse=answer.onset_pulse, duration_pulse=duration_pulse)
+        return replace(note, onset_pulse=answer.onset_pulse, duration_pulse=duration_pulse, reacts=True)
 
     def key_up(self, key: Key, pulse: int) -> list[Key]:
         """The player released `key`. Returns the keys that answer it and have to end now."""

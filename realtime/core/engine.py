@@ -322,10 +322,9 @@ class Engine:
         generation, (tick, pitch, velocity, duration, part), quote = proposed
         self.heard.planned(proposed.note, quote)
         onset_pulse, duration_pulse = tick * PULSES_PER_TICK, duration * PULSES_PER_TICK
-        hold_pulse = min(self.turns.hold_pulse(tick), duration_pulse // 2)
-        note = PlannedNote(
-            onset_pulse, self.settings.channels[part], pitch, velocity, duration_pulse, generation, hold_pulse
-        )
+        hold_pulse, channel = min(self.turns.hold_pulse(tick), duration_pulse // 2), self.settings.channels[part]
+        reacts = self.turns.listens and self.turns.player.last_on_tick == tick
+        note = PlannedNote(onset_pulse, channel, pitch, velocity, duration_pulse, generation, hold_pulse, reacts)
         if self._together and self._together[0].onset_pulse != onset_pulse:
             self._send_together(now_ns)
         if (answer := self.turns.answers.fitted(generation, note)) is not None:

@@ -16,7 +16,8 @@ from realtime.midi import note_on
 @dataclass(frozen=True, slots=True)
 class PlannedNote:
     """A note that may still be cancelled. It is sent `hold_pulse` after its onset, and ends as if it had been sent in time.
-    `tag` is for the caller; the scheduler never reads it.
+    `reacts`: it is sent as soon as it is known, because it goes with a note of the player's that has been struck. `tag` is for
+    the caller; the scheduler never reads it.
 
     Raises ValueError where channel 0..15, pitch 0..127, velocity 1..127 or duration >= 1 pulse does not hold.
     """
@@ -28,6 +29,7 @@ class PlannedNote:
     duration_pulse: int
     tag: int = 0
     hold_pulse: int = 0
+    reacts: bool = False
 
     @property
     def send_pulse(self) -> int:
@@ -42,11 +44,13 @@ class PlannedNote:
 
 
 class Sent(NamedTuple):
-    """A message to send now: the pulse it was meant for, its bytes, and its place in the order of all sends."""
+    """A message to send now: the pulse it was meant for, its bytes, and its place in the order of all sends. `due_pulse`: of a
+    note-on that was planned for a moment, when it was to be sent."""
 
     pulse: int
     message: bytes
     serial: int
+    due_pulse: int | None = None
 
 
 class Scheduler:
@@ -121,7 +125,8 @@ class Scheduler:
                 for message in self._ledger.strike(note.channel, note.pitch, note.onset_pulse + note.duration_pulse):
                     self._send(sent, note.onset_pulse, message)
             for note in chord:
-                self._send(sent, note.onset_pulse, note_on(note.channel, note.pitch, note.velocity))
+                due_pulse = None if note.reacts else pulse  # that of the whole chord
+                self._send(sent, note.onset_pulse, note_on(note.channel, note.pitch, note.velocity), due_pulse)
         return sent
 
     def _take(self, pulse: int) -> list[PlannedNote]:
@@ -133,9 +138,9 @@ class Scheduler:
         del self._planned[:end]
         return chord
 
-    def _send(self, sent: list[Sent], pulse: int, message: bytes) -> None:
+    def _send(self, sent: list[Sent], pulse: int, message: bytes, due_pulse: int | None = None) -> None:
         self._serial += 1
-        sent.append(Sent(pulse, message, self._serial))
+        sent.append(Sent(pulse, message, self._serial, due_pulse))
 
 
 def _onset_pulse(note: PlannedNote) -> int:

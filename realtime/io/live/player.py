@@ -295,8 +295,8 @@ class Player:
         now = now_ns()
         for sent in self.engine.poll(now):
             self._send(sent.message)
-            if midi.is_note_on(sent.message) and not self.engine.mode.voices:
-                self.session.schedule_error_ns.append(now_ns() - self.engine.tempo.ns_at(sent.pulse))
+            if sent.due_pulse is not None:
+                self.session.schedule_error_ns.append(now_ns() - self.engine.tempo.ns_at(sent.due_pulse))
             self._write("antiphon", sent.pulse, sent.message)
         for request in self.engine.take_requests():
             for reply in self._composers.ask(request, now):
