@@ -11,7 +11,7 @@ from performing import BAR_NS, BEAT_NS, MODES, assert_nothing_hangs, onsets, set
 
 from realtime.composing.constraints import Constraints
 from realtime.composing.rules import Rules
-from realtime.core.dialogue import Extend, KeyUp, ModelNote, Plan, PlayerNote, Proposed, Reached, Relocate, Turn
+from realtime.core.dialogue import Avoid, Extend, KeyUp, ModelNote, Plan, PlayerNote, Proposed, Reached, Relocate, Turn
 from realtime.core.engine import Engine
 from realtime.core.tempo import TempoMap
 from realtime.music.keys import SCALES
@@ -67,6 +67,23 @@ def test_a_trade_is_the_call_led_home() -> None:
     assert notes[-1].pitch % 12 == 7
     assert 1 <= abs(notes[-1].pitch - notes[-2].pitch) <= 3
     assert notes[-1].tick + notes[-1].duration == 4 * BAR
+
+
+def test_an_answer_that_is_taken_back_comes_in_another_way() -> None:
+    composer, turn = rules(tonic=0, scale=SCALES["major"]), Turn(192, 384)
+    played(composer, *[(24 * i, pitch, 24) for i, pitch in enumerate((60, 62, 64, 67, 65, 64, 62, 64))])
+    taken_back: list[ModelNote] = []
+    heard = []
+    for _ in range(3):
+        composer.hear(Avoid(tuple((note.tick, note.pitch) for note in taken_back)))
+        made = answers(composer, turn, Role.TRADE, 384)
+        heard.append([note.pitch for note in made])
+        taken_back += made
+    assert heard == [
+        [60, 62, 64, 67, 65, 64, 62, 60],
+        [60, 59, 57, 53, 55, 57, 59, 60],
+        [64, 62, 64, 65, 67, 64, 62, 60],
+    ], "as it was, upside down, backwards, each led home"
 
 
 def test_extensions_go_on_and_old_ones_are_not_answered() -> None:
@@ -148,4 +165,4 @@ def test_it_remembers_no_more_than_it_needs() -> None:
     for generation, tick in zip(range(5000), count(0, 6), strict=False):
         list(composer.handle(Plan(generation, tick, PlayerNote(tick, 30 + generation % 60, 80, MELODY), Role.TRADE)))
         list(composer.handle(KeyUp(tick + 3, 30 + generation % 60)))
-    assert len(composer._ends) <= len(composer._heard) == 512
+    assert len(composer._heard._ends) <= len(composer._heard.notes) == 512

@@ -1,22 +1,21 @@
 """A composer without a network, for when there is none: it answers the same requests by rules, at once.
 
 In accompany and harmonise it plays root and triad of the chord that is heard; else it plays the call again and leads it home. A
-band plays the hits of its feel (`arrangement`), and no more. It
-receives every request all the time, so that it knows the music when it takes over. What it plays depends on these requests
-alone.
+band plays the hits of its feel (`arrangement`), and no more. It receives every request all the time, so that it knows the music
+when it takes over. What it plays depends on these requests alone.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import pairwise
 
-import numpy as np
-
 from realtime.composing.arrangement import ARRANGED, CHORD, HAT, KICK, LAST_SOUNDS, PLAIN, SNARE, Arrangement, Hit
 from realtime.composing.constraints import Constraints
+from realtime.composing.heard_chords import HeardChords
 from realtime.core.dialogue import (
+    Avoid,
     Extend,
     Feel,
     KeyUp,
@@ -32,27 +31,18 @@ from realtime.core.dialogue import (
     Request,
     Turn,
 )
-from realtime.music.chords import MEMBERS, NO_CHORD, chord, pitch_classes, root_of
 from realtime.music.given import Given, Lead
-from realtime.music.keys import KEY_SCALES, Key, best_key
 from realtime.music.metre import TICKS, Beat, BeatGrid
 from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, Role, pitched_first
 
-MOST_HEARD = 512
 HELD_TICKS = 384
 """How long an answer sounds if the key it answers never goes up."""
 GAP_TICKS = 2
 """Between a note of an accompaniment and the next: it is struck anew."""
-OPEN_TICKS = TICKS
-"""What a key that is still down counts as."""
 BASS_HEIGHT, ROOT_HEIGHT, TRIAD_HEIGHT = 31, 43, 60
 """The lowest root of a bass (G1) and of a chord (G2) and the lowest note of a triad (C4), where the range allows them."""
 SOFTER = 0.8
 """How loud an accompaniment is, of the player's loudness."""
-OUTSIDE, ROOT, IN_KEY, SAME = -0.6, 0.3, 0.15, 0.1
-"""How a chord is found: each unit of sound in it counts 1, outside of it `OUTSIDE`, on its root `ROOT` more; a chord of the key
-and the chord of before get a share of all sound."""
-TRIADS = [chord(root, quality) for root in range(12) for quality in ("maj", "min")]
 
 
 class Rules:
@@ -63,12 +53,10 @@ class Rules:
     def __init__(self, constraints: Constraints, grid: BeatGrid) -> None:
         self._constraints = constraints
         self._grid = grid
-        self._heard: deque[PlayerNote] = deque(maxlen=MOST_HEARD)
-        self._ends: dict[PlayerNote, int] = {}
-        self._down: dict[int, PlayerNote] = {}
-        self._classes = np.zeros(12)
-        self._chord = NO_CHORD
         self._given = Given(grid)
+        self._heard = HeardChords(constraints, grid, self._given)
+        self._avoided: frozenset[tuple[int, int]] = frozenset()
+        """(tick, pitch) of the notes of answers that were taken back."""
         self._parts = constraints.parts
         """Those of the band that play."""
         self._arrangement = Arrangement(constraints.feel, grid, self._given)
@@ -82,17 +70,17 @@ class Rules:
         """Take in what a request says of the player, without an answer."""
         match request:
             case Plan(played=PlayerNote() as note):
-                self._key_down(note)
+                self._heard.key_down(note)
             case KeyUp(tick, pitch):
-                self._key_up(tick, pitch)
+                self._heard.key_up(tick, pitch)
             case Remember(notes):
-                self._forget()
+                self._heard.forget()
                 jumps = [i for i in range(1, len(notes)) if notes[i].tick < notes[i - 1].tick - TICKS]
                 for tick, part, player, pitch, duration, velocity in notes[max(jumps, default=0) :]:
                     if player:
-                        self._key_down(PlayerNote(tick, pitch, velocity, part))
+                        self._heard.key_down(PlayerNote(tick, pitch, velocity, part))
                         if duration:
-                            self._key_up(tick + duration, pitch)
+                            self._heard.key_up(tick + duration, pitch)
             case Lead():
                 self._given.lead(request)
             case Muster(parts):
@@ -101,26 +89,9 @@ class Rules:
                 self._arrangement.change(request)
             case Relocate():
                 self._arrangement.relocate()
-                self._forget()
-
-    def _key_down(self, note: PlayerNote) -> None:
-        if len(self._heard) == MOST_HEARD:
-            self._ends.pop(self._heard[0], None)
-        self._heard.append(note)
-        if note.part != DRUMS:
-            self._down[note.pitch] = note
-            self._classes = self._classes * 0.99
-            self._classes[note.pitch % 12] += 1.0
-
-    def _key_up(self, tick: int, pitch: int) -> None:
-        if (note_down := self._down.pop(pitch, None)) is not None:
-            self._ends[note_down] = tick
-
-    def _forget(self) -> None:
-        """Forget the player's notes, and keep the key that they were in."""
-        self._heard.clear()
-        self._ends.clear()
-        self._down.clear()
+                self._heard.forget()
+            case Avoid(notes):
+                self._avoided = frozenset(notes)
 
     def handle(self, request: Request) -> Iterator[Reply]:
         """Take in a request and answer it, as the composer does."""
@@ -155,7 +126,7 @@ class Rules:
         if constraints.band and not turn.voices:
             yield from self._band(plan, turn, first, last)
         elif turn.voices and parts[0] == DRUMS:
-            yield ModelNote(turn.start, HAT, self._loudness(SOFTER), GAP_TICKS, DRUMS)
+            yield ModelNote(turn.start, HAT, self._heard.loudness(SOFTER), GAP_TICKS, DRUMS)
         elif turn.voices:
             yield from self._harmony(plan, turn, parts[0])
         elif parts[0] == DRUMS:
@@ -200,7 +171,7 @@ class Rules:
 
     def _struck(self, hit: Hit, part: int, turn: Turn, end: int | None) -> list[ModelNote]:
         """The notes of a hit."""
-        loudness = self._loudness(SOFTER)
+        loudness = self._heard.loudness(SOFTER)
         if part == DRUMS:
             return [ModelNote(hit.tick, int(hit.sound), loudness, GAP_TICKS, DRUMS)]
         given = self._given.closing(hit.tick) if hit.tick == end else self._given.at(hit.tick)
@@ -209,7 +180,7 @@ class Rules:
         if given is not None and given.symbol.bass is not None:
             tones, root = given.symbol.tones, given.symbol.bass
         else:
-            tones, root = self._tones_at(hit.tick)
+            tones, root = self._heard.tones_at(hit.tick)
         beat = self._grid.beat_at(hit.tick)
         length = 2 * beat.bar_ticks if hit.tick == end else beat.start + beat.length - hit.tick - GAP_TICKS
         low = self._fold(root, BASS_HEIGHT)
@@ -223,10 +194,10 @@ class Rules:
 
     def _accompaniment(self, first: int, last: int, turn: Turn, part: int) -> Iterator[ModelNote]:
         """The root at the start of a bar, the triad on every beat."""
-        tick, loudness = self._grid.next_beat(first), self._loudness(SOFTER)
+        tick, loudness = self._grid.next_beat(first), self._heard.loudness(SOFTER)
         while tick < last:
             beat = self._grid.beat_at(tick)
-            tones, root = self._tones_at(tick)
+            tones, root = self._heard.tones_at(tick)
             voices = self._voicing(tones)
             length = beat.length - GAP_TICKS
             if beat.in_bar == 0:
@@ -241,133 +212,92 @@ class Rules:
     def _voicing(self, tones: frozenset[int]) -> list[int]:
         """The chord from `TRIAD_HEIGHT` up, without the keys that the player holds; an octave lower where they hold all of it."""
         pitches = sorted({self._fold(pitch_class, TRIAD_HEIGHT) for pitch_class in tones})
-        free = [pitch for pitch in pitches if pitch not in self._down]
+        free = [pitch for pitch in pitches if pitch not in self._heard.down]
         lower = [pitch - 12 for pitch in pitches if pitch - 12 >= self._constraints.lowest]
-        return free or [pitch for pitch in lower if pitch not in self._down]
+        return free or [pitch for pitch in lower if pitch not in self._heard.down]
 
     def _harmony(self, plan: Plan, turn: Turn, part: int) -> Iterator[ModelNote]:
         """Under the note that was struck: the nearest notes of the chord, or else of the key, at least a minor third apart."""
         if plan.played is None:
             return
         below, wanted = plan.played.pitch, turn.voices
-        members, bass = self._tones_at(turn.start)
-        in_key = self._scale()
+        members, bass = self._heard.tones_at(turn.start)
+        in_key = self._heard.scale()
         for pitch in range(plan.played.pitch - 3, self._constraints.lowest - 1, -1):
             if not wanted:
                 break
             fits = pitch % 12 in members or (pitch % 12 in in_key and below - pitch == 4)
-            if fits and below - pitch >= 3 and pitch not in self._down and pitch <= self._constraints.highest:
-                yield self._note(turn.start, pitch, self._loudness(SOFTER), HELD_TICKS, part, None)
+            if fits and below - pitch >= 3 and pitch not in self._heard.down and pitch <= self._constraints.highest:
+                yield self._note(turn.start, pitch, self._heard.loudness(SOFTER), HELD_TICKS, part, None)
                 below, wanted = pitch, wanted - 1
         if wanted == turn.voices:  # the range lies above it
             pitch = self._fold(bass, self._constraints.lowest)
-            yield self._note(turn.start, pitch, self._loudness(SOFTER), HELD_TICKS, part, None)
+            yield self._note(turn.start, pitch, self._heard.loudness(SOFTER), HELD_TICKS, part, None)
 
     def _beats(self, first: int, last: int) -> Iterator[ModelNote]:
         tick = self._grid.next_beat(first)
         while tick < last:
             beat = self._grid.beat_at(tick)
             for pitch in (HAT, SNARE if beat.in_bar % 2 else KICK):
-                yield ModelNote(tick, pitch, self._loudness(SOFTER), GAP_TICKS, DRUMS)
+                yield ModelNote(tick, pitch, self._heard.loudness(SOFTER), GAP_TICKS, DRUMS)
             tick = beat.start + beat.length
 
     # --- the call, led home ---
 
     def _answer(self, turn: Turn, part: int) -> list[ModelNote]:
-        """The call from the turn's start on, as often as it fits; its last notes lead by step to the tonic, which lasts."""
+        """The call from the turn's start on, as often as it fits; its last notes lead by step to the tonic, which lasts. Where
+        that was taken back, the call upside down, and where this was too, backwards."""
         bar = self._grid.bar_at(turn.start)[1]
         length = (turn.end - turn.start) if turn.end is not None else 2 * bar
-        heard = [note for note in self._heard if note.tick < turn.start and note.part != DRUMS]
-        call = [note for note in heard if note.tick >= turn.start - length]
-        if not call and heard:
-            call = [note for note in heard if note.tick > heard[-1].tick - length]
+        heard = [note for note in self._heard.notes if note.tick < turn.start and note.part != DRUMS]
+        lately = [note for note in heard if note.tick >= turn.start - length]
+        if not lately and heard:
+            lately = [note for note in heard if note.tick > heard[-1].tick - length]
         top: dict[int, PlayerNote] = {}
-        for note in call:  # of a chord its highest note: the tune
+        for note in lately:  # of a chord its highest note: the tune
             if note.tick not in top or note.pitch > top[note.tick].pitch:
                 top[note.tick] = note
         line = [(note.tick, note.pitch, note.velocity) for note in top.values()]
         if not line:
-            tonic = self._fold(self._key().tonic, TRIAD_HEIGHT)
+            tonic = self._fold(self._heard.key().tonic, TRIAD_HEIGHT)
             line = [(turn.start - length + i * TICKS, tonic + (0, 7, 4, 7)[i % 4], 80) for i in range(length // TICKS)]
         shift = -(-(turn.start - line[0][0]) // bar) * bar
         span = max(-(-(line[-1][0] + 1 - line[0][0]) // bar) * bar, bar)
         placed = [(tick + shift + k * span, pitch, velocity) for k in range(-1, 64) for tick, pitch, velocity in line]
         end = turn.start + length
         placed = [note for note in placed if turn.start <= note[0] <= end - TICKS] or [(turn.start, *line[0][1:])]
-        pitches = self._led_home([pitch for _, pitch, _ in placed])
         ends = [following[0] for _, following in pairwise(placed)] + [end]
-        return [
-            self._note(tick, pitch, velocity, until - tick, part, turn)
-            for (tick, _, velocity), pitch, until in zip(placed, pitches, ends, strict=True)
-        ]
+        call = [pitch for _, pitch, _ in placed]
+        notes: list[ModelNote] = []
+        for pitches in (call, self._upside_down(call), call[::-1]):
+            notes = [
+                self._note(tick, pitch, velocity, until - tick, part, turn)
+                for (tick, _, velocity), pitch, until in zip(placed, self._led_home(pitches), ends, strict=True)
+            ]
+            if not {(note.tick, note.pitch) for note in notes} <= self._avoided:
+                break
+        return notes
+
+    def _upside_down(self, pitches: list[int]) -> list[int]:
+        """Each step of the scale in the other direction."""
+        scale = self._heard.scale()
+        ladder = [pitch for pitch in range(128) if pitch % 12 in scale]
+        steps = [bisect_left(ladder, pitch) for pitch in pitches]
+        return [ladder[min(max(2 * steps[0] - step, 0), len(ladder) - 1)] for step in steps]
 
     def _led_home(self, pitches: list[int]) -> list[int]:
         """The last becomes the tonic nearest to where the line is, the one before it a step of the scale beside that."""
-        tonic = self._key().tonic
+        tonic = self._heard.key().tonic
         before = pitches[-2] if len(pitches) > 1 else pitches[-1]
         home = min((pitch for pitch in range(128) if pitch % 12 == tonic), key=lambda pitch: abs(pitch - before))
         pitches = [*pitches[:-1], home]
         if len(pitches) > 2:
-            up = next(home + step for step in (1, 2, 3) if (home + step) % 12 in self._scale())
-            down = next(home - step for step in (1, 2, 3) if (home - step) % 12 in self._scale() or step == 3)
+            up = next(home + step for step in (1, 2, 3) if (home + step) % 12 in self._heard.scale())
+            down = next(home - step for step in (1, 2, 3) if (home - step) % 12 in self._heard.scale() or step == 3)
             pitches[-2] = up if pitches[-3] >= home else down
         return pitches
 
-    # --- what is heard ---
-
-    def _key(self) -> Key:
-        constraints = self._constraints
-        if constraints.tonic is not None:
-            return Key(constraints.tonic, "major" if 4 in constraints.scale else "minor")
-        return best_key(self._classes)
-
-    def _scale(self) -> frozenset[int]:
-        """The pitch classes of the key that is set, or else heard."""
-        constraints = self._constraints
-        if constraints.tonic is not None:
-            return frozenset((constraints.tonic + degree) % 12 for degree in constraints.scale)
-        key = self._key()
-        return frozenset((key.tonic + degree) % 12 for degree in KEY_SCALES[key.scale])
-
-    def _tones_at(self, tick: int) -> tuple[frozenset[int], int]:
-        """The pitch classes of the chord that is given, or else heard, and its bass."""
-        if (given := self._given.at(tick)) is not None and given.symbol.bass is not None:
-            return given.symbol.tones, given.symbol.bass
-        self._chord = self._chord_at(tick)
-        return pitch_classes(self._chord), root_of(self._chord) or 0
-
-    def _chord_at(self, tick: int) -> int:
-        """The major or minor triad that fits best what was played in this bar and in the one before, the nearer the more."""
-        start, bar = self._grid.bar_at(tick)
-        weights = np.zeros(12)
-        for note in self._heard:
-            if note.part == DRUMS or note.tick < start - bar:
-                continue
-            end = self._ends.get(
-                note, max(tick, note.tick + OPEN_TICKS) if note.pitch in self._down else note.tick + OPEN_TICKS
-            )
-            weights[note.pitch % 12] += max(end - note.tick, 1) * 0.5 ** (max(tick - end, 0) / TICKS)
-        key = self._key()
-        if not weights.any():
-            return (
-                self._chord if self._chord != NO_CHORD else chord(key.tonic, "maj" if key.scale == "major" else "min")
-            )
-        total, scale = weights.sum(), self._scale()
-
-        def fit(candidate: int) -> float:
-            members = MEMBERS[candidate]
-            value = weights[members].sum() + OUTSIDE * weights[~members].sum() + ROOT * weights[root_of(candidate) or 0]
-            in_key = all(int(pitch_class) in scale for pitch_class in np.flatnonzero(members))
-            return float(value + total * (IN_KEY * in_key + SAME * (candidate == self._chord)))
-
-        return max(TRIADS, key=fit)
-
     # --- notes that are allowed ---
-
-    def _loudness(self, share: float) -> int:
-        """A velocity: a share of the player's."""
-        recent = [note.velocity for note in list(self._heard)[-8:]] or [80]
-        return int(min(max(share * sum(recent) / len(recent), 1), 127))
 
     def _fold(self, pitch: int, lowest: int) -> int:
         """The pitch, in octaves, at or above `lowest` and within the range as far as it can be."""
@@ -387,7 +317,7 @@ class Rules:
             pitch -= 12
         pitch = min(max(pitch, low), high)
         if constraints.tonic is not None and self._given.at(tick) is None:
-            allowed = [near for near in range(low, high + 1) if near % 12 in self._scale()]
+            allowed = [near for near in range(low, high + 1) if near % 12 in self._heard.scale()]
             pitch = min(allowed, key=lambda near: abs(near - pitch), default=pitch)
         ticks = min(max(ticks, constraints.min_duration, 1), constraints.max_duration)
         if turn is not None and turn.silent_from is not None:
