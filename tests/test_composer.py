@@ -23,8 +23,9 @@ from performing import (
 
 from realtime.composing.constraints import Constraints
 from realtime.composing.contract import MASKED
-from realtime.core.dialogue import Advance, Extend, KeyUp, ModelNote, Plan, PlayerNote, Reached, Turn
+from realtime.core.dialogue import Advance, Extend, KeyUp, ModelNote, Plan, PlayerNote, Reached, Steer, Turn
 from realtime.core.modes import Harmonise
+from realtime.music.controls import Controls
 from realtime.music.keys import SCALES
 from realtime.music.metre import TICKS
 from realtime.music.vocabulary import BEAT, CHORD, MODEL_PART, Role
@@ -75,34 +76,74 @@ def test_all_events_have_the_role_of_their_plan_from_the_first_on() -> None:
     assert {event[8] for event in stepper.fed} == {Role.ACCOMPANY}
 
 
+class Resting(NoiseStepper):
+    """Lets every beat pass."""
+
+    def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+        return [BEAT, 0, 0, 0, 0]
+
+
+class Late(NoiseStepper):
+    """Plays late in the beat."""
+
+    def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
+        bias[:18] = MASKED
+        return super().draw(release, bias, noise * 0)
+
+
 @pytest.mark.parametrize(
-    ("role", "lifted", "rests", "steps"),
+    ("stepper", "role", "after_key_up", "steps"),
     [
-        (Role.ACCOMPANY, True, True, 0),
-        (Role.ACCOMPANY, True, False, 1),
-        (Role.ACCOMPANY, False, True, 1),
-        (Role.CONTINUE, True, True, 1),
+        (Resting, Role.ACCOMPANY, True, 0),
+        (Late, Role.ACCOMPANY, True, 1),
+        (Resting, Role.ACCOMPANY, False, 1),
+        (Resting, Role.CONTINUE, True, 1),
     ],
 )
 def test_a_key_that_goes_up_costs_an_accompaniment_that_rests_no_step(
-    role: Role, lifted: bool, rests: bool, steps: int
+    stepper: type[NoiseStepper], role: Role, after_key_up: bool, steps: int
 ) -> None:
-    class Resting(NoiseStepper):
-        def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
-            return [BEAT, 0, 0, 0, 0]
-
-    class Late(NoiseStepper):
-        def draw(self, release: np.ndarray, bias: np.ndarray, noise: np.ndarray) -> list[int]:
-            bias[:18] = MASKED
-            return super().draw(release, bias, noise * 0)
-
-    stepper = Resting() if rests else Late()
-    composer = composer_of(stepper)
+    made = stepper()
+    composer = composer_of(made)
     proposals(composer, Plan(1, 1, PlayerNote(0, 60, 80, 0), role, Turn(0), 12))
     list(composer.handle(KeyUp(10, 60)))
+    before = made.steps
+    proposals(composer, Plan(2, 12, None, role, Turn(0, 72), 12, after_key_up=after_key_up))
+    assert made.steps - before == steps
+
+
+def test_a_chord_that_is_still_due_is_drawn_anew_when_a_key_goes_up() -> None:
+    stepper = Resting()
+    composer = composer_of(stepper)
+    proposals(composer, Plan(1, 1, PlayerNote(0, 60, 80, 0), Role.ACCOMPANY, Turn(0), 12))
+    proposals(composer, Plan(2, 24, PlayerNote(24, 62, 80, 0), Role.ACCOMPANY, None))  # on the beat, before its chord
+    list(composer.handle(KeyUp(24, 60)))
     before = stepper.steps
-    proposals(composer, Plan(2, 12, None, role, Turn(0, 72), 12, lifted=lifted))
-    assert stepper.steps - before == steps
+    proposals(composer, Plan(3, 25, None, Role.ACCOMPANY, Turn(0), 25, after_key_up=True))
+    assert stepper.steps - before == 2, "the note again, and then the chord"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 1000), st.sampled_from([Constraints(), Constraints(lowest=62, highest=62)]), st.integers(2, 22))
+def test_a_key_up_changes_the_same_notes_wherever_the_plan_before_had_got_to(
+    seed: int, constraints: Constraints, up: int
+) -> None:
+    """A plan stops at the boundary of a newer one that waits, or has run beyond it."""
+    boundary = up + 1
+    heard = []
+    for limit in (None, boundary):
+        stepper = NoiseStepper()
+        composer = composer_of(stepper, constraints, seed=seed)
+        requests = [
+            (Plan(1, 1, PlayerNote(0, 62, 80, 0), Role.ACCOMPANY, Turn(0), 48), limit),
+            (Steer(Controls(density=1.0, register=-1.0)), None),
+            (KeyUp(up, 62), None),
+            (Plan(2, boundary, None, Role.ACCOMPANY, Turn(0, 72), 96, after_key_up=True), None),
+        ]
+        for request, newer in requests:
+            list(composer.handle(request, lambda newer=newer: newer))  # type: ignore[misc]
+        heard.append(fed_with_keys(stepper))
+    assert heard[0] == heard[1]
 
 
 def test_a_rest_heard_beat_by_beat_is_the_same_rest() -> None:

@@ -68,7 +68,7 @@ def test_a_key_up_during_a_turn_is_sent_to_the_composer_and_the_rest_planned_ane
     key_up, plan = session.requests
     assert key_up == KeyUp(20, 60)
     assert isinstance(plan, Plan)
-    assert plan.played is None and plan.lifted
+    assert plan.played is None and plan.after_key_up
     assert plan.boundary > 20
     assert plan.turn == Turn(0, 72, rings=96), (
         "it ends on the beat after two beats of rest, and may ring to the bar line"
@@ -76,7 +76,7 @@ def test_a_key_up_during_a_turn_is_sent_to_the_composer_and_the_rest_planned_ane
     session.play(midi.note_on(0, 62, 80), tick_ns(40))
     plan = plans(session.requests)[-1]
     assert plan.turn == Turn(0), "the player goes on, and so does the turn"
-    assert not plan.lifted
+    assert not plan.after_key_up
 
 
 def test_a_pitch_held_on_two_channels_is_up_when_both_keys_are() -> None:

@@ -103,8 +103,6 @@ class Composer:
         self._memory = memory
         self._chords: list[tuple[int, int]] = []
         """Of beats, by their ticks, since this was last told."""
-        self._drawn, self._drawn_chord = BEAT_EVENT, UNKNOWN
-        """What comes after the last event of the history, unless that is gone back over; and the beat's chord, if that is due."""
 
     def warm_up(self) -> None:
         """Take a step and forget it: a model's first run takes longer than the others."""
@@ -191,7 +189,6 @@ class Composer:
         self._plan = plan
         if self._history.is_empty:
             self._begin()
-        newest = self._history.last
         struck = plan.played.tick if plan.played is not None else None
         # Who accompanies does not wait for the player.
         self._history.go_back(plan.boundary, plan.silence, same_turn, struck, plan.role != Role.ACCOMPANY)
@@ -200,9 +197,9 @@ class Composer:
             self._take_in(plan.played)
         if plan.turn is not None:
             self._advance_to(max(plan.turn.start, self._history.last.tick))
-            # A key that goes up only frees a pitch for an accompaniment: where no more notes come in this beat, none do now.
-            rests = plan.lifted and plan.role == Role.ACCOMPANY and last is newest
-            if self._history.last is last and not (rests and not last.due and self._drawn.time == BEAT):
+            # A key that goes up only frees a pitch for an accompaniment: where it was to let the beat pass, it does so still.
+            rests = plan.after_key_up and plan.role == Role.ACCOMPANY and not last.due and last.drawn.time == BEAT
+            if self._history.last is last and not rests:
                 # Nothing was fed: what follows has to be drawn anew, under these masks.
                 self._feed(self._history.take_last())
 
@@ -264,15 +261,15 @@ class Composer:
             last = self._history.last
             newer = limit()
             stop = until if newer is None else min(until, newer)
-            rests = self._drawn.time == BEAT
-            following = last.beat.start + (last.beat.length if rests else self._drawn.time)
+            rests = last.drawn.time == BEAT
+            following = last.beat.start + (last.beat.length if rests else last.drawn.time)
             if following >= stop and (rests or not turn.voices):
                 until = following
                 break
             if rests:
                 self._advance_to(following)
                 continue
-            quote = quoted(last.recall, self._drawn) if last.recall is not None else None
+            quote = quoted(last.recall, last.drawn) if last.recall is not None else None
             note, snapshot = self._make_note(turn)
             yield Proposed(self._plan.generation, note, quote)
             self._feed(snapshot)
@@ -283,7 +280,7 @@ class Composer:
 
     def _make_note(self, turn: Turn) -> tuple[ModelNote, Snapshot]:
         """The note that was drawn, cut where the turn ends, and the snapshot that it leads to. It is not fed yet."""
-        beat, event = self._history.last.beat, self._drawn
+        beat, event = self._history.last.beat, self._history.last.drawn
         onset = beat.start + event.time
         ticks = HELD_TICKS if turn.voices else int(DURATION_TICKS[event.duration])
         if turn.silent_from is not None and onset + ticks > turn.silent_from and not turn.voices:
@@ -309,14 +306,14 @@ class Composer:
     def _feed(self, snapshot: Snapshot) -> None:
         """Feed one event to the model and keep what it draws next; everything goes through here."""
         snapshot = self._history.remembered(snapshot)
-        self._drawn, self._drawn_chord = self._sampler.step(snapshot, self._plan, self._history.keys_down)
-        self._history.append(snapshot)
+        drawn, chord = self._sampler.step(snapshot, self._plan, self._history.keys_down)
+        self._history.append(snapshot._replace(drawn=drawn, drawn_chord=chord))
 
     def _settle_chord(self) -> None:
         """Feed the CHORD of the beat, as it is given or else as it was drawn, unless it was fed before."""
         if self._history.last.due:
             beat = self._history.last.beat.start
             given = self._given.chord(beat)
-            chord = self._drawn_chord if given == UNKNOWN else given
+            chord = self._history.last.drawn_chord if given == UNKNOWN else given
             self._chords.append((beat, chord))
             self._feed(self._history.chord(chord))

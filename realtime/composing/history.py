@@ -26,6 +26,7 @@ from realtime.music.chords import UNKNOWN
 from realtime.music.metre import Beat
 from realtime.music.vocabulary import (
     BEAT,
+    BEAT_EVENT,
     CHORD,
     CHORD_EVENT,
     DRUMS,
@@ -66,6 +67,10 @@ class Snapshot(NamedTuple):
     """What the memory says after the event."""
     harmony: tuple[int, int] = (UNKNOWN, 0)
     """The latest chord that was fed, and the tick of the beat from which on it has been the same."""
+    drawn: Event = BEAT_EVENT
+    """The event that was drawn to come next, when this one was fed."""
+    drawn_chord: int = UNKNOWN
+    """The chord of the beat that was drawn with it; it counts where that is due."""
 
     @property
     def release(self) -> np.ndarray:
@@ -82,8 +87,6 @@ class History:
         """The player's keys that are down now."""
         self._stepper = stepper
         self._snapshots: deque[Snapshot] = deque()
-        self._taken_back: list[Snapshot] = []
-        """What the last `go_back` dropped. To free it takes longer than to go back, so it waits until the next event is fed."""
         self._notes = RecentNotes()
         self._overuse = overuse
         self._memory = memory
@@ -149,8 +152,7 @@ class History:
         self.drop_old()
 
     def drop_old(self) -> None:
-        """Drop the snapshots whose state the stepper no longer has, and those that were taken back."""
-        self._taken_back.clear()
+        """Drop the snapshots whose state the stepper no longer has."""
         while self._snapshots and self._snapshots[0].position < self._stepper.oldest:
             self._snapshots.popleft()
 
@@ -177,7 +179,7 @@ class History:
             and snapshots[-2].position > oldest
             and _is_taken_back(snapshots[-1], boundary, silence, struck, waits)
         ):
-            self._taken_back.append(snapshots.pop())
+            snapshots.pop()
         last = snapshots[-1]
         self._stepper.rewind(last.position)
         if self._memory is not None and last.recall is not None:

@@ -65,7 +65,8 @@ class Turn(NamedTuple):
 class Plan(NamedTuple):
     """Roll back to `boundary` (notes before it are final), add the note `played`, if any, and propose notes for `turn` up to
     `until`. With `turn` None nothing is proposed. `role` is that of the mode. `silence`: all notes of Antiphon's that
-    sounded at the boundary were ended there. `lifted`: all that has happened is that a key of the player's went up."""
+    sounded at the boundary were ended there. `after_key_up`: it is asked for because a key of the player's went up, and for
+    nothing else; that `KeyUp` came before it."""
 
     generation: int
     boundary: int
@@ -74,7 +75,7 @@ class Plan(NamedTuple):
     turn: Turn | None = None
     until: int = 0
     silence: bool = False
-    lifted: bool = False
+    after_key_up: bool = False
 
 
 class KeyUp(NamedTuple):

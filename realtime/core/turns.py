@@ -129,7 +129,7 @@ class Turns:
             self._complete(boundary)  # as what is drawn by now: while the key was down
             self.requests.append(KeyUp(tick, key[1]))
             if self.turn is not None:  # the model has to hear that it is not
-                self._replan(boundary, None, tick)
+                self._replan(boundary, None, tick, after_key_up=True)
         for channel, pitch in self.answers.key_up(key, pulse):
             self._output.end_key((channel, pitch), pulse)
 
@@ -369,23 +369,22 @@ class Turns:
         until: int = 0,
         silence: bool = False,
         ends: bool = False,
-        lifted: bool = False,
+        after_key_up: bool = False,
     ) -> None:
         """Ask for a new plan from `boundary` on. What the old one had there is taken back; with `silence`, all that it had.
-        `ends`: what sounds at the boundary ends there. `lifted`: see `Plan`."""
+        `ends`: what sounds at the boundary ends there. `after_key_up`: see `Plan`."""
         taken_back_from = LONG_AGO if silence else boundary
         generation = self.plans.new(boundary, taken_back_from)
         if not (turn is not None and turn.voices):
             self._counts.retracted += len(self._output.scheduler.cancel(taken_back_from * PULSES_PER_TICK))
-        self.requests.append(Plan(generation, boundary, note, self.mode.role, turn, until, silence or ends, lifted))
+        self.requests.append(
+            Plan(generation, boundary, note, self.mode.role, turn, until, silence or ends, after_key_up)
+        )
 
-    def _replan(
-        self, boundary: int, note: PlayerNote | None = None, struck: int | None = None, ends: bool = False
-    ) -> None:
-        """Ask for a new plan of the turn in progress, if there is one; see `Lookahead.renewed` and `_plan`."""
+    def _replan(self, boundary: int, note: PlayerNote | None = None, struck: int | None = None, **why: bool) -> None:
+        """Ask for a new plan of the turn in progress, if there is one; see `Lookahead.renewed`, and `_plan` for `why`."""
         self._complete(boundary)
-        lifted = struck is not None and note is None
-        self._plan(boundary, note, self.turn, self._ahead.renewed(boundary, self.turn, struck), False, ends, lifted)
+        self._plan(boundary, note, self.turn, self._ahead.renewed(boundary, self.turn, struck), **why)
 
     def _complete(self, boundary: int) -> None:
         """What the plan of the turn in progress has not drawn before `boundary` yet, it is to draw."""
