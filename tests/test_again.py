@@ -9,7 +9,9 @@ import pytest
 from performing import BAR_NS, BEAT_NS, NoiseStepper, StepByStep, assert_nothing_hangs, composer_of, onsets, spans, tune
 
 from realtime import midi
+from realtime.composing.constraints import Constraints
 from realtime.composing.overuse import AVOIDED_NATS, Overuse
+from realtime.composing.rules import Rules
 from realtime.config import load
 from realtime.core.again import Again, Call
 from realtime.core.dialogue import Avoid, HeardNote, KeyUp, PlayerNote, Turn
@@ -19,6 +21,7 @@ from realtime.io.live.desk import MARKED, TAKEN_BACK, Desk, Pressed
 from realtime.io.live.recorder import Recorder
 from realtime.io.live.settings import engine_settings
 from realtime.io.live.take import Take
+from realtime.music.keys import SCALES
 from realtime.music.metre import BeatGrid
 from realtime.music.vocabulary import MODEL_PART, Role
 
@@ -57,6 +60,17 @@ def test_in_trade_the_answer_ends_and_another_one_begins_with_the_next_bar() -> 
     assert second and [note for note in second if note[0] <= 24] != first
     assert max(tick for tick, _ in second) >= BAR  # as long as the one that was taken back
     assert not answers(step, 5, 8)  # the player's turn: nothing was played, and Antiphon waits
+
+
+def test_the_rules_play_another_answer_too_when_theirs_is_taken_back_in_its_middle() -> None:
+    step = StepByStep("trade", Rules(Constraints(tonic=0, scale=SCALES["major"]), BeatGrid()))  # type: ignore[arg-type]
+    for ns, message in tune(PHRASE):
+        step.play(message, ns)
+    again(step, 3 * BAR_NS + 3 * BEAT_NS // 2)
+    step.until(8 * BAR_NS)
+    first, second = answers(step, 2, 4), answers(step, 4, 6)
+    assert len(first) == 6 and [pitch for _, pitch in first] == PHRASE[:6]
+    assert [pitch for _, pitch in second[:6]] == [67, 65, 64, 62, 60, 62]
 
 
 def test_the_composer_hears_the_same_phrase_just_before_the_other_answer() -> None:

@@ -69,21 +69,37 @@ def test_a_trade_is_the_call_led_home() -> None:
     assert notes[-1].tick + notes[-1].duration == 4 * BAR
 
 
-def test_an_answer_that_is_taken_back_comes_in_another_way() -> None:
+CALL = [(24 * i, pitch, 24) for i, pitch in enumerate((60, 62, 64, 67, 65, 64, 62, 64))]
+
+
+@pytest.mark.parametrize("played_on", [1, 3, 8])
+def test_an_answer_that_is_taken_back_comes_as_inversion_then_as_retrograde(played_on: int) -> None:
+    """However much of it had been played."""
     composer, turn = rules(tonic=0, scale=SCALES["major"]), Turn(192, 384)
-    played(composer, *[(24 * i, pitch, 24) for i, pitch in enumerate((60, 62, 64, 67, 65, 64, 62, 64))])
+    played(composer, *CALL)
     taken_back: list[ModelNote] = []
     heard = []
-    for _ in range(3):
+    for _ in range(4):
         composer.hear(Avoid(tuple((note.tick, note.pitch) for note in taken_back)))
         made = answers(composer, turn, Role.TRADE, 384)
         heard.append([note.pitch for note in made])
-        taken_back += made
+        taken_back += made[:played_on]
     assert heard == [
         [60, 62, 64, 67, 65, 64, 62, 60],
-        [60, 59, 57, 53, 55, 57, 59, 60],
+        [67, 65, 64, 60, 62, 64, 62, 60],
         [64, 62, 64, 65, 67, 64, 62, 60],
-    ], "as it was, upside down, backwards, each led home"
+        [64, 65, 64, 62, 60, 64, 62, 60],
+    ]
+
+
+def test_what_was_taken_back_is_forgotten_when_song_time_goes_elsewhere() -> None:
+    composer, turn = rules(tonic=0, scale=SCALES["major"]), Turn(192, 384)
+    played(composer, *CALL)
+    first = answers(composer, turn, Role.TRADE, 384)
+    composer.hear(Avoid(tuple((note.tick, note.pitch) for note in first)))
+    composer.hear(Relocate(0))
+    played(composer, *CALL)
+    assert answers(composer, turn, Role.TRADE, 384) == first
 
 
 def test_extensions_go_on_and_old_ones_are_not_answered() -> None:

@@ -30,7 +30,7 @@ PREFIX, FUTURE = 16, 4
 DRAWN = 2
 """Cells of a plan that a context also gets as rolls."""
 PLAN_STEPS = 3
-"""Euler steps from noise to a plan. With six of them the knobs do the same (`antiphon bench --knobs`), in twice the time."""
+"""Euler steps from noise to a plan. With six the knobs do about the same (`antiphon bench --knobs`), in twice the time."""
 LEAD = 0.5
 """By how much the nearest planned cell is ahead of the last, as a share of the time that a cell takes from noise to clean: near
 cells are settled first."""

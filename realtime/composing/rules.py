@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from realtime.composing.arrangement import ARRANGED, CHORD, HAT, KICK, LAST_SOUNDS, PLAIN, SNARE, Arrangement, Hit
 from realtime.composing.constraints import Constraints
-from realtime.composing.heard_chords import HeardChords
+from realtime.composing.player_harmony import PlayerHarmony
 from realtime.core.dialogue import (
     Avoid,
     Extend,
@@ -54,7 +54,7 @@ class Rules:
         self._constraints = constraints
         self._grid = grid
         self._given = Given(grid)
-        self._heard = HeardChords(constraints, grid, self._given)
+        self._heard = PlayerHarmony(constraints, grid, self._given)
         self._avoided: frozenset[tuple[int, int]] = frozenset()
         """(tick, pitch) of the notes of answers that were taken back."""
         self._parts = constraints.parts
@@ -90,6 +90,7 @@ class Rules:
             case Relocate():
                 self._arrangement.relocate()
                 self._heard.forget()
+                self._avoided = frozenset()
             case Avoid(notes):
                 self._avoided = frozenset(notes)
 
@@ -245,8 +246,9 @@ class Rules:
     # --- the call, led home ---
 
     def _answer(self, turn: Turn, part: int) -> list[ModelNote]:
-        """The call from the turn's start on, as often as it fits; its last notes lead by step to the tonic, which lasts. Where
-        that was taken back, the call upside down, and where this was too, backwards."""
+        """The call from the turn's start on, as often as it fits; its last notes lead by step to the tonic, which lasts. If that
+        answer was taken back: the call's inversion, then its retrograde, then the retrograde's inversion, all in the call's
+        rhythm. If all four were, or begin alike, the last of them."""
         bar = self._grid.bar_at(turn.start)[1]
         length = (turn.end - turn.start) if turn.end is not None else 2 * bar
         heard = [note for note in self._heard.notes if note.tick < turn.start and note.part != DRUMS]
@@ -269,21 +271,21 @@ class Rules:
         ends = [following[0] for _, following in pairwise(placed)] + [end]
         call = [pitch for _, pitch, _ in placed]
         notes: list[ModelNote] = []
-        for pitches in (call, self._upside_down(call), call[::-1]):
+        for pitches in (call, self._inverted(call), call[::-1], self._inverted(call[::-1])):
             notes = [
                 self._note(tick, pitch, velocity, until - tick, part, turn)
                 for (tick, _, velocity), pitch, until in zip(placed, self._led_home(pitches), ends, strict=True)
             ]
-            if not {(note.tick, note.pitch) for note in notes} <= self._avoided:
+            if (notes[0].tick, notes[0].pitch) not in self._avoided:  # more than its first may not have been played
                 break
         return notes
 
-    def _upside_down(self, pitches: list[int]) -> list[int]:
-        """Each step of the scale in the other direction."""
+    def _inverted(self, pitches: list[int]) -> list[int]:
+        """The steps of the scale in the other direction, in the same register."""
         scale = self._heard.scale()
         ladder = [pitch for pitch in range(128) if pitch % 12 in scale]
-        steps = [bisect_left(ladder, pitch) for pitch in pitches]
-        return [ladder[min(max(2 * steps[0] - step, 0), len(ladder) - 1)] for step in steps]
+        steps = [min(bisect_left(ladder, pitch), len(ladder) - 1) for pitch in pitches]
+        return [ladder[min(steps) + max(steps) - step] for step in steps]
 
     def _led_home(self, pitches: list[int]) -> list[int]:
         """The last becomes the tonic nearest to where the line is, the one before it a step of the scale beside that."""

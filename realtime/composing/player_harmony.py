@@ -25,7 +25,7 @@ and the chord of before get a share of all sound."""
 TRIADS = [chord(root, quality) for root in range(12) for quality in ("maj", "min")]
 
 
-class HeardChords:
+class PlayerHarmony:
     """See the module's docstring. `notes`: the player's last notes, oldest first. `down`: those whose keys are down, by pitch."""
 
     def __init__(self, constraints: Constraints, grid: BeatGrid, given: Given) -> None:
