@@ -16,6 +16,7 @@ from realtime.composing.latents import FUTURE, PREFIX, Graphs
 from realtime.core.dialogue import ModelNote, Plan, PlayerNote, Proposed, Request, Turn
 from realtime.core.engine import Engine, EngineSettings
 from realtime.core.modes import Accompany, Continue, Harmonise, Trade
+from realtime.core.scheduler import Sent
 from realtime.core.tempo import PPQN, PULSES_PER_TICK, TempoMap
 from realtime.io.live.model import Model, Setup
 from realtime.music.attributes import CONTROLS
@@ -212,6 +213,7 @@ class StepByStep:
         self.engine = Engine(settings, TempoMap(settings.bpm))
         self.composer = composer or composer_of(settings=settings)
         self.sent: SentList = []
+        self.sends: list[tuple[int, Sent]] = []
         self.requests: list[Request] = []
         self.pieces: int | None = None
         """How many calls of `composer.work` are made at a time; None: as many as there is work for."""
@@ -233,7 +235,9 @@ class StepByStep:
     def settle(self, ns: int) -> None:
         """Send what is due, and pass requests and replies until there are none left."""
         while True:
-            self.sent += [(ns, sent.pulse, sent.message) for sent in self.engine.poll(ns)]
+            sends = self.engine.poll(ns)
+            self.sends += [(ns, sent) for sent in sends]
+            self.sent += [(ns, sent.pulse, sent.message) for sent in sends]
             requests = self.engine.take_requests()
             if not requests:
                 break

@@ -7,6 +7,7 @@ import pytest
 from performing import (
     BEAT_NS,
     MS,
+    Eager,
     NoiseStepper,
     SentList,
     StepByStep,
@@ -20,7 +21,6 @@ from realtime import midi
 from realtime.composing.constraints import Constraints
 from realtime.core.dialogue import ModelNote, Proposed, Reached
 from realtime.core.engine import Engine
-from realtime.core.scheduler import Sent
 from realtime.core.strikes import Strikes
 from realtime.core.tempo import PULSES_PER_TICK, TempoMap
 from realtime.music.metre import TICKS, BeatGrid
@@ -73,23 +73,32 @@ def test_what_sounds_with_a_late_note_is_chosen_after_it() -> None:
     assert together
 
 
-def test_what_waits_is_due_when_it_has_waited_and_what_reacts_to_a_note_is_never_due() -> None:
-    play, sent = session(), []
-    poll = play.engine.poll
+@pytest.mark.parametrize("late_ms", [-8, 0, 8])
+def test_a_note_is_due_when_it_has_waited_unless_it_reacts_to_a_note(late_ms: int) -> None:
+    settings = settings_of("accompany", hold_ns=HOLD_NS)
+    play = StepByStep("accompany", composer_of(Eager(), BUSY, settings=settings), hold_ns=HOLD_NS)
+    quarters(play, 20, late_ms * MS)
+    play.until(24 * BEAT_NS)
+    ons = [(ns, sent) for ns, sent in play.sends if midi.is_note_on(sent.message)]
+    reacts = [(ns, sent.pulse) for ns, sent in ons if sent.due_pulse is None]
+    due = [(ns, sent.due_pulse) for ns, sent in ons if sent.due_pulse is not None]
+    assert all(ns - play.engine.tempo.ns_at(pulse) in (0, 1) for ns, pulse in due)
+    with_player = {beat * TICKS * PULSES_PER_TICK for beat in range(1, 20)}
+    if late_ms > 0:
+        assert with_player <= {pulse for _, pulse in reacts}, "each beat waits for the player"
+        assert all(ns % BEAT_NS == late_ms * MS for ns, pulse in reacts if pulse in with_player)
+    else:
+        assert not with_player & {pulse for ns, pulse in reacts if ns < play.engine.tempo.ns_at(pulse)}
+    assert len(due) > 20
 
-    def kept(ns: int) -> list[Sent]:
-        sends = poll(ns)
-        sent.extend((ns, each) for each in sends if midi.is_note_on(each.message))
-        return sends
 
-    play.engine.poll = kept  # type: ignore[method-assign]
-    quarters(play, 40, 8 * MS)
-    play.until(44 * BEAT_NS)
-    on_beats = [(ns, each) for ns, each in sent if each.pulse % (TICKS * PULSES_PER_TICK) == 0]
-    with_player = [each.due_pulse for _, each in on_beats if 3 * TICKS <= each.pulse // PULSES_PER_TICK < 40 * TICKS]
-    assert with_player and not any(with_player)
-    due = [(ns, each.due_pulse) for ns, each in sent if each.due_pulse is not None]
-    assert due and all(play.engine.tempo.ns_at(pulse) - ns in (-1, 0) for ns, pulse in due)
+def test_what_answers_a_key_reacts_to_it() -> None:
+    play = StepByStep("harmonise")
+    for beat in range(8):
+        play.play(midi.note_on(0, 60 + beat, 80), beat * BEAT_NS + 5 * MS)
+        play.play(midi.note_off(0, 60 + beat), beat * BEAT_NS + BEAT_NS // 2)
+    ons = [sent for _, sent in play.sends if midi.is_note_on(sent.message)]
+    assert len(ons) >= 8 and all(sent.due_pulse is None for sent in ons)
 
 
 def test_where_the_player_does_not_strike_it_waits_no_longer_than_it_is_told_to() -> None:

@@ -22,6 +22,7 @@ from performing import (
 )
 
 from realtime.composing.latents import FUTURE, LEAD, PLAN_STEPS, PLAN_TRUST, PREFIX, Latents
+from realtime.core.counts import Counts
 from realtime.core.dialogue import Planned
 from realtime.music.cells import rolls
 from realtime.music.controls import AS_IT_IS, NOTHING, Controls
@@ -251,14 +252,18 @@ def test_work_in_pieces_between_the_notes_changes_nothing(mode: str, bar: int) -
 
 
 def test_plans_that_are_late_are_counted_and_the_music_goes_on() -> None:
-    steered = settings_of("trade", controls=Controls(density=0.5, guidance=2.0))
-    desk = StepByStep("trade", composer_of(ContextStepper(), settings=steered, graphs=FakeGraphs()))
-    desk.pieces = 1
-    for stamp_ns, message in sorted(TUNE):
-        desk.play(message, stamp_ns)
-    desk.until(20 * BAR_NS)
-    assert desk.engine.counts.late_plans > 4
-    assert desk.engine.counts.turns == 2 and desk.engine.counts.notes
+    def counts(pieces: int | None) -> Counts:
+        steered = settings_of("trade", controls=STEERED)
+        desk = StepByStep("trade", composer_of(ContextStepper(), settings=steered, graphs=FakeGraphs()))
+        desk.pieces = pieces
+        for stamp_ns, message in sorted(TUNE):
+            desk.play(message, stamp_ns)
+        desk.until(20 * BAR_NS)
+        return desk.engine.counts
+
+    late, in_time = counts(1), counts(None)
+    assert late.late_plans > 4 and not in_time.late_plans
+    assert late.turns == in_time.turns > 1 and late.notes
 
 
 def test_going_back_feeds_an_event_with_its_own_context() -> None:

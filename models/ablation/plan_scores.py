@@ -30,7 +30,6 @@ from models.nets.decoder import Decoder, State
 from models.nets.layers import autocast
 from models.nets.planner import FUTURE, Planner, sample
 from models.training.losses import candidates_of, window_losses
-from realtime.composing.latents import PLAN_STEPS
 from realtime.errors import UserError
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import BEATS, LATENT
@@ -48,6 +47,8 @@ ROWS = FUTURE - LAG + 1
 EVENTS = ("events", "held", "targets", "kind", "turn", "note", "candidates", "features")
 TRIES = 5000
 SEED = 1
+STEPS = 6
+"""Euler steps of a plan, as many as were taken live when the tables were made."""
 CPU = torch.device("cpu")
 
 
@@ -149,7 +150,7 @@ def draw_plans(planner: Planner, latent: Tensor, cells: Tensor, draws: int, seed
     rows, known = (x.repeat_interleave(draws, 0) for x in past(latent, cells))
     none = torch.zeros(len(rows), FUTURE, CONTROLS)
     with autocast(CPU):
-        drawn = sample(planner, rows, known, none, PLAN_STEPS, 0.0, torch.Generator().manual_seed(seed))
+        drawn = sample(planner, rows, known, none, STEPS, 0.0, torch.Generator().manual_seed(seed))
     return drawn[:, LAG - 1 :].float().unflatten(0, (-1, draws))
 
 

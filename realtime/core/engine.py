@@ -322,15 +322,16 @@ class Engine:
         generation, (tick, pitch, velocity, duration, part), quote = proposed
         self.heard.planned(proposed.note, quote)
         onset_pulse, duration_pulse = tick * PULSES_PER_TICK, duration * PULSES_PER_TICK
-        hold_pulse, channel = min(self.turns.hold_pulse(tick), duration_pulse // 2), self.settings.channels[part]
-        reacts = self.turns.listens and self.turns.player.last_on_tick == tick
+        hold_pulse = min(self.turns.hold_pulse(tick), duration_pulse // 2)
+        began = self.turns.listens and self.tempo.ns_at(onset_pulse) <= now_ns
+        reacts, channel = began and self.turns.player.last_on_tick == tick, self.settings.channels[part]
         note = PlannedNote(onset_pulse, channel, pitch, velocity, duration_pulse, generation, hold_pulse, reacts)
         if self._together and self._together[0].onset_pulse != onset_pulse:
             self._send_together(now_ns)
         if (answer := self.turns.answers.fitted(generation, note)) is not None:
             self.scheduler.plan(answer)
             self.output.collect_due(now_ns)  # it is due already, and its key may go up before the next poll
-        elif self.turns.listens and self.tempo.ns_at(onset_pulse) <= now_ns:
+        elif began:
             self._together.append(note)
         else:
             self.counts.missed_deadlines += self.tempo.ns_at(onset_pulse) < now_ns

@@ -44,8 +44,9 @@ class PlannedNote:
 
 
 class Sent(NamedTuple):
-    """A message to send now: the pulse it was meant for, its bytes, and its place in the order of all sends. `due_pulse`: of a
-    note-on that was planned for a moment, when it was to be sent."""
+    """A message to send now: its pulse (of a note-on, the onset), its bytes, and its place in the order of all sends.
+    `due_pulse`: when a note-on was to be sent, the time for which it was held back included; None for every other message, and
+    for a note that reacts to the player."""
 
     pulse: int
     message: bytes

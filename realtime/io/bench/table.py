@@ -139,7 +139,7 @@ def _live_figures(config: Config, effort: Effort) -> tuple[dict[str, Any], dict[
     accompany = {**overrides, "mode.name": "accompany"}
     session = bench_live.answer(bench_live.child("session", accompany, seconds=effort.seconds))
     if not in_out["echo"] or not session["schedule_error"]:
-        raise UserError("the measured session sent no note; is this model trained? see `antiphon doctor`")
+        raise UserError("the measured session planned no note; is this model trained? see `antiphon doctor`")
     counts: dict[str, Any] = {
         "in_out": [len(in_out["echo"]), effort.pairs],
         "schedule_error": len(session["schedule_error"]),
@@ -238,7 +238,7 @@ def table(figures: dict[str, Any]) -> Table:
         if name in figures["counts"]:
             answered, played = figures["counts"][name]
             shown.add_row(f"{label}, notes answered", f"{answered} of {played}")
-    shown.add_row("schedule error, notes sent", f"{figures['counts']['schedule_error']}")
+    shown.add_row("schedule error, notes that were due", f"{figures['counts']['schedule_error']}")
     return shown
 
 
