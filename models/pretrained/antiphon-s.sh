@@ -1,7 +1,7 @@
 #!/bin/sh
 # How antiphon-s, its latents, its planner and the LSTM to compare it with are trained and exported:
 #   sh models/pretrained/antiphon-s.sh CORPUS OUT
-# About eleven hours on two CPU cores. Started again after a kill, it goes on from the last checkpoints.
+# About fourteen hours on two CPU cores. Started again after a kill, it goes on from the last checkpoints.
 set -eu
 corpus=$1 out=$2
 export OMP_WAIT_POLICY=passive
@@ -21,7 +21,8 @@ train s4 S 720 1e-3 4 --init "$out/s3" --bars "$out/bars"
 train s5 S 500 1e-3 5 --init "$out/s4" --bars "$out/bars"
 train s6 S 1300 1e-3 11 --init "$out/s5" --bars "$out/bars"
 train s7 S 1200 1e-3 12 --init "$out/s6" --bars "$out/bars"
-train antiphon-s S 2100 1e-3 13 --init "$out/s7" --bars "$out/bars"
+train s8 S 2100 1e-3 13 --init "$out/s7" --bars "$out/bars"
+train antiphon-s S 3600 1e-3 21 --init "$out/s8" --bars "$out/bars" --dropout 0
 python -m export "$out/antiphon-s" -o "$out/antiphon-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
 python -m export "$out/lstm-s" -o "$out/lstm-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
 python -m export.latents --bars "$out/bars" --planner "$out/planner" --decoder "$out/antiphon-s" -o "$out"
