@@ -25,7 +25,8 @@ QUOTE_NATS = 12.0
 CALL_NATS = {"time": 4.5, "pitch": 5.0, "interval": 9.0, "duration": 1.0, "velocity": 5.0}
 """For the note of the call at this place, in an answer, with the knob at 0. Of the triples of intervals in answers to eleven
 public-domain tunes .37 are the call's, to twice 36 prompts .38 (`models.listen`); with 4 for the pitch .34 and .33. An interval
-that may leave the key takes .03 of the notes out of it. The velocities of an accented call are spread by .71 of its own, with 3 for the velocity by .48."""
+that may leave the key takes .03 of the notes out of it. The velocities of an accented call are spread by .71 of its own, with 3
+for the velocity by .48."""
 LATER = 0.2
 """What is left of that for the pitch in the second half of the turn: an answer takes up the call's beginning, and goes its own
 way to the end."""

@@ -122,7 +122,7 @@ def paired(echo: Sequence[int | None], antiphon: Sequence[int | None]) -> dict[s
 
 
 def session(config: Config, seconds: float) -> dict[str, Any]:
-    """Accompany the demo's tune: {"schedule_error": [ns, of each due note-on], "rss_mb": {"player": ..., "worker": ...}}."""
+    """Trade with the demo's tune: {"schedule_error": [ns, of each due note-on], "rss_mb": {"player": ..., "worker": ...}}."""
     tune, _ = scripted_player(config)
     rss: dict[str, float | None] = {}
 

@@ -136,8 +136,8 @@ def _live_figures(config: Config, effort: Effort) -> tuple[dict[str, Any], dict[
     _say("in to out through JACK, where there is a server")
     through_jack = bench_jack.measure(in_out_overrides, effort.pairs)
     _say(f"a session of {effort.seconds:g} s")
-    accompany = {**overrides, "mode.name": "accompany"}
-    session = bench_live.answer(bench_live.child("session", accompany, seconds=effort.seconds))
+    trade = {**overrides, "mode.name": "trade"}  # nearly all notes of an accompaniment react to the player
+    session = bench_live.answer(bench_live.child("session", trade, seconds=effort.seconds))
     if not in_out["echo"] or not session["schedule_error"]:
         raise UserError("the measured session planned no note; is this model trained? see `antiphon doctor`")
     counts: dict[str, Any] = {
