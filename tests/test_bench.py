@@ -15,7 +15,7 @@ from realtime.io.bench import table
 from realtime.io.bench.live import paired, rss_mb, waits
 from realtime.io.bench.plan import Times
 
-EFFORT = table.Effort(steps=40, context_runs=2, rollbacks=5, pairs=6, seconds=6.0)
+EFFORT = table.Effort(steps=40, context_runs=2, rollbacks=5, pairs=6, seconds=9.0)
 SHAPE = {
     "step_ms": {"p50", "p99", "max"},
     "context": {"128", "1024", "16384", "ratio"},
