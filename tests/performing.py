@@ -212,11 +212,15 @@ class StepByStep:
         settings = settings_of(mode, **changes)
         self.engine = Engine(settings, TempoMap(settings.bpm))
         self.composer = composer or composer_of(settings=settings)
-        self.sent: SentList = []
         self.sends: list[tuple[int, Sent]] = []
         self.requests: list[Request] = []
         self.pieces: int | None = None
         """How many calls of `composer.work` are made at a time; None: as many as there is work for."""
+
+    @property
+    def sent(self) -> SentList:
+        """What was sent so far, in order."""
+        return [(ns, sent.pulse, sent.message) for ns, sent in self.sends]
 
     def until(self, ns: int) -> None:
         """Let time pass up to `ns`."""
@@ -235,9 +239,7 @@ class StepByStep:
     def settle(self, ns: int) -> None:
         """Send what is due, and pass requests and replies until there are none left."""
         while True:
-            sends = self.engine.poll(ns)
-            self.sends += [(ns, sent) for sent in sends]
-            self.sent += [(ns, sent.pulse, sent.message) for sent in sends]
+            self.sends += [(ns, sent) for sent in self.engine.poll(ns)]
             requests = self.engine.take_requests()
             if not requests:
                 break

@@ -254,7 +254,7 @@ def test_work_in_pieces_between_the_notes_changes_nothing(mode: str, bar: int) -
 def test_plans_that_are_late_are_counted_and_the_music_goes_on() -> None:
     def counts(pieces: int | None) -> Counts:
         steered = settings_of("trade", controls=STEERED)
-        desk = StepByStep("trade", composer_of(ContextStepper(), settings=steered, graphs=FakeGraphs()))
+        desk = StepByStep("trade", composer_of(ContextStepper(), seed=4, settings=steered, graphs=FakeGraphs()))
         desk.pieces = pieces
         for stamp_ns, message in sorted(TUNE):
             desk.play(message, stamp_ns)
@@ -263,7 +263,7 @@ def test_plans_that_are_late_are_counted_and_the_music_goes_on() -> None:
 
     late, in_time = counts(1), counts(None)
     assert late.late_plans > 4 and not in_time.late_plans
-    assert late.turns == in_time.turns > 1 and late.notes
+    assert late.turns == in_time.turns > 1 and late.notes > 5
 
 
 def test_going_back_feeds_an_event_with_its_own_context() -> None:

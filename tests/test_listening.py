@@ -12,6 +12,7 @@ from performing import MODES, MS, Script, StepByStep, assert_nothing_hangs, onse
 from realtime import midi
 from realtime.core.listening import Listener
 from realtime.core.modes import Trade
+from realtime.core.scheduler import Sent
 
 RHYTHMS = {
     "quarters": [1.0] * 8,
@@ -146,7 +147,7 @@ def test_the_answer_comes_in_the_players_own_tempo(rhythm: str, bpm: int) -> Non
     assert moments
     assert start_ns <= moments[0] < start_ns + 60e9 / bpm
     for message in session.engine.stop():
-        session.sent.append((0, 0, message))
+        session.sends.append((0, Sent(0, message, 0)))
     assert_nothing_hangs(session.sent)
 
 
@@ -168,6 +169,6 @@ def test_in_every_mode_nothing_hangs(mode: str) -> None:
     session = session_of(script, mode)
     session.until(script[-1][0] + 10**10)
     for message in session.engine.stop():
-        session.sent.append((0, 0, message))
+        session.sends.append((0, Sent(0, message, 0)))
     assert onsets(session.sent)
     assert_nothing_hangs(session.sent)

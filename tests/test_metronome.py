@@ -9,6 +9,7 @@ from realtime import midi
 from realtime.config import load
 from realtime.core.metronome import ACCENT, PLAIN, Taps
 from realtime.core.modes import Trade
+from realtime.core.scheduler import Sent
 from realtime.io.live.settings import engine_settings
 
 CLICK = (9, 37)
@@ -39,7 +40,7 @@ def test_two_bars_are_counted_in_and_bar_1_is_where_they_end() -> None:
     notes = [ns for ns, _, pitch in onsets(session.sent) if pitch != 37]
     assert 3 * BAR_NS <= min(notes) < 3 * BAR_NS + BEAT_NS
     for message in session.engine.stop():
-        session.sent.append((0, 0, message))
+        session.sends.append((0, Sent(0, message, 0)))
     assert_nothing_hangs(session.sent)
 
 

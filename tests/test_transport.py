@@ -219,7 +219,7 @@ def test_after_stop_the_player_plays_alone() -> None:
     session.play(midi.note_on(0, 60, 80), times[24] - MS)
     assert onsets(session.sent)
     session.play(STOP, times[24])
-    session.sent.clear()
+    session.sends.clear()
     session.play(midi.note_on(0, 64, 80), times[30])
     session.until(times[90])
     assert not session.sent

@@ -271,7 +271,7 @@ class Rules:
         ends = [following[0] for _, following in pairwise(placed)] + [end]
         call = [pitch for _, pitch, _ in placed]
         notes: list[ModelNote] = []
-        for pitches in (call, self._inverted(call), call[::-1], self._inverted(call[::-1])):
+        for pitches in self._variants(call):
             notes = [
                 self._note(tick, pitch, velocity, until - tick, part, turn)
                 for (tick, _, velocity), pitch, until in zip(placed, self._led_home(pitches), ends, strict=True)
@@ -279,6 +279,12 @@ class Rules:
             if (notes[0].tick, notes[0].pitch) not in self._avoided:  # more than its first may not have been played
                 break
         return notes
+
+    def _variants(self, call: list[int]) -> Iterator[list[int]]:
+        """See `_answer`. Each is made when it is asked for: mostly the first is the answer."""
+        for pitches in (call, call[::-1]):
+            yield pitches
+            yield self._inverted(pitches)
 
     def _inverted(self, pitches: list[int]) -> list[int]:
         """The steps of the scale in the other direction, in the same register."""
