@@ -46,6 +46,17 @@ def test_what_is_heard_depends_on_a_bounded_past() -> None:
     assert np.array_equal(HARMONY.heard(long, beats), HARMONY.heard(kept, recent))
 
 
+def test_what_is_heard_does_not_depend_on_what_was_estimated_before() -> None:
+    """The state that it keeps counts only for the same past: not for the next beat, an earlier one, or a note that ended."""
+    notes, beats, weights = tune(TWINKLE), grid(len(TWINKLE)), random_weights()
+    kept = TuneHarmony(weights)
+    for now in (9, 9, 10, 5, 10, 1, 14):
+        for shorter in (False, True):
+            so_far = notes[: now - 1 + shorter].copy()
+            so_far["duration"][-2:] -= 3 * shorter
+            assert np.array_equal(kept.heard(so_far, beats[:now]), TuneHarmony(weights).heard(so_far, beats[:now]))
+
+
 def test_where_nothing_sounds_there_is_no_chord() -> None:
     drums = note_array([(beat * TICKS, 6, 36, 90, DRUMS) for beat in range(8)])
     for notes in (np.zeros(0, NOTE), drums):

@@ -44,7 +44,13 @@ class TuneHarmony:
     def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
         hidden = len(weights["bias"]) if "bias" in weights and weights["bias"].ndim else -1
         w = self._w = fitted(weights, shapes(hidden))
-        self._windows = by_root(w["windows"])
+        roots = by_root(w["windows"])
+        facts = np.broadcast_to(w["facts"].T, (len(roots), *w["facts"].T.shape))
+        self._enter = np.concatenate([roots, facts], 1)
+        """(12, 126, H): from what is seen of a beat to its hidden row over each root."""
+        self._past = np.zeros((0, self._enter.shape[1]), np.float32), np.zeros((len(roots), hidden), np.float32)
+        """The beats before the last one that was estimated, as they were seen (B - 1, 126), and the state after them. A beat is
+        estimated as it begins and again when its note is heard: mostly nothing before it has changed."""
 
     def heard(self, notes: np.ndarray, beats: np.ndarray) -> np.ndarray:
         """(109,) probabilities of the classes in the last of `beats` ((B,), with the fields of `chord_features.BEAT`), from the
@@ -55,25 +61,38 @@ class TuneHarmony:
         if seen.silent[-1]:
             chords[NO_CHORD] = 1
             return chords
-        scores = self._scores(seen.windows[:, SEEN], seen.facts[:, :TOLD])
+        windows = seen.windows[:, SEEN].reshape(len(seen.facts), -1)
+        scores = self._scores(np.concatenate([windows, seen.facts[:, :TOLD]], 1))
         fits = np.exp(scores - scores.max())
         chords[1:] = fits / fits.sum()
         return chords
 
-    def _scores(self, windows: np.ndarray, facts: np.ndarray) -> np.ndarray:
-        """(108,) of the last of some beats: windows (B, 10, 12), facts (B, 6)."""
+    def _scores(self, seen: np.ndarray) -> np.ndarray:
+        """(108,) of the last of some beats: (B, 126), their ten windows and six facts."""
         w = self._w
-        x = windows.reshape(len(facts), -1) @ self._windows + (facts @ w["facts"].T + w["bias"])
-        x = np.maximum(x, 0)  # (12, B, H)
-        now = x @ w["now"].T + w["bias_now"]
-        width = x.shape[2]
-        state = np.zeros((12, width), np.float32)
-        for beat in range(len(facts)):
-            before = state @ w["before"].T + w["bias_before"]
-            gates = 1 / (1 + np.exp(-(now[:, beat, : 2 * width] + before[:, : 2 * width])))
-            reset, update = gates[:, :width], gates[:, width:]
-            new = np.tanh(now[:, beat, 2 * width :] + reset * before[:, 2 * width :])
-            state = (1 - update) * new + update * state
-        x = np.maximum(np.concatenate([x[:, -1], state], 1) @ w["join"].T + w["bias_join"], 0)
+        before, state = self._past
+        if not np.array_equal(before, seen[:-1]):
+            state = np.zeros_like(state)
+            for row in self._rows(seen[:-1]):
+                state = self._next(row, state)
+            self._past = seen[:-1], state
+        row = self._rows(seen[-1:])[0]
+        x = np.maximum(np.concatenate([row, self._next(row, state)], 1) @ w["join"].T + w["bias_join"], 0)
         scores: np.ndarray = (x @ w["leave"].T + w["bias_leave"]).T.ravel().astype(np.float64)
         return scores
+
+    def _rows(self, seen: np.ndarray) -> np.ndarray:
+        """(B, 12, H) of beats (B, 126), for each root."""
+        rows: np.ndarray = np.maximum((seen @ self._enter).swapaxes(0, 1) + self._w["bias"], 0)
+        return rows
+
+    def _next(self, row: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """The unit's state (12, H) after one more beat."""
+        w = self._w
+        now, before = row @ w["now"].T + w["bias_now"], state @ w["before"].T + w["bias_before"]
+        width = state.shape[1]
+        gates = 1 / (1 + np.exp(-(now[:, : 2 * width] + before[:, : 2 * width])))
+        reset, update = gates[:, :width], gates[:, width:]
+        new = np.tanh(now[:, 2 * width :] + reset * before[:, 2 * width :])
+        after: np.ndarray = (1 - update) * new + update * state
+        return after
