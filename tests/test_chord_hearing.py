@@ -1,12 +1,14 @@
 """Which chord the player's notes speak for."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from realtime.composing.chord_hearing import KEPT, ChordHearing
+from realtime.composing.chord_hearing import FIT, KEPT, ChordHearing
 from realtime.core.dialogue import PlayerNote
 from realtime.io.files.harmony import load_tune_harmony
-from realtime.music.chords import MEMBERS, chord, root_of
+from realtime.music.chords import CHORDS, MEMBERS, NO_CHORD, chord, root_of
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.vocabulary import MELODY
 
@@ -32,6 +34,25 @@ def likeliest(heard: ChordHearing, tick: int) -> int:
 
 def test_nothing_heard_says_nothing() -> None:
     assert not hearing().bias(BeatGrid(((0, BAR),)).beat_at(0)).any()
+
+
+def test_a_chord_that_fits_whichever_is_meant_comes_before_the_likeliest() -> None:
+    """C, E minor or G: E minor shares two tones with each of the others, which share one."""
+    open_ = np.zeros(CHORDS)
+    c, e, g = chord(0, "maj"), chord(4, "min"), chord(7, "maj")
+    open_[[c, e, g]] = 0.34, 0.33, 0.33
+    heard = ChordHearing(SimpleNamespace(heard=lambda notes, beats: open_), BeatGrid(((0, BAR),)))  # type: ignore[arg-type]
+    heard.key_down(PlayerNote(0, 67, 80, MELODY))
+    assert likeliest(heard, 0) == e
+    open_[[c, e, g]] = 0.8, 0.1, 0.1
+    heard.key_down(PlayerNote(0, 72, 80, MELODY))
+    assert likeliest(heard, 0) == c
+
+
+def test_every_chord_fits_itself_best() -> None:
+    assert np.allclose(np.diag(FIT), 1)
+    assert (FIT <= 1).all() and (FIT >= 0).all()
+    assert FIT[NO_CHORD].sum() == FIT[:, NO_CHORD].sum() == 1
 
 
 @pytest.mark.parametrize("semitones", range(-6, 6))

@@ -1,8 +1,12 @@
-"""Which chord the player's notes speak for: a bias on the chord that is drawn for a beat. Pure; times in ticks.
+"""Which chord goes with the player's notes: a bias on the chord that is drawn for a beat. Pure; times in ticks.
 
 A decoder that goes along with a player knows what it has drawn before, and follows that more than what it hears. The estimator
-(`realtime.music.tune_harmony`) knows only the player's notes, up to this moment. The chord is drawn from the product of both (a
-product of experts: Hinton, Neural Computation 2002).
+(`realtime.music.tune_harmony`) knows only the player's notes, up to this moment. A tune leaves its chord open: often several are
+as likely. So what is wanted is not the likeliest chord, but the one that fits best by expectation, whichever it is (the decision
+of minimum Bayes risk: Kumar and Byrne, HLT-NAACL 2004). The decoder decides where several fit alike.
+
+Of 72 validation tunes (`models.charts`), the product of both models' probabilities (the estimator's to the power of 12), in place
+of this, missed .30 of the chords, and this .24; .657 and .661 of the sounding time was in the chord, .016 and .013 was harsh.
 """
 
 from __future__ import annotations
@@ -12,19 +16,37 @@ import numpy as np
 from realtime.composing.contract import DRAWN
 from realtime.core.dialogue import PlayerNote
 from realtime.music.chord_features import FAR, beats_of
+from realtime.music.chords import CHORDS, MEMBERS, NO_CHORD
 from realtime.music.metre import TICKS, Beat, BeatGrid
 from realtime.music.notes import NOTE
 from realtime.music.tune_harmony import RECENT, TuneHarmony
 
-WEIGHT = 12.0
-"""Of the estimator, beside the decoder's 1. Chords missed in eight tunes each of pop909, OpenEWLD and the lieder, with the
-weights 1, 2, 3, 6, 12 and 24: .37, .33, .33, .31, .27, .29."""
-LEAST = 1e-4
-"""The probability that every chord has at least: the decoder knows things too."""
+SHARED, SHARE, ROOT = 0.2, 0.4, 0.4
+"""How well one chord fits where another was meant: that they share two tones, which share of its tones is of the other, that both
+have one root. Without the first, .23 of the chords are missed by block chords, with it, .18; .68 and .66 is in the chord."""
+WEIGHT = 100.0
+"""Nats for each natural logarithm of the expected fit. With it the chord changes in .38 of the beats, annotated ones in .37; with
+40 in .33, and .27 are missed; with 200 in .42."""
+LEAST = 0.01
+"""The fit that every chord has at least."""
 KEPT = 512
 """Notes that are remembered at most: no more than these fit into the beats that count."""
 HELD = 0
 """The duration of a key that is still down."""
+
+
+def _fit() -> np.ndarray:
+    """(109, 109) from 0 to 1: how well the chord of a row fits where that of a column was meant. No chord fits only itself."""
+    members = MEMBERS[:CHORDS].astype(int)
+    common, tones = members @ members.T, np.maximum(members.sum(1, keepdims=True), 1)
+    roots = (np.arange(CHORDS) - 1) % 12
+    fit: np.ndarray = SHARED * (common >= 2) + SHARE * common / tones + ROOT * (roots[:, None] == roots)
+    fit[NO_CHORD], fit[:, NO_CHORD] = 0, 0
+    fit[NO_CHORD, NO_CHORD] = 1
+    return fit
+
+
+FIT = _fit()
 
 
 class ChordHearing:
@@ -74,5 +96,5 @@ class ChordHearing:
         notes["duration"][held] = np.maximum(middle - notes["onset"][held], 1)
         beats = beats_of(self._grid, max(beat.start - (FAR + RECENT - 1) * TICKS, 0), beat.start + 1)
         heard = self._harmony.heard(notes, beats)
-        nats[: len(heard)] = WEIGHT * np.log(heard + LEAST)
+        nats[: len(heard)] = WEIGHT * np.log(FIT @ heard + LEAST)
         return nats
