@@ -8,6 +8,9 @@ from typing import IO
 
 from realtime.errors import UserError
 
+_PASSED = (("dev",), ("proc",))
+"""Folders of the root, with the pipes that a shell passes: `antiphon chords <(...)`, `... | antiphon chords /dev/stdin`."""
+
 
 def read_whole(path: Path, most: int, wanted: str, opened: Callable[[], IO[bytes]] | None = None) -> bytes:
     """The bytes of a file. Raises `UserError` where it cannot be read, or has more than `most`.
@@ -16,6 +19,8 @@ def read_whole(path: Path, most: int, wanted: str, opened: Callable[[], IO[bytes
     archive.
     """
     try:
+        if opened is None and path.is_fifo() and path.parts[1:2] not in _PASSED:
+            raise UserError(f"{path}: cannot be read (a named pipe, which may never end); give {wanted}")
         with path.open("rb") if opened is None else opened() as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have

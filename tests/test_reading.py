@@ -36,6 +36,18 @@ def test_a_device_that_never_ends_is_read_up_to_the_bound() -> None:
         read_whole(Path("/dev/zero"), 1 << 20, "a file")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_a_named_pipe_is_refused_and_one_that_a_shell_passes_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mid")
+    with pytest.raises(UserError, match=r"pipe\.mid: cannot be read \(a named pipe, .*\); give a song$"):
+        read_whole(tmp_path / "pipe.mid", 100, "a song")
+    end, begin = os.pipe()
+    os.write(begin, b"notes")
+    os.close(begin)
+    assert read_whole(Path(f"/dev/fd/{end}"), 100, "a song") == b"notes"
+    os.close(end)
+
+
 def test_it_may_be_opened_in_another_way(tmp_path: Path) -> None:
     inside = tmp_path / "inside"
     inside.write_bytes(b"within")
