@@ -46,6 +46,14 @@ def test_a_lead_sheet_has_a_line_a_bar(antiphon: Run, capsys: pytest.CaptureFixt
     assert bars[0].split("|")[0].strip() == "1" and all(0 < int(bar.split("|")[2].strip(" %")) <= 100 for bar in bars)
 
 
+def test_what_was_mended_is_said(antiphon: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("cut.mid").write_bytes(Path("song.mid").read_bytes()[:-20])
+    assert antiphon("cut.mid") == 0
+    mended, head, *_ = capsys.readouterr().out.splitlines()
+    assert mended == "cut.mid: track 3 is cut short, what is whole was read"
+    assert head.startswith("cut.mid: probably in ")
+
+
 def test_json_has_the_chords_as_spans(antiphon: Run) -> None:
     assert antiphon("song.mid", "--json", "song.json") == 0
     spans = json.loads(Path("song.json").read_text())

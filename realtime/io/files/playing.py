@@ -77,13 +77,14 @@ class Timeline:
 @dataclass(frozen=True, slots=True)
 class Playing:
     """What some tracks of a file play. `messages`: (tick, message) in playing order, no note without its end; `first_tick`: of
-    the first note; `last_tick`: the end of the last note."""
+    the first note; `last_tick`: the end of the last note; `mended`: what of the file had to be mended on reading."""
 
     piece: MidiPiece
     timeline: Timeline
     messages: list[tuple[int, bytes]]
     first_tick: int
     last_tick: int
+    mended: tuple[str, ...] = ()
 
     @property
     def bpm(self) -> Fraction:
@@ -119,7 +120,7 @@ def read_playing(path: Path, wanted: Sequence[str] = ()) -> Playing:
     ordered.sort(key=lambda entry: entry[:2])
     messages = [(tick, message) for tick, _, message in ordered]
     first, last = min(span.start for span in notes), max(span.end for span in notes)
-    return Playing(piece, _timeline(smf), messages, first, last)
+    return Playing(piece, _timeline(smf), messages, first, last, smf.mended)
 
 
 def _timeline(smf: Smf) -> Timeline:

@@ -170,8 +170,8 @@ def script_of(playing: Playing, timing: Timing, grid: str) -> Script:
 
 
 def remarks(config: Config, source: Path, playing: Playing, grid: str) -> list[str]:
-    """Where the file's tempo or metre is not Antiphon's: what that means, a line each."""
-    lines = []
+    """What of the file was mended, and where its tempo or metre is not Antiphon's, what that means: a line each."""
+    lines = [f"{source}: {what}" for what in playing.mended]
     bpm, own = config.sync.tempo_bpm, float(playing.bpm)
     if config.sync.source == "internal":
         if playing.timeline.changes:

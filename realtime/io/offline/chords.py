@@ -28,8 +28,9 @@ MOST_BEATS = 50_000
 
 
 def lead_sheet(source: Path, json_file: Path | None) -> str:
-    """The chords of a file as text, a line a bar; with `json_file` also as a list of spans (`harmony.chord_spans`). Raises
-    `UserError` where the file cannot be read or has no pitched notes, or `json_file` cannot be written."""
+    """The chords of a file as text, a line a bar, after a line for each thing that was mended on reading; with `json_file` also
+    as a list of spans (`harmony.chord_spans`). Raises `UserError` where the file cannot be read or has no pitched notes, or
+    `json_file` cannot be written."""
     if json_file is not None:
         check_writable(json_file)
         if are_same(json_file, source):
@@ -47,7 +48,8 @@ def lead_sheet(source: Path, json_file: Path | None) -> str:
     key = key_of(pitched)
     if json_file is not None:
         write_bytes(json_file, (json.dumps(chord_spans(found, beats, key), indent=1) + "\n").encode())
-    return "\n".join([f"{source}: probably in {symbol_of(key)}", *bar_lines(found, beats, key)])
+    mended = [f"{source}: {what}" for what in smf.mended]
+    return "\n".join([*mended, f"{source}: probably in {symbol_of(key)}", *bar_lines(found, beats, key)])
 
 
 def symbol_of(key: Key) -> str:
