@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from realtime.config_file import read_sections
@@ -281,6 +282,8 @@ def _explain(detail: ErrorDetails, path: Path | None, overridden: Mapping[str, s
         return f"{path or 'command line'}: {detail['msg'].removeprefix('Value error, ')}"
     if len(parts) == 1:  # a rule that joins several keys of one section
         return f"{source}: {dotted}: {detail['msg'].removeprefix('Value error, ')}"
+    if len(parts) == 3 and parts[2].isalpha():  # a value of a table
+        dotted = ".".join(parts)
     return f"{source}: {dotted}: {_quoted(detail['input'])} given; {_allowed(parts[0], parts[1], detail)}"
 
 
@@ -306,6 +309,8 @@ def _allowed(section: str, key: str, detail: ErrorDetails) -> str:
         return detail["msg"].removeprefix("Value error, ")
     model = dict(_sections())[section]
     field = next(field for name, field in model.model_fields.items() if (field.alias or name) == key)
+    if get_origin(field.annotation) is dict and "[key]" not in detail["loc"]:
+        field = FieldInfo.from_annotation(get_args(field.annotation)[1])
     literals = [value for part in (field.annotation, *get_args(field.annotation)) for value in get_args(part)]
     words = [value for value in literals if isinstance(value, str)]
     if words:
