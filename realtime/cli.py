@@ -6,10 +6,12 @@ it runs, so that every command starts quickly.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -45,6 +47,9 @@ from realtime.options import (
     configuration,
     say,
 )
+
+UNPRINTABLE = {errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO, errno.EFBIG}
+"""Errors of a write to standard output. Of files `realtime.io.files.whole` says what they are."""
 
 app = typer.Typer(
     help="A real-time MIDI co-composer: you play into a virtual port, Antiphon answers in tempo on another.",
@@ -274,7 +279,7 @@ def bench(
     model: ModelFile = None,
 ) -> None:
     """Measure this machine: model step, rollback, time from note in to note out, schedule error, memory; or what is played."""
-    settings = configuration(None, {"provider": provider, "model": model})
+    settings = configuration(None, {"provider": provider, "model": model, "json_file": json_file})
     if music:
         from realtime.io.bench import music as bench_music
 
@@ -301,20 +306,37 @@ def main() -> None:
     """The `antiphon` command."""
     try:
         status = app(standalone_mode=False)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.exit(process.INTERRUPTED)
+        _interrupted()
     except UserError as error:
-        print(f"antiphon: {one_line(error)}", file=sys.stderr)
+        say(f"antiphon: {one_line(error)}")
         sys.exit(2)
     except Exception as error:
         # What the parser refuses has `format_message`, whichever library typer's version takes the class from.
         if type(error).__name__ == "Abort":  # the parser's word for Ctrl-C
-            sys.exit(process.INTERRUPTED)
+            _interrupted()
+        if isinstance(error, OSError) and error.errno in UNPRINTABLE and error.filename is None:
+            _unprinted(error)
         if not hasattr(error, "format_message"):
             raise
-        print(f"antiphon: {one_line(_refused(error))}; see antiphon --help", file=sys.stderr)
+        say(f"antiphon: {one_line(_refused(error))}; see antiphon --help")
         sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _interrupted() -> NoReturn:
+    say("antiphon: interrupted; what was not finished is not written")
+    sys.exit(process.INTERRUPTED)
+
+
+def _unprinted(error: OSError) -> NoReturn:
+    """Standard output takes no more. What it has not taken is dropped: Python would try once more as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:  # its reader has read enough, as `head` does
+        sys.exit(1)
+    say(f"antiphon: standard output cannot be written ({error.strerror}); send it elsewhere")
+    sys.exit(2)
 
 
 if __name__ == "__main__":

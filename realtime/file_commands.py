@@ -128,7 +128,7 @@ def edit(
     from realtime.io.live.settings import model_path
     from realtime.io.offline import edit as editing
 
-    settings = configuration(config, {"model": model})
+    settings = configuration(config, {"model": model, "target": target, "png": png})
     names = ("density", "register", "brightness", "tension", "polyphony")
     levels = dict(zip(names, (density, register, brightness, tension, polyphony), strict=True))
     mixes = {"cheerful": cheerful, "calm": calm, "build-up": build_up, "jazzier": jazzier}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -127,6 +128,10 @@ Level = Annotated[float, typer.Option(min=-3, max=3, help="amount, -3 to 3; 0: a
 Mix = Annotated[float, typer.Option(min=-3, max=3, help="how much of the preset of that name")]
 
 
+OUTPUTS = ("target", "png", "json_file")
+"""The parameters of commands that are files to be written."""
+DEMO_FILES = ("duet.mid", "duet.wav", "duet.png", "report.json")
+"""What `antiphon demo` writes into its folder."""
 NOT_WITH_CLOCK = ("tempo", "count_in", "tap")
 """MIDI clock gives tempo and position."""
 
@@ -152,7 +157,7 @@ def option_of(name: str) -> str:
 
 def configuration(path: Path | None, given: dict[str, Any]) -> Any:
     """The configuration from a file and the options of a command (those of `TWINS`). Raises `UserError`, also for an option that
-    would do nothing."""
+    would do nothing, and where the command would write over a file that it is configured by."""
     from realtime.config import load, shown
 
     options = {key: option_of(name) for name, key in TWINS.items()}
@@ -163,9 +168,27 @@ def configuration(path: Path | None, given: dict[str, Any]) -> Any:
                 f"{option_of(name)} {shown(given[name])}: tempo and position are those of the MIDI clock; leave it out, or give "
                 "--sync internal"
             )
+    if outputs := _written(given):
+        _check_kept(outputs, path, config)
     return config
+
+
+def _check_kept(outputs: list[Path], path: Path | None, config: Any) -> None:
+    """Raise `UserError` where a command would write over a file that it is configured by."""
+    from realtime.io.files.whole import check_kept
+    from realtime.io.live.settings import files_of
+
+    check_kept(outputs, files_of(config) | ({"the file of --config": path} if path is not None else {}))
+
+
+def _written(given: dict[str, Any]) -> list[Path]:
+    """What a command writes beside a recording, which replaces nothing."""
+    folder = given.get("out_dir")
+    inside = [folder / name for name in DEMO_FILES] if folder is not None else []
+    return [*inside, *(given[name] for name in OUTPUTS if given.get(name) is not None)]
 
 
 def say(line: str) -> None:
     """Print a line for the user on standard error, while the command runs."""
-    print("\n".join(map(one_line, line.splitlines())), file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):  # nobody reads it
+        print("\n".join(map(one_line, line.splitlines())), file=sys.stderr, flush=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from realtime import cli
 
+ROOT = Path(__file__).resolve().parents[1]
 NAMES = ["brighter " * 300, "x" * 246 + ".onnx", "a\nb", "\x1b[31m.onnx", "\udcff"]
 
 
@@ -36,3 +40,25 @@ def test_no_value_reaches_the_terminal_as_it_is(
     command: list[str], value: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert value.encode("unicode_escape").decode() in refused([*command, value], monkeypatch, capfd)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("command", ["config", "--help", "--version"])
+def test_a_full_disk_behind_standard_output_is_said_in_a_line(command: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "realtime.cli", command], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ran.returncode == 2
+    assert ran.stderr == "antiphon: standard output cannot be written (No space left on device); send it elsewhere\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such pipes on Windows")
+def test_a_reader_that_has_read_enough_is_no_error() -> None:
+    end, begin = os.pipe()
+    os.close(end)
+    ran = subprocess.run(
+        [sys.executable, "-m", "realtime.cli", "config"], cwd=ROOT, stdout=begin, stderr=subprocess.PIPE, text=True
+    )
+    os.close(begin)
+    assert (ran.returncode, ran.stderr) == (1, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def are_same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except (OSError, ValueError):
         return False
+
+
+def check_kept(outputs: Iterable[Path], inputs: Mapping[str, Path]) -> None:
+    """Raise UserError now where a file that is to be written is one of those that are read. inputs: by what each is."""
+    for output in outputs:
+        for use, path in inputs.items():
+            if are_same(output, path):
+                raise UserError(f"{output}: is {use}, which is only to be read; give another name for what is written")
 
 
 def check_folder(folder: Path) -> None:

@@ -113,5 +113,5 @@ def write_results(config: Config, folder: Path, engine: Engine, take: Take, sess
     write_bytes(folder / "duet.wav", rendered(load(folder / "duet.mid")))
     figures = {**report(engine, session), "mode": config.mode.name, "bars": bars, "seed": config.engine.seed}
     figures["chords"] = chords._asdict()
-    (folder / "report.json").write_text(json.dumps(figures, indent=2) + "\n")
+    write_bytes(folder / "report.json", (json.dumps(figures, indent=2) + "\n").encode())
     return figures

@@ -21,6 +21,8 @@ from realtime.music.metre import TICKS
 from realtime.music.vocabulary import DRUMS, PART_NAMES
 
 SHIPPED_MODEL = Path(__file__).resolve().parents[3] / "models" / "pretrained" / "antiphon-s.onnx"
+BESIDE_THE_MODEL = ("bars.encode.onnx", "bars.decode.onnx", "planner.onnx", "directions.json")
+"""Files that belong to every model in a folder."""
 OUT_OF_KEY_NATS = -4.0
 """Bias on the logit of a pitch outside the scale, with `key_strength: bias`: it becomes some fifty times less likely."""
 HARMONY_VOICES = 2
@@ -29,6 +31,16 @@ HARMONY_VOICES = 2
 def model_path(config: Config) -> Path:
     """The model file to play: the one asked for, or the one that comes with Antiphon."""
     return at_home(config.model.file) if config.model.file is not None else SHIPPED_MODEL
+
+
+def files_of(config: Config) -> dict[str, Path]:
+    """The files that a configuration names, and those that belong to its model, by what they are."""
+    model = model_path(config)
+    beside = [model.with_suffix(".context.onnx"), *(model.with_name(name) for name in BESIDE_THE_MODEL)]
+    files = {"the model": model} | {f"the model's {path.name}": path for path in beside}
+    if config.chords.chart is not None:
+        files["the chart of --chords"] = at_home(Path(config.chords.chart))
+    return files
 
 
 def engine_settings(config: Config) -> EngineSettings:

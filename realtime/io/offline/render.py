@@ -10,7 +10,7 @@ from realtime.errors import UserError
 from realtime.io.files.midifile import piece_of
 from realtime.io.files.smf import load
 from realtime.io.files.synth import as_loud, rendered
-from realtime.io.files.whole import check_writable, write_bytes
+from realtime.io.files.whole import check_kept, check_writable, write_bytes
 
 MOST_MINUTES = 60
 FLUIDSYNTH_S = 600
@@ -22,6 +22,7 @@ def render(source: Path, target: Path, soundfont: Path | None) -> str:
     if target.suffix.lower() != ".wav":
         raise UserError(f"{target}: the result is a sound file; give a name that ends with .wav")
     check_writable(target)
+    check_kept([target], {"the file of --soundfont": soundfont} if soundfont is not None else {})
     smf = load(source)
     piece = piece_of(smf)
     if not piece.notes:
