@@ -87,40 +87,6 @@ def song(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (
-            ["duet", "song.mid", "out.mid", "--config", "my.yaml", "--json", "my.yaml"],
-            "my.yaml: is the file of --config",
-        ),
-        (["duet", "song.mid", "out.mid", "--chords", "my.txt", "--json", "my.txt"], "my.txt: is the chart of --chords"),
-        (["duet", "song.mid", "out.mid", "--config", "charted.yaml", "--json", "my.txt"], "is the chart of --chords"),
-        (["compose", "song.mid", "chart.mid", "--bars", "1", "--chords", "chart.mid"], "is the chart of --chords"),
-        (["infill", "song.mid", "chart.mid", "--bars", "1", "--chords", "chart.mid"], "is the chart of --chords"),
-        (["duet", "song.mid", "out.mid", "--model", "my.onnx", "--json", "my.onnx"], "my.onnx: is the model"),
-        (["bench", "--model", "my.onnx", "--json", "planner.onnx"], "is the model's planner.onnx"),
-        (["edit", "song.mid", "out.mid", "--density", "1", "--model", "my.onnx", "--png", "link.png"], "is the model"),
-        (["demo", "--fast", "--out-dir", "demo", "--config", "demo/report.json"], "is the file of --config"),
-        (["demo", "--fast", "--out-dir", "demo", "--chords", "demo/duet.mid"], "is the chart of --chords"),
-        (["render", "song.mid", "font.wav", "--soundfont", "font.wav"], "font.wav: is the file of --soundfont"),
-    ],
-    ids=lambda value: " ".join(value[:1] + value[-2:]) if isinstance(value, list) else None,
-)
-def test_what_configures_a_command_is_not_written_over(
-    arguments: list[str], words: str, refused: Callable[..., str], song: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "demo").mkdir()
-    for name in ("my.yaml", "my.txt", "my.onnx", "planner.onnx", "font.wav", "demo/report.json"):
-        (tmp_path / name).write_text("sync: {tempo_bpm: 90}" if name.endswith(("yaml", "json")) else "Am | F")
-    (tmp_path / "charted.yaml").write_text("chords: {chart: my.txt}")
-    for name in ("chart.mid", "demo/duet.mid"):
-        (tmp_path / name).write_bytes(song.read_bytes())
-    (tmp_path / "link.png").hardlink_to(tmp_path / "my.onnx")
-    error = refused(*arguments)
-    assert words in error and "give another name" in error
-
-
 # --- configuration ---
 
 

@@ -38,7 +38,7 @@ FLOORS: dict[str, str] = {
     "realtime.io.bench":
         "io.progress io.live io.midi io.files io.graphs io.clock simulate composing core music midi config errors",
     "realtime.io.doctor": "io.live io.midi io.graphs io.clock composing music midi errors",
-    "realtime.options": "config errors",
+    "realtime.options": "io.live io.files config errors",
     "realtime.file_commands": "options io.live io.offline",
     "realtime.cli": "file_commands process options io.live io.bench io.doctor io.files config errors",
     "models.command": "realtime.errors",
