@@ -42,6 +42,21 @@ def test_what_is_silenced_or_answers_a_key_ends_with_it() -> None:
     assert not recent.close(96, 192).any()
 
 
+def test_what_a_later_note_ends_sounds_on_if_that_one_is_taken_back() -> None:
+    recent, kept = RecentNotes(), RecentNotes()
+    for notes in (recent, kept):
+        notes.proposed(ModelNote(0, 40, 80, 96, 1))
+        notes.proposed(ModelNote(0, 40, 80, 96, 2))
+        notes.proposed(ModelNote(24, 43, 80, 24, 2), [(2, 40)])
+    recent.take_back(24, silence=False)
+    kept.take_back(25, silence=False)
+    for notes, ends in ((recent, 96), (kept, 24)):
+        there = note_array(
+            [(0, 96, 40, 80, 1), (0, ends, 40, 80, 2), *([(24, 24, 43, 80, 2)] if notes is kept else [])]
+        )
+        assert np.array_equal(notes.close(0, 48), rolls(there, np.zeros(len(there), bool), np.array([0, 48]))[0])
+
+
 def test_what_has_just_begun_sounds_for_three_ticks_unless_it_was_shorter_anyway() -> None:
     recent = RecentNotes()
     recent.proposed(ModelNote(10, 40, 80, 96, 0))

@@ -18,6 +18,7 @@ notes = st.builds(
     pitch=st.integers(60, 62),  # few keys, so that they collide
     velocity=st.integers(1, 127),
     duration_pulse=st.integers(1, 120),
+    ends=st.lists(st.tuples(st.integers(0, 1), st.integers(60, 62)), max_size=2).map(tuple),
 )
 
 
@@ -84,6 +85,33 @@ def test_striking_a_sounding_key_sends_its_note_off_before_the_whole_chord() -> 
         note_on(0, 64, 80),
         note_on(0, 60, 80),
     ]
+
+
+def test_what_ends_with_a_note_ends_as_it_is_struck_and_not_if_it_is_cancelled() -> None:
+    scheduler = Scheduler(Ledger())
+    scheduler.plan(PlannedNote(0, 0, 60, 80, 500))
+    scheduler.plan(PlannedNote(0, 1, 60, 80, 500))
+    scheduler.plan(PlannedNote(50, 0, 64, 80, 100, hold_pulse=20, ends=((0, 60), (0, 61))))
+    scheduler.plan(PlannedNote(200, 0, 65, 80, 100, ends=((1, 60),)))
+    scheduler.due(0, LATE)
+    assert scheduler.due(69, LATE) == []
+    assert [(one.pulse, one.message) for one in scheduler.due(70, LATE)] == [
+        (50, note_off(0, 60)),
+        (50, note_on(0, 64, 80)),
+    ]
+    scheduler.cancel(200)
+    assert [(one.pulse, one.message) for one in scheduler.due(600, LATE)] == [
+        (150, note_off(0, 64)),
+        (500, note_off(1, 60)),
+    ]
+
+
+def test_a_note_that_comes_too_late_still_ends_what_ends_with_it() -> None:
+    scheduler = Scheduler(Ledger())
+    scheduler.plan(PlannedNote(0, 0, 60, 80, 500))
+    scheduler.plan(PlannedNote(50, 0, 64, 80, 100, ends=((0, 60),)))
+    scheduler.due(0, LATE)
+    assert [(one.pulse, one.message) for one in scheduler.due(50 + LATE + 1, LATE)] == [(50, note_off(0, 60))]
 
 
 def test_late_note_ons_are_dropped_counted_and_leave_no_note_off() -> None:

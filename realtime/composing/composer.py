@@ -270,16 +270,17 @@ class Composer:
                 self._advance_to(following)
                 continue
             quote = quoted(last.recall, last.drawn) if last.recall is not None else None
-            note, snapshot = self._make_note(turn)
-            yield Proposed(self._plan.generation, note, quote)
+            note, snapshot, ends = self._make_note(turn)
+            yield Proposed(self._plan.generation, note, quote, ends)
             self._feed(snapshot)
             if turn.voices and last.made + 1 >= self._masks.controls.answering(turn.voices):
                 break
         chords, self._chords = tuple(self._chords), []
         yield Reached(self._plan.generation, until, *self._sampler.take_counts(), chords)
 
-    def _make_note(self, turn: Turn) -> tuple[ModelNote, Snapshot]:
-        """The note that was drawn, cut where the turn ends, and the snapshot that it leads to. It is not fed yet."""
+    def _make_note(self, turn: Turn) -> tuple[ModelNote, Snapshot, tuple[tuple[int, int], ...]]:
+        """The note that was drawn, cut where the turn ends, the snapshot that it leads to, and what ends with it, (part, pitch).
+        It is not fed yet."""
         beat, event = self._history.last.beat, self._history.last.drawn
         onset = beat.start + event.time
         ticks = HELD_TICKS if turn.voices else int(DURATION_TICKS[event.duration])
@@ -289,12 +290,14 @@ class Composer:
         ticks = self._masks.ends(onset, part, event.pitch, onset + ticks, self._plan.role, turn) - onset
         if ticks < DURATION_TICKS[event.duration]:
             event = event._replace(duration=duration_index(ticks))
-        releases = self._history.last.releases.copy()
+        releases, ends = self._history.last.releases.copy(), self._history.last.leaving
+        for key in ends:
+            releases[key] = min(onset, releases[key])
         releases[part, event.pitch] = onset + ticks
         note = ModelNote(onset, event.pitch, velocity_of(event.velocity), ticks, part)
         answered = self._plan.played.pitch if turn.voices and self._plan.played is not None else None
-        self._history.proposed(note, answered)
-        return note, self._history.following(event, onset, beat, releases, own=True)
+        self._history.proposed(note, answered, ends)
+        return note, self._history.following(event, onset, beat, releases, own=True), ends
 
     def _advance_to(self, tick: int) -> None:
         """Feed the BEATs up to the beat around `tick`."""
@@ -316,4 +319,5 @@ class Composer:
             given = self._given.chord(beat)
             chord = self._history.last.drawn_chord if given == UNKNOWN else given
             self._chords.append((beat, chord))
-            self._feed(self._history.chord(chord))
+            moves = self._plan.role == Role.ACCOMPANY and given == UNKNOWN
+            self._feed(self._history.chord(chord, moves))

@@ -12,6 +12,7 @@ is never taken back. Times in ticks.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from realtime.composing.overuse import Overuse
 from realtime.composing.recent_notes import RecentNotes
 from realtime.core.dialogue import ModelNote, PlayerNote
 from realtime.core.output import SHORTEST_TICKS
-from realtime.music.chords import UNKNOWN
+from realtime.music.chords import MEMBERS, NO_CHORD, UNKNOWN
 from realtime.music.metre import Beat
 from realtime.music.vocabulary import (
     BEAT,
@@ -71,11 +72,22 @@ class Snapshot(NamedTuple):
     """The event that was drawn to come next, when this one was fed."""
     drawn_chord: int = UNKNOWN
     """The chord of the beat that was drawn with it; it counts where that is due."""
+    leaving: tuple[tuple[int, int], ...] = ()
+    """What sounds, (part, pitch), and is not of the chord that was drawn since: it ends with Antiphon's next note."""
+
+    @property
+    def free(self) -> np.ndarray:
+        """As `releases`, but that what is leaving is free for the next note."""
+        free = self.releases
+        if self.leaving:
+            free = free.copy()
+            free[tuple(zip(*self.leaving, strict=True))] = self.harmony[1]
+        return free
 
     @property
     def release(self) -> np.ndarray:
         """Absolute tick at which each pitch is free in all parts, (128,) int64."""
-        release: np.ndarray = self.releases.max(0)
+        release: np.ndarray = self.free.max(0)
         return release
 
 
@@ -121,15 +133,26 @@ class History:
             made += 1
             line = (event.pitch, line[1] + 1 if event.pitch == line[0] else 1)
         chord, due = (UNKNOWN, True) if event.time == BEAT else (last.chord, last.due)
-        return Snapshot(position, tick, beat, event, nth, keys, releases, made, line, chord, due, None, last.harmony)
+        leaving = () if own else last.leaving
+        return Snapshot(
+            position, tick, beat, event, nth, keys, releases, made, line, chord, due, None, last.harmony, leaving=leaving
+        )  # fmt: skip
 
-    def chord(self, chord: int) -> Snapshot:
-        """The snapshot after the CHORD event of the beat, which is due."""
+    def chord(self, chord: int, moves: bool = False) -> Snapshot:
+        """The snapshot after the CHORD event of the beat, which is due. `moves`: where it is another chord than the one before,
+        what sounds of Antiphon's and is not of it is to end."""
         last = self.last
         following = self.following(CHORD_EVENT, last.tick, last.beat)
-        since = last.harmony[1] if chord == last.harmony[0] else last.beat.start
+        since, leaving = last.harmony[1], last.leaving
+        if chord != last.harmony[0]:
+            since = last.beat.start
+            leaving = self._strangers(chord, since) if moves and chord not in (NO_CHORD, UNKNOWN) else ()
         # It may be fed later than it counts.
-        return following._replace(keys=last.keys, chord=chord, due=False, harmony=(chord, since))
+        return following._replace(keys=last.keys, chord=chord, due=False, harmony=(chord, since), leaving=leaving)
+
+    def _strangers(self, chord: int, tick: int) -> tuple[tuple[int, int], ...]:
+        """(part, pitch) of what sounds beyond `tick`, has not only just begun, and is not of the chord."""
+        return tuple((part, pitch) for part, pitch in self._to_end(tick) if not MEMBERS[chord, pitch % 12])
 
     def remembered(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with what the memory says after it; its note, if it is one, is remembered. For one that is fed again
@@ -251,9 +274,10 @@ class History:
         sounding = np.argwhere(self.last.releases > tick).tolist()
         return [(part, pitch) for part, pitch in sounding if part != DRUMS and (part, pitch) not in new]
 
-    def proposed(self, note: ModelNote, answered: int | None = None) -> None:
-        """Antiphon made a note. `answered`: the key of the player's with which it ends."""
-        self._notes.proposed(note)
+    def proposed(self, note: ModelNote, answered: int | None = None, ends: Iterable[tuple[int, int]] = ()) -> None:
+        """Antiphon made a note. `answered`: the key of the player's with which it ends; `ends`: what ends with it, (part,
+        pitch)."""
+        self._notes.proposed(note, ends)
         self._overuse.proposed(note)
         if answered is not None:
             self._answers.setdefault(answered, []).append(note.pitch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,13 @@ class _Note(NamedTuple):
     pitch: int
     part: int
     is_player: bool
+    let_go: int | None = None
+    """When a later note of Antiphon's ended it; that one may be taken back."""
+
+    @property
+    def over(self) -> int | None:
+        """When it is over; None as before."""
+        return self.end if self.end is None or self.let_go is None else min(self.end, self.let_go)
 
 
 class RecentNotes:
@@ -37,13 +44,24 @@ class RecentNotes:
         """The player's key went up; one that is not down is ignored."""
         self._end(tick, lambda note: note.is_player and note.end is None and note.pitch == pitch, 1)
 
-    def proposed(self, note: ModelNote) -> None:
-        """Antiphon made a note. It may still be taken back."""
+    def proposed(self, note: ModelNote, ends: Iterable[tuple[int, int]] = ()) -> None:
+        """Antiphon made a note. It may still be taken back. `ends`: what sounds and ends with it, (part, pitch)."""
+        keys = {*ends}
+        self._notes = [
+            each._replace(let_go=note.tick)
+            if each.let_go is None and not each.is_player and (each.part, each.pitch) in keys
+            else each
+            for each in self._notes
+        ]
         self._notes.append(_Note(note.tick, note.tick + note.duration, note.pitch, note.part, False))
 
     def take_back(self, boundary: int, silence: bool) -> None:
         """A new plan replaces Antiphon's notes from `boundary` on. With `silence` its sounding notes end there."""
-        self._notes = [note for note in self._notes if note.is_player or note.onset < boundary]
+        self._notes = [
+            note._replace(let_go=None) if note.let_go is not None and note.let_go >= boundary else note
+            for note in self._notes
+            if note.is_player or note.onset < boundary
+        ]
         if silence:
             self._end(boundary, lambda note: not note.is_player, SHORTEST_TICKS)
 
@@ -58,11 +76,11 @@ class RecentNotes:
     def close(self, start: int, end: int) -> np.ndarray:
         """The roll (4, 48, 88) of the cell between two ticks (`realtime.music.cells`). What is over by then is forgotten."""
         notes = [note for note in self._notes if note.onset < end]
-        self._notes = [note for note in self._notes if note.onset >= end or note.end is None or note.end > end]
+        self._notes = [note for note in self._notes if note.onset >= end or note.over is None or note.over > end]
         played = np.zeros(len(notes), NOTE)
         for name, values in (
             ("onset", [note.onset for note in notes]),
-            ("duration", [(end if note.end is None else note.end) - note.onset for note in notes]),
+            ("duration", [(end if note.over is None else note.over) - note.onset for note in notes]),
             ("pitch", [note.pitch for note in notes]),
             ("part", [note.part for note in notes]),
         ):

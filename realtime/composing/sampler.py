@@ -63,8 +63,8 @@ class Sampler:
         `keys_down` (128,) bool. A draw that is no legal note is counted and becomes a BEAT. Without a turn, only the chord has
         a meaning.
         """
-        _, tick, beat, event, nth, keys, releases, made, line, chord, due, recall, harmony, *_ = snapshot
-        release = snapshot.release
+        _, tick, beat, event, nth, keys, _, made, line, chord, due, recall, harmony, *_ = snapshot
+        releases, release = snapshot.free, snapshot.release
         turn, memory = plan.turn, self._masks.controls.memory
         # An answer of trade begins with its turn: the call was whole.
         may_wait = plan.role == Role.CONTINUE

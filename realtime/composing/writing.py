@@ -16,7 +16,7 @@ import numpy as np
 
 from realtime.composing.composer import Composer
 from realtime.composing.constraints import Constraints
-from realtime.core.dialogue import Bar, Extend, KeyUp, Plan, PlayerNote, Proposed, Relocate, Request, Turn
+from realtime.core.dialogue import Bar, Extend, KeyUp, ModelNote, Plan, PlayerNote, Proposed, Relocate, Request, Turn
 from realtime.music.cells import cell_at
 from realtime.music.given import Lead
 from realtime.music.metre import BeatGrid
@@ -76,8 +76,17 @@ class Writer:
     def write(self, notes: np.ndarray, turn: Turn, until: int, role: Role) -> np.ndarray:
         """Antiphon's notes in `turn` up to tick `until`. The player's `notes` before the turn are fed first, and those within
         the turn as they come."""
-        made = self._run(notes, until, role, turn)
-        return note_array((n.tick, n.duration, n.pitch, n.velocity, n.part) for n in (reply.note for reply in made))
+        made: list[ModelNote] = []
+        for reply in self._run(notes, until, role, turn):
+            tick = reply.note.tick
+            made = [
+                note._replace(duration=tick - note.tick)
+                if (note.part, note.pitch) in reply.ends and note.tick + note.duration > tick
+                else note
+                for note in made
+            ]
+            made.append(reply.note)
+        return note_array((n.tick, n.duration, n.pitch, n.velocity, n.part) for n in made)
 
     def _run(self, notes: np.ndarray, end: int, role: Role, turn: Turn | None, cells: bool = True) -> list[Proposed]:
         """Go on up to `end`. `cells`: those that end are closed."""

@@ -164,6 +164,8 @@ class Proposed(NamedTuple):
     note: ModelNote
     quote: Quote | None = None
     """What it quotes, if it does."""
+    ends: tuple[tuple[int, int], ...] = ()
+    """What sounds of Antiphon's and ends as this note is struck: (part, pitch)."""
 
 
 class Reached(NamedTuple):

@@ -257,8 +257,7 @@ class Engine:
             self.turns.harmony_changes(line, tick * PULSES_PER_TICK)
 
     def _muster(self, part: int, tick: int | None) -> None:
-        """A part of the band comes in, or falls silent: what it has planned is taken back, and what sounds of it ends by the next
-        bar line."""
+        """A part of the band comes in, or falls silent: its plans are taken back; what sounds of it ends by the next bar line."""
         self.turns.requests.append(Muster(self.muster.playing))
         if tick is not None:
             self.turns.parts_change(tick * PULSES_PER_TICK, None if part in self.muster.playing else part)
@@ -319,13 +318,14 @@ class Engine:
                     self.counts.plan_ns.append(sum(reply.call_ns))
 
     def _schedule(self, proposed: Proposed, now_ns: int) -> None:
-        generation, (tick, pitch, velocity, duration, part), quote = proposed
+        generation, (tick, pitch, velocity, duration, part), quote, parting = proposed
+        ends = tuple((self.settings.channels[each], key) for each, key in parting)
         self.heard.planned(proposed.note, quote)
         onset_pulse, duration_pulse = tick * PULSES_PER_TICK, duration * PULSES_PER_TICK
         hold_pulse = min(self.turns.hold_pulse(tick), duration_pulse // 2)
         began = self.turns.listens and self.tempo.ns_at(onset_pulse) <= now_ns
         reacts, channel = began and self.turns.player.last_on_tick == tick, self.settings.channels[part]
-        note = PlannedNote(onset_pulse, channel, pitch, velocity, duration_pulse, generation, hold_pulse, reacts)
+        note = PlannedNote(onset_pulse, channel, pitch, velocity, duration_pulse, generation, hold_pulse, reacts, ends)
         if self._together and self._together[0].onset_pulse != onset_pulse:
             self._send_together(now_ns)
         if (answer := self.turns.answers.fitted(generation, note)) is not None:

@@ -7,6 +7,7 @@ at a time.
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 from realtime.core.ledger import Ledger
@@ -16,8 +17,8 @@ from realtime.midi import note_on
 @dataclass(frozen=True, slots=True)
 class PlannedNote:
     """A note that may still be cancelled. It is sent `hold_pulse` after its onset, and ends as if it had been sent in time.
-    `reacts`: it is sent as soon as it is known, because it goes with a note of the player's that has been struck. `tag` is for
-    the caller; the scheduler never reads it.
+    `reacts`: it is sent as soon as it is known, because it goes with a note of the player's that has been struck. `ends`: the
+    keys, (channel, pitch), that end as it is struck. `tag` is for the caller; the scheduler never reads it.
 
     Raises ValueError where channel 0..15, pitch 0..127, velocity 1..127 or duration >= 1 pulse does not hold.
     """
@@ -30,6 +31,7 @@ class PlannedNote:
     tag: int = 0
     hold_pulse: int = 0
     reacts: bool = False
+    ends: tuple[tuple[int, int], ...] = ()
 
     @property
     def send_pulse(self) -> int:
@@ -118,6 +120,9 @@ class Scheduler:
             for release_pulse, message in self._ledger.due(pulse):
                 self._send(sent, release_pulse, message)
             chord = self._take(pulse)
+            for note in chord:
+                for message in chain.from_iterable(self._ledger.release(*key) for key in note.ends):
+                    self._send(sent, note.onset_pulse, message)
             if now_pulse - pulse > late_pulse:
                 self.late_dropped += len(chord)
                 continue
