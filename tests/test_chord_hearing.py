@@ -36,15 +36,15 @@ def test_nothing_heard_says_nothing() -> None:
     assert not hearing().bias(BeatGrid(((0, BAR),)).beat_at(0)).any()
 
 
-def test_a_chord_that_fits_whichever_is_meant_comes_before_the_likeliest() -> None:
+def test_of_chords_that_are_as_likely_the_one_comes_first_that_goes_with_the_others_too() -> None:
     """C, E minor or G: E minor shares two tones with each of the others, which share one."""
-    open_ = np.zeros(CHORDS)
+    found = np.zeros(CHORDS)
     c, e, g = chord(0, "maj"), chord(4, "min"), chord(7, "maj")
-    open_[[c, e, g]] = 0.34, 0.33, 0.33
-    heard = ChordHearing(SimpleNamespace(heard=lambda notes, beats: open_), BeatGrid(((0, BAR),)))  # type: ignore[arg-type]
+    found[[c, e, g]] = 0.34, 0.33, 0.33
+    heard = ChordHearing(SimpleNamespace(heard=lambda notes, beats: found), BeatGrid(((0, BAR),)))  # type: ignore[arg-type]
     heard.key_down(PlayerNote(0, 67, 80, MELODY))
     assert likeliest(heard, 0) == e
-    open_[[c, e, g]] = 0.8, 0.1, 0.1
+    found[[c, e, g]] = 0.6, 0.2, 0.2
     heard.key_down(PlayerNote(0, 72, 80, MELODY))
     assert likeliest(heard, 0) == c
 
