@@ -179,6 +179,51 @@ def ours(inode):
 )
 
 
+DIES = """
+import time
+from contextlib import suppress
+from realtime.io.midi import rtmidi_ports
+from realtime.io.midi.rtmidi_ports import RtMidiInput, RtMidiOutput
+
+source, target = RtMidiInput("jack", None), RtMidiOutput("jack", None)
+source.open(lambda message, stamp_ns: None)
+target.open()
+print(source.is_alive() and target.is_alive(), flush=True)
+input()
+while rtmidi_ports._have_server():
+    time.sleep(0.01)
+with suppress(Exception):
+    {opened}
+print(source.is_alive() or target.is_alive(), flush=True)
+source.close()
+target.close()
+"""
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        "source._waker = None; source._wake()",
+        "RtMidiOutput('jack', None, 'Another')._start(rtmidi_ports.rtmidi.MidiOut)",
+    ],
+)
+def test_ports_that_libjack_has_freed_are_not_closed(opened: str, room: Room) -> None:
+    """A server dies just before one more client is opened: libjack frees all others then, and closing them ended the process."""
+    ports = room.start("-c", DIES.format(opened=opened))
+    try:
+        assert _line(ports) == "True\n"
+        room.kill_server()
+        assert ports.stdin is not None
+        ports.stdin.write("\n")
+        ports.stdin.flush()
+        assert _line(ports) == "False\n"
+        assert ports.wait(PATIENCE_S) == 0
+    finally:
+        ports.kill()
+        ports.wait()
+        room.start_server()
+
+
 def _looks(ports: subprocess.Popen[str], times: int) -> list[str]:
     """Have it look, until so many looks have ended well. Returns the kinds of what it found."""
     assert ports.stdin is not None

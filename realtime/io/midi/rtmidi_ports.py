@@ -1,12 +1,12 @@
 """MIDI ports of the system, through python-rtmidi: ALSA, JACK, CoreMIDI, WinMM.
 
-Without a name a virtual port is made, which a DAW sees as "Antiphon In" or "Antiphon Out"; with a name (always on
-Windows, which has no virtual ports) the port there is is opened: exact name first, else unique substring.
+Without a name a virtual port is made, "Antiphon In" or "Antiphon Out"; with a name (always on Windows, which has no virtual
+ports) the port there is is opened: exact name first, else unique substring.
 
 A port that was closed may be opened again. With JACK that works even after the server was restarted, or has dropped one of our
 clients, if every port of this process was closed before: as long as one client is open, libjack stays with the server that is
-gone; and where it was told that a server dropped one client, it frees all others as soon as a new one is opened. So what
-happens to one JACK client of ours counts for every open port.
+gone; and where a server died, or dropped one client, it frees all others as soon as a new one is opened. So what happens to one
+JACK client of ours counts for every open port.
 
 Threads: the callback runs on the driver's thread, or, for what came in just before it was set, on that of `go_on` or
 `is_alive`. Every method belongs to one thread at a time, except `send`, which may be called from one other. Errors: UserError at
@@ -14,6 +14,7 @@ Threads: the callback runs on the driver's thread, or, for what came in just bef
 """
 
 import contextlib
+import ctypes
 import gc
 import os
 import time
@@ -78,6 +79,7 @@ class _RtMidiPort:
     """What input and output share: opening by name or as a virtual port, the watch, and closing."""
 
     role: Literal["In", "Out"]
+    _waker: Any = None
 
     def __init__(self, backend: str, port_name: str | None, client_name: str = CLIENT) -> None:
         self.backend = backend
@@ -118,11 +120,12 @@ class _RtMidiPort:
 
     def _start(self, make: Callable[..., Any]) -> None:
         before = jack_sockets()
-        with _no_callbacks():
-            self._midi = _client(make, self.backend, self._client_name, self.role)
-        self.backend = self.backend_in_use  # and no other, when it is opened again
-        with contextlib.suppress(OSError):
-            self._cables = JackCables(f"{self._client_name} Cables") if self.backend == "jack" else None
+        with _new_client():
+            with _no_callbacks():
+                self._midi = _client(make, self.backend, self._client_name, self.role)
+            self.backend = self.backend_in_use  # and no other, when it is opened again
+            with contextlib.suppress(OSError):
+                self._cables = JackCables(f"{self._client_name} Cables") if self.backend == "jack" else None
         self._sockets = jack_sockets() - before
         _OPEN.append(self)
 
@@ -198,20 +201,30 @@ class _RtMidiPort:
             self._cables.connect(*((name, self._full_name) if self.role == "In" else (self._full_name, name)))
 
     def close(self) -> None:
-        client, self._midi = self._midi, None
-        self._sockets = frozenset()
+        clients, cables = [client for client in (self._waker, self._midi) if client is not None], self._cables
+        self._forget()
+        if not clients:
+            return
+        with quiet(), _no_callbacks():
+            for client in clients:
+                client.close_port()
+                client.delete()
+            if cables is not None:
+                cables.close()
+
+    def abandon(self) -> None:
+        """libjack has freed what this port was opened on: it is used no more, and not freed again, even as the process ends."""
+        for freed in (self._midi, self._waker):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(freed))
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._midi is not None:
+            self._remembered.lost()
+        self._midi, self._waker, self._cables, self._sockets = None, None, None, frozenset()
         if self in _OPEN:
             _OPEN.remove(self)
         self._connected, self._was_connected, self._virtual = None, False, False
-        if client is None:
-            return
-        self._remembered.lost()
-        with quiet(), _no_callbacks():
-            client.close_port()
-            client.delete()
-            if self._cables is not None:
-                self._cables.close()
-                self._cables = None
 
 
 class RtMidiInput(_RtMidiPort):
@@ -228,7 +241,6 @@ class RtMidiInput(_RtMidiPort):
     calls_back = False
     """Whether a callback may come."""
     _on_message: OnMessage
-    _waker: Any = None
     _kept: tuple[object, ...] = ()
     _look_again = False
     """Whether something may wait still, although callbacks come."""
@@ -294,7 +306,7 @@ class RtMidiInput(_RtMidiPort):
     def _wake(self) -> None:
         if self._waker is None:
             before = jack_sockets()
-            with quiet(), _no_callbacks():
+            with quiet(), _new_client(), _no_callbacks():
                 waker = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=f"{self._client_name} Watch")
                 waker.open_port(find_port(self._full_name, waker.get_ports(), "jack"), "Watch")
             self._waker = waker
@@ -304,13 +316,11 @@ class RtMidiInput(_RtMidiPort):
     def close(self) -> None:
         if self._midi is not None:
             self.hold()  # and for good
-        waker, self._waker = self._waker, None
-        if waker is not None:
-            with quiet():
-                waker.close_port()
-                waker.delete()
         super().close()
-        self._kept, self._look_again = (), False
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._kept, self._look_again, self.calls_back = (), False, False
 
 
 class RtMidiOutput(_RtMidiPort):
@@ -370,6 +380,17 @@ def _no_callbacks() -> Iterator[None]:
     finally:
         for port in inputs:
             port.go_on()
+
+
+@contextlib.contextmanager
+def _new_client() -> Iterator[None]:
+    """A client is opened here. Where the JACK server has died just before, libjack frees all clients of this process then, and
+    their sockets go: a port that was open on one of them is abandoned."""
+    try:
+        yield
+    finally:
+        for port in [port for port in _OPEN if not port._sockets <= jack_sockets()]:
+            port.abandon()
 
 
 def _have_server() -> bool:
