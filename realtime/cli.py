@@ -48,9 +48,6 @@ from realtime.options import (
     say,
 )
 
-UNPRINTABLE = {errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO, errno.EFBIG}
-"""Errors of a write to standard output. Of files `realtime.io.files.whole` says what they are."""
-
 app = typer.Typer(
     help="A real-time MIDI co-composer: you play into a virtual port, Antiphon answers in tempo on another.",
     add_completion=False,
@@ -306,7 +303,8 @@ def main() -> None:
     """The `antiphon` command."""
     try:
         status = app(standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         _interrupted()
     except UserError as error:
@@ -316,7 +314,7 @@ def main() -> None:
         # What the parser refuses has `format_message`, whichever library typer's version takes the class from.
         if type(error).__name__ == "Abort":  # the parser's word for Ctrl-C
             _interrupted()
-        if isinstance(error, OSError) and error.errno in UNPRINTABLE and error.filename is None:
+        if isinstance(error, OSError) and _is_full():
             _unprinted(error)
         if not hasattr(error, "format_message"):
             raise
@@ -326,8 +324,19 @@ def main() -> None:
 
 
 def _interrupted() -> NoReturn:
-    say("antiphon: interrupted; what was not finished is not written")
+    say("antiphon: interrupted; a file that was not finished is not written")
     sys.exit(process.INTERRUPTED)
+
+
+def _is_full() -> bool:
+    """Whether standard output takes no more, not even the end of a line."""
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except OSError:
+        return True
+    except (AttributeError, ValueError):  # there is none
+        pass
+    return False
 
 
 def _unprinted(error: OSError) -> NoReturn:

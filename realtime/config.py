@@ -309,7 +309,7 @@ def _allowed(section: str, key: str, detail: ErrorDetails) -> str:
         return detail["msg"].removeprefix("Value error, ")
     model = dict(_sections())[section]
     field = next(field for name, field in model.model_fields.items() if (field.alias or name) == key)
-    if get_origin(field.annotation) is dict and "[key]" not in detail["loc"]:
+    if get_origin(field.annotation) is dict and len(detail["loc"]) == 3:  # a value of the table
         field = FieldInfo.from_annotation(get_args(field.annotation)[1])
     literals = [value for part in (field.annotation, *get_args(field.annotation)) for value in get_args(part)]
     words = [value for value in literals if isinstance(value, str)]

@@ -182,7 +182,7 @@ def _check_kept(outputs: list[Path], path: Path | None, config: Any) -> None:
 
 
 def _written(given: dict[str, Any]) -> list[Path]:
-    """What a command writes beside a recording, which replaces nothing."""
+    """What a command writes. jam's recording is not among it: it never replaces a file."""
     folder = given.get("out_dir")
     inside = [folder / name for name in DEMO_FILES] if folder is not None else []
     return [*inside, *(given[name] for name in OUTPUTS if given.get(name) is not None)]

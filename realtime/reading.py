@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from realtime.errors import UserError
 
-_PASSED = (("dev",), ("proc",))
-"""Folders of the root, with the pipes that a shell passes: `antiphon chords <(...)`, `... | antiphon chords /dev/stdin`."""
+PASSED = re.compile(r"/dev/(stdin|fd/\d+)|/proc/(self|\d+)/fd/\d+")
+"""Pipes that a shell passes, and whose other end is there: `antiphon chords <(...)`, `... | antiphon chords /dev/stdin`."""
+
+
+def check_no_pipe(path: Path, wanted: str) -> None:
+    """Raise `UserError` for a named pipe: nobody may ever write to it. wanted: as in `read_whole`."""
+    if path.is_fifo() and not PASSED.fullmatch(str(path)):
+        raise UserError(f"{path}: cannot be read (a named pipe, which may never end); give {wanted}")
 
 
 def read_whole(path: Path, most: int, wanted: str, opened: Callable[[], IO[bytes]] | None = None) -> bytes:
@@ -19,8 +26,8 @@ def read_whole(path: Path, most: int, wanted: str, opened: Callable[[], IO[bytes
     archive.
     """
     try:
-        if opened is None and path.is_fifo() and path.parts[1:2] not in _PASSED:
-            raise UserError(f"{path}: cannot be read (a named pipe, which may never end); give {wanted}")
+        if opened is None:
+            check_no_pipe(path, wanted)
         with path.open("rb") if opened is None else opened() as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have

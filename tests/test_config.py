@@ -205,6 +205,7 @@ def test_each_part_of_a_band_has_a_channel_of_its_own() -> None:
             "allowed ballad, swing, bossa, rock, waltz, march; did you mean",
         ),
         ({"play.part": "bass+drums", "play.channels": {"bass": 10}}, "channels: 10 given to several parts"),
+        ({"play.channels": 5}, "play.channels: 5 given; allowed melody, accompaniment, bass, drums, other"),
         ({"play.channels": {"bass": 99}}, "play.channels.bass: 99 given; allowed whole numbers 1 to 16"),
         (
             {"play.channels": {"bas": 9}},

@@ -25,10 +25,8 @@ from realtime import midi
 from realtime.composing.constraints import Constraints
 from realtime.composing.contract import MASKED
 from realtime.core.dialogue import Bar, Extend, KeyUp, Plan, PlayerNote, Reached, Relocate, Turn
-from realtime.core.output import SHORTEST_TICKS
-from realtime.core.tempo import PULSES_PER_TICK
 from realtime.music.cells import rolls
-from realtime.music.chords import MEMBERS, NO_CHORD, UNKNOWN
+from realtime.music.chords import UNKNOWN
 from realtime.music.metre import TICKS
 from realtime.music.notes import note_array
 from realtime.music.vocabulary import BEAT, CHORD, MODEL_PART, Role
@@ -225,29 +223,6 @@ def test_warming_up_leaves_no_trace() -> None:
 
 
 # --- the chord of the beat ---
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_with_the_first_note_of_another_chord_what_is_not_of_it_ends(seed: int) -> None:
-    """Antiphon goes from chord to chord under a held note of the player's: nothing of an earlier chord sounds on."""
-    played, engine = duet([(1, midi.note_on(0, 85, 80))], 4 * BAR_NS, "accompany", seed=seed, hold_ns=0)
-    chords = dict(engine.chords)
-    sounding: dict[int, int] = {}
-    moved = False
-    for _, pulse, message in played.sent:
-        tick = pulse // PULSES_PER_TICK
-        if not midi.is_note_on(message):
-            sounding.pop(message[1], None)
-            continue
-        start = tick // TICKS * TICKS
-        chord = chords[start]
-        since = next(beat for beat in range(start, -2 * TICKS, -TICKS) if chords.get(beat - TICKS) != chord)
-        for pitch, onset in sounding.items():
-            if chord not in (NO_CHORD, UNKNOWN) and onset <= since - SHORTEST_TICKS:
-                assert MEMBERS[chord, pitch % 12], f"{pitch} from {onset} at {tick}, in a chord from {since} on"
-                moved = True
-        sounding[message[1]] = tick
-    assert moved, "some notes are of both chords, and stay"
 
 
 class Drawing(NoiseStepper):

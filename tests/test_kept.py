@@ -54,3 +54,17 @@ def test_what_configures_a_command_is_not_written_over(
     assert ended.value.code == 2 and error.count("\n") == 1
     assert words in error and "give another name" in error
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("model", [".", "/", "nowhere/"])
+def test_a_model_that_is_no_file_is_refused_in_a_line(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "song.mid").write_bytes(midi_bytes(tune(1, 4)))
+    monkeypatch.setattr(sys, "argv", ["antiphon", "compose", "song.mid", "out.mid", "--bars", "1", "--model", model])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    error = capfd.readouterr().err
+    assert ended.value.code == 2 and error.count("\n") == 1
+    assert not (tmp_path / "out.mid").exists()

@@ -62,3 +62,24 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
     )
     os.close(begin)
     assert (ran.returncode, ran.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("command", [["config"], ["--version"], ["ports", "--backend", "x"]], ids=" ".join)
+def test_without_a_standard_output_nothing_is_printed_and_all_else_is_as_ever(command: list[str]) -> None:
+    start = "import sys; sys.stdout = None; sys.argv[0] = 'antiphon'; from realtime.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", start, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert ran.returncode == (2 if command[0] == "ports" else 0)
+    assert ran.stderr.count("\n") == (command[0] == "ports")
+
+
+def test_a_command_that_is_interrupted_says_so(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(standalone_mode: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert capfd.readouterr().err == "antiphon: interrupted; a file that was not finished is not written\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from realtime.errors import UserError
-from realtime.reading import read_whole
+from realtime.reading import check_no_pipe, read_whole
 
 
 def test_a_file_may_be_as_long_as_is_allowed_and_no_longer(tmp_path: Path) -> None:
@@ -41,6 +41,8 @@ def test_a_named_pipe_is_refused_and_one_that_a_shell_passes_is_read(tmp_path: P
     os.mkfifo(tmp_path / "pipe.mid")
     with pytest.raises(UserError, match=r"pipe\.mid: cannot be read \(a named pipe, .*\); give a song$"):
         read_whole(tmp_path / "pipe.mid", 100, "a song")
+    with pytest.raises(UserError, match=r"pipe\.mid: cannot be read \(a named pipe, .*\); give a sound$"):
+        check_no_pipe(tmp_path / "pipe.mid", "a sound")
     end, begin = os.pipe()
     os.write(begin, b"notes")
     os.close(begin)

@@ -106,6 +106,15 @@ def test_what_ends_with_a_note_ends_as_it_is_struck_and_not_if_it_is_cancelled()
     ]
 
 
+def test_a_note_that_takes_anothers_place_ends_what_that_was_to_end() -> None:
+    scheduler = Scheduler(Ledger())
+    scheduler.plan(PlannedNote(0, 0, 60, 80, 500))
+    scheduler.plan(PlannedNote(50, 0, 64, 80, 100, ends=((0, 60),)))
+    scheduler.plan(PlannedNote(50, 0, 64, 90, 10))
+    scheduler.due(0, LATE)
+    assert [one.message for one in scheduler.due(50, LATE)] == [note_off(0, 60), note_on(0, 64, 90)]
+
+
 def test_a_note_that_comes_too_late_still_ends_what_ends_with_it() -> None:
     scheduler = Scheduler(Ledger())
     scheduler.plan(PlannedNote(0, 0, 60, 80, 500))

@@ -20,13 +20,15 @@ from realtime.music.notes import NOTE
 from realtime.music.tune_harmony import RECENT, TuneHarmony
 
 WEIGHT, FIT_WEIGHT = 12.0, 20.0
-"""Of the logarithms of the estimator's probability and of the expected fit, beside the decoder's 1. Chords missed in eight tunes
-each of pop909, OpenEWLD and the lieder, with the first 12 and the second 0: .29; with 12 and 20: .28; with 0 and 100: .27. But of
-the last the decoder has no say: it ends a tune in C on A minor, because F was possible too."""
+"""Of the logarithms of the estimator's probability and of the expected fit, beside the decoder's 1. Chords missed in the first
+eight tunes each (`models.charts --seed 3`) of pop909, OpenEWLD and the lieder, with the first 12 and the second 0: .29; with 12
+and 20: .28; with 0 and 100: .27. But with the last pair the decoder has no say: a tune in C ends on A minor, because F was
+possible too."""
 SHARED, SHARE, ROOT, TRIAD = 0.125, 0.375, 0.125, 0.375
-"""How well one chord fits where another was meant: that they share two tones, which share of its tones is of the other, that both
-have one root, that both are major or minor on it. Block chords of the best fit miss .20 of the chords of 72 tunes, those of the
-likeliest chord .25; in .35 and .34 of the beats root and third are right. Without the last term .18 are missed, and .30 right."""
+"""How well one chord fits where another was meant: that they share two tones, which share of its tones is in the other, that both
+have one root, that both have one root and the same kind of third. Block chords of the best fit miss .20 of the chords of 72
+tunes, those of the likeliest chord .25; in .35 and .34 of the beats root and third are right. Without the last term .18 are
+missed, and .30 right."""
 LEAST, LEAST_FIT = 1e-4, 0.01
 """The probability, and the fit, that every chord has at least: the decoder knows things too."""
 KEPT = 512
@@ -36,7 +38,8 @@ HELD = 0
 
 
 def _fit() -> np.ndarray:
-    """(109, 109) from 0 to 1: how well the chord of a row fits where that of a column was meant. No chord fits only itself."""
+    """(109, 109) from 0 to 1: how well the chord of a row fits where that of a column was meant. `NO_CHORD` fits itself and
+    nothing else."""
     members = MEMBERS[:CHORDS].astype(int)
     common, tones = members @ members.T, np.maximum(members.sum(1, keepdims=True), 1)
     roots = (np.arange(CHORDS) - 1) % 12
@@ -49,6 +52,7 @@ def _fit() -> np.ndarray:
 
 
 FIT = _fit()
+"""See `_fit`: a product with probabilities (109,) gives the expected fit of each chord."""
 
 
 class ChordHearing:

@@ -73,7 +73,8 @@ class Snapshot(NamedTuple):
     drawn_chord: int = UNKNOWN
     """The chord of the beat that was drawn with it; it counts where that is due."""
     leaving: tuple[tuple[int, int], ...] = ()
-    """What sounds, (part, pitch), and is not of the chord that was drawn since: it ends with Antiphon's next note."""
+    """What sounds, (part, pitch), and is not in the chord that was drawn after it was struck: it ends with the next note of its
+    part."""
 
     @property
     def free(self) -> np.ndarray:
@@ -133,7 +134,7 @@ class History:
             made += 1
             line = (event.pitch, line[1] + 1 if event.pitch == line[0] else 1)
         chord, due = (UNKNOWN, True) if event.time == BEAT else (last.chord, last.due)
-        leaving = () if own else last.leaving
+        leaving = tuple(key for key in last.leaving if key not in self.ends_with(event)) if own else last.leaving
         return Snapshot(
             position, tick, beat, event, nth, keys, releases, made, line, chord, due, None, last.harmony, leaving=leaving
         )  # fmt: skip
@@ -151,8 +152,15 @@ class History:
         return following._replace(keys=last.keys, chord=chord, due=False, harmony=(chord, since), leaving=leaving)
 
     def _strangers(self, chord: int, tick: int) -> tuple[tuple[int, int], ...]:
-        """(part, pitch) of what sounds beyond `tick`, has not only just begun, and is not of the chord."""
-        return tuple((part, pitch) for part, pitch in self._to_end(tick) if not MEMBERS[chord, pitch % 12])
+        """(part, pitch) of what sounds beyond `tick`, has not only just begun, and is not in the chord. An answer ends with its
+        key, and with nothing else."""
+        answers = {pitch for pitches in self._answers.values() for pitch in pitches}
+        sounding = [(part, pitch) for part, pitch in self._to_end(tick) if pitch not in answers]
+        return tuple((part, pitch) for part, pitch in sounding if not MEMBERS[chord, pitch % 12])
+
+    def ends_with(self, event: Event) -> tuple[tuple[int, int], ...]:
+        """(part, pitch) of what ends as this note of Antiphon's, which comes next, is struck."""
+        return tuple(key for key in self.last.leaving if key[0] == event.part - MODEL_PART)
 
     def remembered(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with what the memory says after it; its note, if it is one, is remembered. For one that is fed again
@@ -186,12 +194,14 @@ class History:
         same_turn: bool,
         struck: int | None = None,
         waits: bool = True,
+        moves: bool = False,
     ) -> None:
         """Back to the last event before `boundary`, to the player's last note, or as far as the ring reaches; not while empty.
 
         `silence`: what sounds of Antiphon's ends at the boundary. `same_turn`: the notes made so far still count as this turn's.
         `struck`: the tick of a note of the player's that comes next. It comes after a beat that begins there, which stays, and
-        before the chord of that beat: with `waits` that chord, if nothing followed it, is to come again.
+        before the chord of that beat: with `waits` that chord, if nothing followed it, is to come again. Without `moves`, as in
+        `chord`, nothing ends because it is of an earlier chord.
         """
         self._notes.take_back(boundary, silence)
         self._overuse.take_back(boundary)
@@ -211,6 +221,8 @@ class History:
             last = last._replace(releases=np.minimum(last.releases, boundary))
         if last.made and not same_turn:
             last = last._replace(made=0)
+        if last.leaving and not moves:
+            last = last._replace(leaving=())
         snapshots[-1] = last
 
     def take_last(self) -> Snapshot:

@@ -25,7 +25,7 @@ class _Note(NamedTuple):
 
     @property
     def over(self) -> int | None:
-        """When it is over; None as before."""
+        """When it is over; None: the key is still down."""
         return self.end if self.end is None or self.let_go is None else min(self.end, self.let_go)
 
 
@@ -46,13 +46,13 @@ class RecentNotes:
 
     def proposed(self, note: ModelNote, ends: Iterable[tuple[int, int]] = ()) -> None:
         """Antiphon made a note. It may still be taken back. `ends`: what sounds and ends with it, (part, pitch)."""
-        keys = {*ends}
-        self._notes = [
-            each._replace(let_go=note.tick)
-            if each.let_go is None and not each.is_player and (each.part, each.pitch) in keys
-            else each
-            for each in self._notes
-        ]
+        if keys := {*ends}:
+            self._notes = [
+                each._replace(let_go=note.tick)
+                if each.let_go is None and not each.is_player and (each.part, each.pitch) in keys
+                else each
+                for each in self._notes
+            ]
         self._notes.append(_Note(note.tick, note.tick + note.duration, note.pitch, note.part, False))
 
     def take_back(self, boundary: int, silence: bool) -> None:

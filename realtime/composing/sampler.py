@@ -64,7 +64,8 @@ class Sampler:
         a meaning.
         """
         _, tick, beat, event, nth, keys, _, made, line, chord, due, recall, harmony, *_ = snapshot
-        releases, release = snapshot.free, snapshot.release
+        releases = snapshot.free
+        release = releases.max(0)
         turn, memory = plan.turn, self._masks.controls.memory
         # An answer of trade begins with its turn: the call was whole.
         may_wait = plan.role == Role.CONTINUE

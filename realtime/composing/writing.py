@@ -77,14 +77,13 @@ class Writer:
         """Antiphon's notes in `turn` up to tick `until`. The player's `notes` before the turn are fed first, and those within
         the turn as they come."""
         made: list[ModelNote] = []
+        latest: dict[tuple[int, int], int] = {}
         for reply in self._run(notes, until, role, turn):
-            tick = reply.note.tick
-            made = [
-                note._replace(duration=tick - note.tick)
-                if (note.part, note.pitch) in reply.ends and note.tick + note.duration > tick
-                else note
-                for note in made
-            ]
+            for key in reply.ends:
+                if (at := latest.get(key)) is not None:
+                    ended = made[at]
+                    made[at] = ended._replace(duration=min(ended.duration, reply.note.tick - ended.tick))
+            latest[reply.note.part, reply.note.pitch] = len(made)
             made.append(reply.note)
         return note_array((n.tick, n.duration, n.pitch, n.velocity, n.part) for n in made)
 

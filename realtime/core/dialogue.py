@@ -165,7 +165,7 @@ class Proposed(NamedTuple):
     quote: Quote | None = None
     """What it quotes, if it does."""
     ends: tuple[tuple[int, int], ...] = ()
-    """What sounds of Antiphon's and ends as this note is struck: (part, pitch)."""
+    """What sounds of its part and ends as it is struck: (part, pitch)."""
 
 
 class Reached(NamedTuple):

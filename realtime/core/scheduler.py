@@ -69,11 +69,15 @@ class Scheduler:
         self._serial = 0
 
     def plan(self, note: PlannedNote) -> None:
-        """Add a note. It replaces a planned note with the same onset and key: a key is struck only once at a pulse."""
+        """Add a note. It replaces a planned note with the same onset and key, and ends what that was to end: a key is struck only
+        once at a pulse."""
         start = bisect_left(self._planned, note.onset_pulse, key=_onset_pulse)
         end = bisect_right(self._planned, note.onset_pulse, lo=start, key=_onset_pulse)
         key = (note.channel, note.pitch)
         chord = [other for other in self._planned[start:end] if (other.channel, other.pitch) != key]
+        for other in self._planned[start:end]:
+            if other.ends and other not in chord:
+                note = replace(note, ends=(*other.ends, *note.ends))
         self._planned[start:end] = [*chord, note]
 
     def cancel(self, from_pulse: int) -> list[PlannedNote]:

@@ -39,7 +39,9 @@ def shapes(hidden: int) -> dict[str, tuple[int, ...]]:
 
 
 class TuneHarmony:
-    """The fitted estimator. `weights`: float arrays as in `shapes`. Raises ValueError where they do not fit."""
+    """The fitted estimator. `weights`: float arrays as in `shapes`. Raises ValueError where they do not fit.
+
+    It keeps what it computed last, and gives the same whatever that was: composers and threads may share one."""
 
     def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
         hidden = len(weights["bias"]) if "bias" in weights and weights["bias"].ndim else -1

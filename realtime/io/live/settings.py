@@ -36,7 +36,9 @@ def model_path(config: Config) -> Path:
 def files_of(config: Config) -> dict[str, Path]:
     """The files that a configuration names, and those that belong to its model, by what they are."""
     model = model_path(config)
-    beside = [model.with_suffix(".context.onnx"), *(model.with_name(name) for name in BESIDE_THE_MODEL)]
+    beside = []
+    if model.name:  # "." and "/" have none
+        beside = [model.with_suffix(".context.onnx"), *(model.with_name(name) for name in BESIDE_THE_MODEL)]
     files = {"the model": model} | {f"the model's {path.name}": path for path in beside}
     if config.chords.chart is not None:
         files["the chart of --chords"] = at_home(Path(config.chords.chart))

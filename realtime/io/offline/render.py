@@ -11,6 +11,7 @@ from realtime.io.files.midifile import piece_of
 from realtime.io.files.smf import load
 from realtime.io.files.synth import as_loud, rendered
 from realtime.io.files.whole import check_kept, check_writable, write_bytes
+from realtime.reading import check_no_pipe
 
 MOST_MINUTES = 60
 FLUIDSYNTH_S = 600
@@ -42,6 +43,7 @@ def _by_fluidsynth(source: Path, target: Path, soundfont: Path) -> bytes:
         raise UserError(
             "--soundfont needs fluidsynth, which is not installed (on Debian: sudo apt-get install fluidsynth)"
         )
+    check_no_pipe(soundfont, "a .sf2 file")
     try:
         with soundfont.open("rb") as file:
             head = file.read(12)
