@@ -218,6 +218,11 @@ def test_any_tempo_leaves_the_notes_where_the_file_has_them(
     assert [at for at, _ in onsets(tmp_path / "out.mid", "player")] == [240 * i + 13 for i in range(12)]
 
 
+def test_what_was_mended_in_the_file_is_said(play: Callable[..., list[str]], theme: Path) -> None:
+    theme.write_bytes(theme.read_bytes()[:-12])
+    assert f"{theme}: track 2 is cut short, what is whole was read" in play(theme)
+
+
 def test_internal_sync_keeps_one_tempo_and_says_so(play: Callable[..., list[str]], tmp_path: Path) -> None:
     """At half the tempo a quarter of the file lasts two of Antiphon's: the notes keep their times, as a live player's do."""
     path = tmp_path / "slower.mid"
