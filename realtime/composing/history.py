@@ -85,12 +85,6 @@ class Snapshot(NamedTuple):
             free[tuple(zip(*self.leaving, strict=True))] = self.harmony[1]
         return free
 
-    @property
-    def release(self) -> np.ndarray:
-        """Absolute tick at which each pitch is free in all parts, (128,) int64."""
-        release: np.ndarray = self.free.max(0)
-        return release
-
 
 class History:
     """See the module's docstring. Antiphon's notes are added to `overuse`, and taken back from it."""
