@@ -24,10 +24,19 @@ from realtime.composing.memory import NOTHING
 from realtime.core.engine import Engine
 from realtime.core.modes import Accompany, Continue, Harmonise, Trade
 from realtime.core.tempo import TempoMap
-from realtime.music.chords import CHORDS
+from realtime.music.chords import CHORDS, MEMBERS, NO_CHORD
 from realtime.music.metre import BeatGrid
 from realtime.music.notes import NOTE as WIDE_NOTE
-from realtime.music.vocabulary import BEAT_EVENT, FIELDS, MODEL_PART, PART_NAMES, Role, duration_index, tempo_bin
+from realtime.music.vocabulary import (
+    BEAT_EVENT,
+    CHORD_EVENT,
+    FIELDS,
+    MODEL_PART,
+    PART_NAMES,
+    Role,
+    duration_index,
+    tempo_bin,
+)
 from realtime.simulate import perform
 
 Note = tuple[int, int, int, int]  # onset and duration in ticks, pitch, velocity
@@ -80,6 +89,23 @@ class Score(NoiseStepper):
             if onset < beat.start + beat.length and bias[onset - beat.start] > MASKED / 2:
                 return [onset - beat.start, MODEL_PART + self._part, pitch, duration_index(duration), velocity >> 2]
         return list(BEAT_EVENT)
+
+
+class Gone:
+    """What an accompaniment lets go of as its chord changes: what sounds and is not in the new chord is held no more, and ends
+    with its next note."""
+
+    def __init__(self) -> None:
+        self._gone: set[int] = set()
+
+    def left(self, event: dict[str, int], sounding: list[int]) -> list[int]:
+        """Of the flags that are set after an event those that are set live."""
+        if event["time"] < BEAT_EVENT.time and event["part"] >= MODEL_PART:
+            self._gone.discard(128 + event["pitch"])
+        chord = event["chord"]
+        if event["time"] == CHORD_EVENT.time and chord != NO_CHORD:
+            self._gone |= {key for key in sounding if key >= 128 and not MEMBERS[chord, (key - 128) % 12]}
+        return [key for key in sounding if key not in self._gone]
 
 
 def chord_of(beat: int) -> int:
@@ -158,13 +184,15 @@ def assert_the_same_stream(
     assert_nothing_hangs(performance.sent)
     assert engine.counts.rejected == engine.counts.missed_deadlines == 0
 
-    count = len(window["events"])
+    count, gone = len(window["events"]), Gone()
     assert len(stepper.fed) >= count
     fed, held = np.array(stepper.fed[:count]), np.array(stepper.held[:count])
     for i in range(count):
         live, training = (dict(zip(FIELDS, map(int, row), strict=True)) for row in (fed[i], window["events"][i]))
         assert live == training, f"event {i}"
-        sounding = [list(np.flatnonzero(flags)) for flags in (held[i], window["held"][i])]
+        sounding = [np.flatnonzero(flags).tolist() for flags in (held[i], window["held"][i])]
+        if role == Role.ACCOMPANY:
+            sounding[1] = gone.left(live, sounding[1])
         assert sounding[0] == sounding[1], f"held at event {i}, {live}"
         ids, features = stepper.recalled[i]
         expected = window["candidates"][i], window["features"][i]
