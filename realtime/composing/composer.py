@@ -190,16 +190,15 @@ class Composer:
         if self._history.is_empty:
             self._begin()
         struck = plan.played.tick if plan.played is not None else None
-        # Who accompanies does not wait for the player.
-        along = plan.role == Role.ACCOMPANY
-        self._history.go_back(plan.boundary, plan.silence, same_turn, struck, waits=not along, moves=along)
+        accompanies = plan.role == Role.ACCOMPANY
+        self._history.go_back(plan.boundary, plan.silence, same_turn, struck, accompanies)
         last = self._history.last
         if plan.played is not None:
             self._take_in(plan.played)
         if plan.turn is not None:
             self._advance_to(max(plan.turn.start, self._history.last.tick))
             # A key that goes up only frees a pitch for an accompaniment: where it was to let the beat pass, it does so still.
-            rests = plan.after_key_up and along and not last.due and last.drawn.time == BEAT
+            rests = plan.after_key_up and accompanies and not last.due and last.drawn.time == BEAT
             if self._history.last is last and not rests:
                 # Nothing was fed: what follows has to be drawn anew, under these masks.
                 self._feed(self._history.take_last())

@@ -128,14 +128,14 @@ class History:
             made += 1
             line = (event.pitch, line[1] + 1 if event.pitch == line[0] else 1)
         chord, due = (UNKNOWN, True) if event.time == BEAT else (last.chord, last.due)
-        leaving = tuple(key for key in last.leaving if key not in self.ends_with(event)) if own else last.leaving
+        leaving = tuple(key for key in last.leaving if key[0] != event.part - MODEL_PART) if own else last.leaving
         return Snapshot(
             position, tick, beat, event, nth, keys, releases, made, line, chord, due, None, last.harmony, leaving=leaving
         )  # fmt: skip
 
     def chord(self, chord: int, moves: bool = False) -> Snapshot:
         """The snapshot after the CHORD event of the beat, which is due. `moves`: where it is another chord than the one before,
-        what sounds of Antiphon's and is not of it is to end."""
+        what sounds of Antiphon's and is not in it is leaving."""
         last = self.last
         following = self.following(CHORD_EVENT, last.tick, last.beat)
         since, leaving = last.harmony[1], last.leaving
@@ -187,15 +187,14 @@ class History:
         silence: bool,
         same_turn: bool,
         struck: int | None = None,
-        waits: bool = True,
-        moves: bool = False,
+        accompanies: bool = False,
     ) -> None:
         """Back to the last event before `boundary`, to the player's last note, or as far as the ring reaches; not while empty.
 
         `silence`: what sounds of Antiphon's ends at the boundary. `same_turn`: the notes made so far still count as this turn's.
         `struck`: the tick of a note of the player's that comes next. It comes after a beat that begins there, which stays, and
-        before the chord of that beat: with `waits` that chord, if nothing followed it, is to come again. Without `moves`, as in
-        `chord`, nothing ends because it is of an earlier chord.
+        before the chord of that beat: that chord, if nothing followed it, is to come again. `accompanies`: that chord stays, as
+        an accompaniment does not wait for the player. In every other role what is leaving sounds on.
         """
         self._notes.take_back(boundary, silence)
         self._overuse.take_back(boundary)
@@ -204,7 +203,7 @@ class History:
         while (
             len(snapshots) > 1
             and snapshots[-2].position > oldest
-            and _is_taken_back(snapshots[-1], boundary, silence, struck, waits)
+            and _is_taken_back(snapshots[-1], boundary, silence, struck, not accompanies)
         ):
             snapshots.pop()
         last = snapshots[-1]
@@ -215,7 +214,7 @@ class History:
             last = last._replace(releases=np.minimum(last.releases, boundary))
         if last.made and not same_turn:
             last = last._replace(made=0)
-        if last.leaving and not moves:
+        if last.leaving and not accompanies:
             last = last._replace(leaving=())
         snapshots[-1] = last
 
