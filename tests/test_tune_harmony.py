@@ -7,10 +7,10 @@ import pytest
 
 from realtime.io.files.harmony import load_tune_harmony
 from realtime.music.chord_features import FAR, beats_of, features
-from realtime.music.chords import CHORDS, NO_CHORD, chord, transpose
+from realtime.music.chords import CHORDS, NO_CHORD, UNKNOWN, chord, root_of, symbol, transpose
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.notes import NOTE, note_array
-from realtime.music.tune_harmony import RECENT, SEEN, TOLD, TuneHarmony, shapes
+from realtime.music.tune_harmony import KEY_KNOWN, RECENT, SEEN, TOLD, TuneHarmony, shapes
 from realtime.music.vocabulary import DRUMS, MELODY
 
 HARMONY = load_tune_harmony()
@@ -36,6 +36,23 @@ def test_a_broken_triad_is_its_chord_in_every_key() -> None:
         assert int(found.argmax()) == transpose(np.array([chord(0, "maj")]), up)[0]
         assert found[int(found.argmax())] > 0.5
         assert found.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("pitch, expected", [(60, "C"), (64, "C"), (65, "F"), (67, "C"), (69, "F"), (71, "G")])
+def test_a_first_note_speaks_for_a_chord_of_a_common_key(pitch: int, expected: str) -> None:
+    assert symbol(int(HARMONY.heard(tune([pitch]), grid(1)).argmax())) == expected
+
+
+def test_how_common_the_roots_are_counts_until_the_key_is_known() -> None:
+    weights = random_weights()
+    weights["roots"] = np.where(np.arange(12) == 6, 3.0, 0)
+    told, untold = TuneHarmony(weights), TuneHarmony({**weights, "roots": np.zeros(12)})
+    over = [c for c in range(1, CHORDS) if root_of(c) == 6]
+    for count in range(1, 13):
+        notes, beats = tune(list(range(60, 60 + count))), grid(count)
+        one, other = told.heard(notes, beats), untold.heard(notes, beats)
+        odds, before = (found[over].sum() / (1 - found[over].sum()) for found in (one, other))
+        assert odds / before == pytest.approx(np.exp(3) if count < KEY_KNOWN else 1)
 
 
 def test_what_is_heard_depends_on_a_bounded_past() -> None:
@@ -110,6 +127,19 @@ def test_nothing_is_fitted_to_what_is_not_heard_yet() -> None:
         heard = features(notes[notes["onset"] < now * TICKS + half], beats[: now + 1], 1)
         assert np.allclose(heard.windows[-1, SEEN], seen[now])
     assert (whole.windows[:, SEEN] != seen).any()
+
+
+def test_the_common_roots_are_counted_by_piece_and_what_is_not_annotated_is_left_out() -> None:
+    pytest.importorskip("torch", reason="needs torch (pip install '.[train]')")
+    from models.training.chord_fitting import Example
+    from models.training.tune_harmony import common_roots
+
+    seen = features(tune(TWINKLE), grid(len(TWINKLE)))
+    long = [chord(0, "maj")] * 60 + [chord(0, "min7")] * 40 + [UNKNOWN] * 50
+    once, thrice = (np.array(chords, np.uint8) for chords in (long, [NO_CHORD, chord(7, "maj")]))
+    shares = common_roots([Example({}, seen, once, 1), Example({}, seen, thrice, 3)]).exp().numpy()
+    assert shares.sum() == pytest.approx(1)
+    assert shares[7] > 2.5 * shares[0] > 10 * shares[1:7].max()
 
 
 def test_a_fit_finds_the_chords_of_tunes_that_it_has_not_seen() -> None:

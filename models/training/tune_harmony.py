@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.training.chord_fitting import Example, chords_of, descend, padded, stretches
 from realtime.errors import UserError
 from realtime.music.chord_features import WINDOWS
-from realtime.music.chords import QUALITIES
+from realtime.music.chords import NO_CHORD, QUALITIES, UNKNOWN
 from realtime.music.tune_harmony import SEEN, TOLD
 
 FIRST_HALF, BAR_LINE = WINDOWS.index("lowest of the first half"), WINDOWS.index("lowest at the bar line")
@@ -38,6 +38,8 @@ class Recurrent(nn.Module):
         self.recur = nn.GRU(hidden, hidden, batch_first=True)
         self.join, self.leave = nn.Linear(2 * hidden, hidden), nn.Linear(hidden, len(QUALITIES))
         self.drop = nn.Dropout(DROPOUT)
+        self.roots: Tensor
+        self.register_buffer("roots", torch.zeros(12))
 
     def forward(self, windows: Tensor, facts: Tensor) -> Tensor:
         """(N, T, 108) scores of the chords, by quality, then root, from windows (N, T, 10, 12) and facts (N, T, 6)."""
@@ -59,7 +61,7 @@ class Recurrent(nn.Module):
             "windows": self.enter.weight[:, :count].unflatten(1, (-1, 12)), "facts": self.enter.weight[:, count:],
             "bias": self.enter.bias, "now": self.recur.weight_ih_l0, "bias_now": self.recur.bias_ih_l0,
             "before": self.recur.weight_hh_l0, "bias_before": self.recur.bias_hh_l0, "join": self.join.weight,
-            "bias_join": self.join.bias, "leave": self.leave.weight, "bias_leave": self.leave.bias,
+            "bias_join": self.join.bias, "leave": self.leave.weight, "bias_leave": self.leave.bias, "roots": self.roots,
         }  # fmt: skip
         return {name: value.detach().numpy().astype(np.float16) for name, value in named.items()}
 
@@ -85,6 +87,16 @@ def batches(found: list[Example], rng: np.random.Generator) -> Iterator[Batch]:
         yield Batch(padded([windows.astype(np.float32) for windows in seen]), facts, *chords_of(here))
 
 
+def common_roots(found: list[Example]) -> Tensor:
+    """(12,) the logarithm of how common each root is, every piece counted as often as an epoch sees it."""
+    counts = np.ones(12) / 12
+    for example in found:
+        known = example.chords[(example.chords != UNKNOWN) & (example.chords != NO_CHORD)].astype(int)
+        if len(known):
+            counts += example.times * np.bincount((known - 1) % 12, minlength=12) / len(known)
+    return torch.from_numpy(np.log(counts / counts.sum())).float()
+
+
 def fit(found: list[Example], epochs: int, seed: int) -> Recurrent:
     """An estimator fitted to the examples that have a tune. Raises `UserError` where none has."""
     found = [example for example in found if "tune" in example.windows]
@@ -93,5 +105,6 @@ def fit(found: list[Example], epochs: int, seed: int) -> Recurrent:
     torch.manual_seed(seed)
     net = Recurrent()
     steps = -(-len(stretches(found, np.random.default_rng(seed), STRETCH)) // BATCH)
+    net.roots = common_roots(found)
     descend(net, net.nats, lambda rng: batches(found, rng), steps, epochs, seed, WEIGHT_DECAY)
     return net

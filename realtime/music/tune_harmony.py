@@ -5,6 +5,11 @@ it sees the pitch classes of the past and of the beat's first half (`realtime.mu
 scores each quality over that root. So what it has learned holds in every key. A softmax over all roots and qualities gives the
 probabilities. `models.training.tune_harmony` fits it to the tunes of annotated pieces.
 
+As long as too little has been heard to tell the key, the roots that are common in these pieces are the likelier ones: in C, G or
+F more is written than in A flat. Without that, a single C spoke for A flat above all, whose third it is. On 72 tunes the chord of
+the first beat that sounds then has the right root in .46 of the cases, in place of .39, and that of the first eight in .46, in
+place of .44; on 72 others in .44, in place of .35, and in .43, in place of .41.
+
 The conditional random field of `realtime.music.harmony`, fitted to the same tunes, is right less often (it has the root in .40 of
 the validation beats, this in .42, means of three sources) and far too sure (4.8 nats a beat; 2.6). An accompaniment that went by
 it missed .32 of the chords of 72 tunes; by this one, .29.
@@ -24,17 +29,21 @@ SEEN = [i for i, window in enumerate(WINDOWS[:AHEAD]) if "second half" not in wi
 """The windows that are seen: when a chord is due, the beat has only begun."""
 TOLD = FACTS - 1
 """Facts that are seen: all but whether it looks ahead."""
+BEGINNING, PAST = WINDOWS.index("first half"), WINDOWS.index("64 beats before")
+KEY_KNOWN = 5
+"""From so many pitch classes on, the key counts as known."""
 RECENT = 8
 """It has heard so many beats, whose windows reach back much farther; with all of them it is right no more often."""
 
 
 def shapes(hidden: int) -> dict[str, tuple[int, ...]]:
     """Of the fitted arrays. In `now`, `before` and their biases come the reset, the update and the new state, as torch orders
-    them."""
+    them; `roots` is the logarithm of how common each root is."""
     return {
         "windows": (hidden, len(SEEN), 12), "facts": (hidden, TOLD), "bias": (hidden,),
         "now": (3 * hidden, hidden), "bias_now": (3 * hidden,), "before": (3 * hidden, hidden), "bias_before": (3 * hidden,),
         "join": (hidden, 2 * hidden), "bias_join": (hidden,), "leave": (len(QUALITIES), hidden), "bias_leave": (len(QUALITIES),),
+        "roots": (12,),
     }  # fmt: skip
 
 
@@ -65,6 +74,8 @@ class TuneHarmony:
             return chords
         windows = seen.windows[:, SEEN].reshape(len(seen.facts), -1)
         scores = self._scores(np.concatenate([windows, seen.facts[:, :TOLD]], 1))
+        if (seen.windows[-1, [BEGINNING, PAST]] > 0).any(0).sum() < KEY_KNOWN:
+            scores += np.tile(self._w["roots"], len(QUALITIES))
         fits = np.exp(scores - scores.max())
         chords[1:] = fits / fits.sum()
         return chords
