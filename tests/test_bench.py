@@ -2,6 +2,7 @@
 
 import json
 import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ from realtime.config import load
 from realtime.errors import UserError
 from realtime.io.bench import table
 from realtime.io.bench.live import paired, rss_mb, waits
+from realtime.io.bench.model import duet_steps
+from realtime.io.bench.operators import operator_shares
 from realtime.io.bench.plan import Times
+from realtime.io.live.model import Model
+from realtime.io.live.settings import worker_setup
 
 EFFORT = table.Effort(steps=40, context_runs=2, rollbacks=5, pairs=6, seconds=9.0)
 SHAPE = {
@@ -56,6 +61,29 @@ def test_every_figure_is_a_number(figures: dict[str, Any]) -> None:
     measured = numbers({name: figures[name] for name in SHAPE})
     assert all(map(math.isfinite, measured))
     assert figures["step_ms"]["p50"] > 0 and figures["rollback_us"]["p50"] > 0
+
+
+def test_the_operators_of_a_step_are_all_there_and_their_shares_make_the_whole(
+    figures: dict[str, Any], tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each node once a step, in whatever number of steps; and the profiler's file is gone."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    config = load(None, {"model.file": tiny_model, "model.provider": "cpu"})
+    steps = duet_steps(config, Model.load(worker_setup(config)))
+    few, more = (operator_shares(tiny_model, steps[:count]) for count in (3, 9))
+    assert {name: operator.runs for name, operator in few.items()} == {name: o.runs for name, o in more.items()}
+    assert figures["operators"].keys() == more.keys()
+    assert sum(operator.share for operator in more.values()) == pytest.approx(1)
+    assert all(operator.share >= 0 for operator in more.values())
+    assert not list(tmp_path.iterdir())
+    largest = next(iter(figures["operators"]))
+    assert f"{figures['operators'][largest]['runs']} {largest}" in rendered(figures)
+
+
+def test_a_full_folder_for_temporary_files_is_said(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
+    with pytest.raises(UserError, match="set TMPDIR"):
+        operator_shares(tiny_model, [])
 
 
 def test_how_many_notes_stand_behind_a_figure_is_said(figures: dict[str, Any]) -> None:

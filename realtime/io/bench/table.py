@@ -1,7 +1,8 @@
 """`antiphon bench`: the figures by which a machine, or a change, is judged. Each is a percentile over many measurements.
 
-What is measured where: `model.py` (a step, context, going back; in this process), `live.py` (in to out, schedule error and memory
-of a process tree like `jam`'s), `plan.py` (plans, and notes while they are made), `jack.py` (in to out as a DAW hears it).
+What is measured where: `model.py` (a step, context, going back; in this process), `operators.py` (those of a step), `live.py` (in
+to out, schedule error and memory of a process tree like `jam`'s), `plan.py` (plans, and notes while they are made), `jack.py`
+(in to out as a DAW hears it).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from realtime.errors import UserError
 from realtime.io.bench import jack as bench_jack
 from realtime.io.bench import live as bench_live
 from realtime.io.bench import model as bench_model
+from realtime.io.bench import operators as bench_operators
 from realtime.io.bench import plan as bench_plan
 from realtime.io.bench.model import percentiles
 from realtime.io.files.whole import check_writable, write_bytes
@@ -35,15 +37,19 @@ from realtime.io.live.model import Model
 from realtime.io.live.settings import model_path, worker_setup
 
 MS, US = 1e6, 1e3
+SHOWN = 0.02
+"""The share of a step's operators that the table shows one from; all of them are in the JSON file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How many of each are measured. `context_runs` are of 20 steps each; `seconds` of the session that is measured."""
+    """How many of each are measured. `context_runs` are of 20 steps each; the operators of `profiled` steps are timed; `seconds`
+    of the session that is measured."""
 
     steps: int = 3000
     context_runs: int = 40
     rollbacks: int = 300
+    profiled: int = 100
     plans: int = 150
     pairs: int = 150
     seconds: float = 14.0
@@ -103,7 +109,7 @@ def measure(config: Config, effort: Effort) -> dict[str, Any]:
 
 
 def _model_figures(config: Config, model: Model, effort: Effort) -> dict[str, Any]:
-    """Of the step graph in this process: a step, a step after a long history, going back."""
+    """Of the step graph in this process: a step, a step after a long history, going back, its operators on the CPU."""
 
     def load() -> Stepper:
         return Stepper.load(model_path(config), config.model.provider, threads=1, slots=8)
@@ -116,6 +122,8 @@ def _model_figures(config: Config, model: Model, effort: Effort) -> dict[str, An
     medians = {context: float(np.median(times)) for context, times in context_ns.items()}
     _say("going back")
     rollback_ns = bench_model.rollback_times(config, model, effort.rollbacks)
+    _say("the operators of a step")
+    operators = bench_operators.operator_shares(model_path(config), steps[: effort.profiled])
     return {
         "step_ms": percentiles(step_ns, MS, "p50", "p99", "max"),
         "context": {
@@ -123,6 +131,7 @@ def _model_figures(config: Config, model: Model, effort: Effort) -> dict[str, An
             "ratio": round(medians[bench_model.CONTEXTS[-1]] / medians[bench_model.CONTEXTS[0]], 4),
         },
         "rollback_us": percentiles(rollback_ns, US, "p50", "p99"),
+        "operators": {name: operator._asdict() for name, operator in operators.items()},
     }
 
 
@@ -234,6 +243,10 @@ def table(figures: dict[str, Any]) -> Table:
         for part, values in parts if isinstance(next(iter(parts))[1], dict) else [("", figures[name])]:
             listed = ", ".join(f"{key} {value:.2f}" for key, value in values.items())
             shown.add_row(f"{label}{f', {part}' if part else ''}", f"{listed} ms")
+    for name, operator in figures["operators"].items():
+        if operator["share"] >= SHOWN:
+            label = f"operators of a step on the CPU: {operator['runs']} {name}"
+            shown.add_row(label, f"{operator['share']:.0%}")
     for name, label in (("in_out", "in to out"), ("in_out_jack", "in to out through JACK")):
         if name in figures["counts"]:
             answered, played = figures["counts"][name]

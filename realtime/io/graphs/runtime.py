@@ -29,15 +29,21 @@ MOST_BYTES = 512 << 20
 """A file that is longer is no model of Antiphon's, and would be read into memory all the same."""
 
 
-def open_session(path: Path, providers: list[Any], threads: int, reuse: bool = True) -> ort.InferenceSession:
+def open_session(
+    path: Path, providers: list[Any], threads: int, reuse: bool = True, profile: Path | None = None
+) -> ort.InferenceSession:
     """Raises `UserError` where onnxruntime refuses the file. `reuse`: values that are not needed any more give their memory to
-    later ones; where all of them are small, that takes a twentieth of the time, and saves little."""
+    later ones; where all of them are small, that takes a twentieth of the time, and saves little. `profile`: how the name of a
+    file begins in which onnxruntime writes how long each operator takes; every call takes several times as long then."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_mem_reuse = reuse
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
     options.log_severity_level = 4  # errors are raised, or reported by `notice`; nothing is printed
     data = read_whole(path, MOST_BYTES, "an ONNX file that `python -m export` wrote, and that is yours to read")
     check_seal(path, data)
