@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from models.ablation.readings import Reading, as_it_is, reveal_durations, without_chords, without_pointers
 from models.corpus.perturb import NONE, Augment
 from models.nets.decoder import SIZES, ChainedHeads, Decoder, Size
 from models.nets.flat import FlatDecoder
-from models.nets.layers import HEAD_SIZE
+from models.nets.layers import HEAD_SIZE, LinearAttention
 from realtime.composing.memory import EXACT, FIRST_BARS, KINDS, MOVED
 from realtime.music.vocabulary import Role
 
@@ -45,6 +46,17 @@ def parallel(size: Size) -> Decoder:
     """The decoder with parallel heads."""
     decoder = Decoder(size)
     decoder.heads = ParallelHeads(size.d_model, size.head_hidden)
+    return decoder
+
+
+def slow_decay(size: Size) -> Decoder:
+    """The decoder whose half-lives are eight times as long before training; half of its heads forget within 16 events without."""
+    decoder = Decoder(size)
+    for module in decoder.modules():
+        if isinstance(module, LinearAttention):
+            with torch.no_grad():
+                rate = torch.nn.functional.softplus(module.decay.bias) / 8
+                module.decay.bias.copy_(torch.log(torch.expm1(rate)))
     return decoder
 
 
@@ -134,6 +146,7 @@ def of_memory(size: Size) -> Variants:
         Variant("window512_memory", "mixer", "these two layers, and memory", replace(size, mixers=attention)),
         Variant("lstm", "mixer", "an LSTM, no memory", replace(lstm, memory=False)),
         Variant("lstm_memory", "mixer", "an LSTM, and memory", lstm),
+        Variant("slow_decay", "mixer", "half-lives eight times as long at the start", size, slow_decay),
         Variant("no_chords", "chords", "without CHORD events", replace(size, chords=False), read=without_chords),
         pointers("no_exact", "without the pointer of the whole stream as it was", exact),
         pointers("no_moved", "without that of the whole stream, moved", moved),
