@@ -22,6 +22,7 @@ from realtime.errors import UserError, nearest
 from realtime.midi import SOSTENUTO, SUSTAIN
 from realtime.music.controls import KNOBS, Preset, parse_preset
 from realtime.music.keys import parse_pitch, pitch_name
+from realtime.music.metre import signature
 
 MOST_PROBLEMS = 10
 """How many mistakes are named at once."""
@@ -55,6 +56,7 @@ class Sync(Section):
     )
     tempo_bpm: float = Field(default=120.0, ge=SLOWEST_BPM, le=FASTEST_BPM)
     beats_per_bar: int = Field(default=4, ge=2, le=12, description="in quarter notes")
+    compound: bool = Field(default=False, description="count dotted quarters: 6/8 has 3 beats_per_bar, 12/8 has 6")
     restart_beats: float = Field(
         default=8.0, ge=0, le=256, description="after both rest so long, the next note is a downbeat; 0: never"
     )
@@ -72,6 +74,11 @@ class Sync(Section):
     one_key: Annotated[int | None, BeforeValidator(parse_pitch)] = Field(
         default=None, description="this key says: now is a downbeat"
     )
+
+    @property
+    def signature(self) -> tuple[int, int]:
+        """The time signature (numerator, denominator)."""
+        return signature(self.beats_per_bar, self.compound)
 
 
 class Mode(Section):
@@ -176,6 +183,15 @@ class Config(Section):
     engine: Engine = Engine()
     model: Model = Model()
     run: Run = Run()
+
+    @model_validator(mode="after")
+    def _compound_bars_are_whole(self) -> Self:
+        if self.sync.compound and self.sync.beats_per_bar % 3:
+            raise ValueError(
+                f"sync.compound with sync.beats_per_bar {self.sync.beats_per_bar}: two dotted quarters are three quarters; "
+                "allowed: 3 (6/8), 6 (12/8), 9, 12"
+            )
+        return self
 
     @model_validator(mode="after")
     def _an_intro_has_chords(self) -> Self:

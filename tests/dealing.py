@@ -60,7 +60,7 @@ def piece_of(notes: list[tuple[int, int, int, int]], bars: tuple[tuple[int, int]
     grid, tick, beats = BeatGrid(bars), 0, []
     while tick <= array["onset"][-1]:
         beat = grid.beat_at(tick)
-        beats.append((beat.start, beat.length, beat.in_bar, beat.bar_ticks, 8))
+        beats.append((beat.start, beat.length, beat.in_bar, beat.bar_ticks, 8, beat.compound))
         tick = beat.start + beat.length
     return Piece("made", "toy", "train", array, np.array(beats, BEAT_ROW))
 

@@ -93,7 +93,7 @@ def test_chords_in_a_rest_of_the_tune_do_not_count() -> None:
 
 
 def test_the_stretch_is_the_first_whose_bars_and_chords_are_known() -> None:
-    beats = np.array([(24 * i, 24, i % 4, BAR, 60) for i in range(4 * (BARS + 3))], BEAT)
+    beats = np.array([(24 * i, 24, i % 4, BAR, 60, 0) for i in range(4 * (BARS + 3))], BEAT)
     tune = note_array([(24 * i, 20, 72, 80, MELODY) for i in range(len(beats))])
     under = note_array([(24 * i, 20, 48, 80, ACCOMPANIMENT) for i in range(len(beats))])
     piece = Piece("a", "pop909", "valid", np.sort(np.concatenate([tune, under]), order="onset"), beats)

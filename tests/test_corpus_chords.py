@@ -30,7 +30,7 @@ NAMES = {48: "C:maj", 53: "F:maj", 55: "G:maj", 57: "A:maj"}
 
 
 def quarters(count: int) -> np.ndarray:
-    return np.array([(24 * beat, 24, beat % 4, 96, 0) for beat in range(count)], BEAT)
+    return np.array([(24 * beat, 24, beat % 4, 96, 0, 0) for beat in range(count)], BEAT)
 
 
 def annotations(pack: Pack) -> list[dict[str, object]]:
@@ -83,7 +83,7 @@ def test_a_beat_has_the_chord_that_sounds_for_most_of_it() -> None:
 
 
 def test_short_beats_and_a_start_before_zero() -> None:
-    beats = np.array([(-12, 12, 3, 84, 0), (0, 24, 0, 84, 0), (24, 12, 1, 84, 0)], BEAT)
+    beats = np.array([(-12, 12, 3, 84, 0, 0), (0, 24, 0, 84, 0, 0), (24, 12, 1, 84, 0, 0)], BEAT)
     assert annotated([(0, 1, "C:maj"), (1, 1.5, "G:7")], beats)[0].tolist() == [UNKNOWN, C, G7]
 
 

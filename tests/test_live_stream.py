@@ -25,7 +25,7 @@ from realtime.core.engine import Engine
 from realtime.core.modes import Accompany, Continue, Harmonise, Trade
 from realtime.core.tempo import TempoMap
 from realtime.music.chords import CHORDS, MEMBERS, NO_CHORD
-from realtime.music.metre import BeatGrid
+from realtime.music.metre import BeatGrid, Segment
 from realtime.music.notes import NOTE as WIDE_NOTE
 from realtime.music.vocabulary import (
     BEAT_EVENT,
@@ -125,7 +125,7 @@ def trained(music: Music, edges: list[int], role: Role, part: int, grid: BeatGri
     beats, tick = [], 0
     while tick <= notes["onset"][-1]:
         beat = grid.beat_at(tick)
-        beats.append((beat.start, beat.length, beat.in_bar, beat.bar_ticks, tempo_bin(120)))
+        beats.append((beat.start, beat.length, beat.in_bar, beat.bar_ticks, tempo_bin(120), beat.compound))
         tick = beat.start + beat.length
     return stream(
         notes.astype(WIDE_NOTE),
@@ -156,7 +156,7 @@ def trained(music: Music, edges: list[int], role: Role, part: int, grid: BeatGri
 def test_the_stream_of_a_session_is_that_of_a_training_window(
     mode: object, role: Role, music: Music, edges: list[int], part: int, beats_per_bar: int
 ) -> None:
-    bars = ((0, beats_per_bar * 24),)
+    bars = (Segment(0, beats_per_bar * 24, compound=beats_per_bar == 3),)
     if beats_per_bar == 3 and role is Role.TRADE:
         mode = Trade(8 // 3)  # two bars of three: other edges
         music = ([note for note in music[0] if note[0] + note[1] <= 144], [(150, 24, 70, 82), (180, 48, 74, 82)])

@@ -11,6 +11,7 @@ from realtime.core.metronome import ACCENT, PLAIN, Taps
 from realtime.core.modes import Trade
 from realtime.core.scheduler import Sent
 from realtime.io.live.settings import engine_settings
+from realtime.music.metre import Segment
 
 CLICK = (9, 37)
 
@@ -31,6 +32,11 @@ def counted(script: Script, until_ns: int, **changes: object) -> StepByStep:
         session.play(message, ns)
     session.until(until_ns)
     return session
+
+
+def test_a_compound_metre_is_counted_in_dotted_quarters() -> None:
+    session = counted([], 4 * BAR_NS, count_in_bars=2, bars=(Segment(0, 72, compound=True),))
+    assert clicks(session) == [(click * 3 * BEAT_NS // 2, PLAIN if click % 2 else ACCENT) for click in range(4)]
 
 
 def test_two_bars_are_counted_in_and_bar_1_is_where_they_end() -> None:

@@ -51,10 +51,10 @@ def test_the_song_by_hand(toy_pack: Pack) -> None:
     assert (song.source, song.split) == ("toy", "train")
 
     slow, fast = tempo_bin(90), tempo_bin(180)
-    whole = [(TICKS * (1 + i), TICKS, i % 4, 96, fast if i >= 2 else slow) for i in range(12)]
-    waltz = [(TICKS * (13 + i), TICKS, i % 3, 72, fast) for i in range(6)]
+    whole = [(TICKS * (1 + i), TICKS, i % 4, 96, fast if i >= 2 else slow, 0) for i in range(12)]
+    waltz = [(TICKS * (13 + i), TICKS, i % 3, 72, fast, 0) for i in range(6)]
     # The pick-up is the end of a bar: beat 3 of 0..3. The last note starts in the sixth beat of the waltz.
-    assert beats_of((song.notes, song.beats)) == [(0, TICKS, 3, 96, slow), *whole, *waltz]
+    assert beats_of((song.notes, song.beats)) == [(0, TICKS, 3, 96, slow, 0), *whole, *waltz]
     assert song.bar_starts.tolist() == [TICKS * at for at in (1, 5, 9, 13, 16)]
 
 
@@ -78,6 +78,13 @@ def test_an_irregular_metre_cuts_its_last_beat() -> None:
         (108, 12, 2),
     ]
     assert {beat[3] for beat in beats} == {60}
+
+
+def test_six_eight_and_three_four_are_told_apart() -> None:
+    line = [(i / 2, 0.5, 60 + i, 80) for i in range(20)]
+    for metre, compound in ((Metre(0, 3, 4), 0), (Metre(0, 6, 8), 1)):
+        beats = beats_of(parse((ROW, midi_bytes({"MELODY": line}, [metre]))))
+        assert {beat[3] for beat in beats} == {72} and {beat[5] for beat in beats} == {compound}
 
 
 def test_equal_notes_of_one_part_are_one() -> None:

@@ -33,6 +33,15 @@ EVENT = st.tuples(st.sampled_from(["player", "antiphon"]), st.integers(-3000, 90
 EVENTS = st.lists(EVENT, max_size=40)
 
 
+@pytest.mark.parametrize(("quarters", "signature"), [(3, (6, 8)), (6, (12, 8))])
+def test_a_compound_metre_is_in_the_file(quarters: int, signature: tuple[int, int], tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "take.journal", 100.0, quarters, compound=True)
+    recorder.open()
+    recorder.write("player", 0, b"\x90\x3c\x50")
+    assert recorder.finish(tmp_path / "take.mid").notes == 1
+    assert midifile.read(tmp_path / "take.mid").time_signatures == [(0, *signature)]
+
+
 def test_a_duet_with_tempo_and_metre(tmp_path: Path) -> None:
     recorder = recorded(
         tmp_path,

@@ -16,7 +16,7 @@ from models.nets.decoder import Decoder
 from models.nets.flat import FlatDecoder
 from models.training.losses import candidates_of
 from realtime.composing.memory import FORGOTTEN, Memory, Recall
-from realtime.music.metre import TICKS, Beat
+from realtime.music.metre import COMPOUND_CLASS, TICKS, Beat
 from realtime.music.vocabulary import BEAT, MODEL_PART, NONE_DURATION, OPEN
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -82,7 +82,8 @@ def _search_us(arrays: Arrays) -> float:
 
     def once(t: int, recall: Recall | None) -> Recall:
         time, part, pitch, duration, velocity, in_bar, metre, *_, chord = events[t]
-        beat = Beat(starts[t], TICKS, in_bar, max(12 * metre, TICKS))
+        eighths = metre - COMPOUND_CLASS if metre > COMPOUND_CLASS else metre
+        beat = Beat(starts[t], TICKS, in_bar, max(12 * eighths, TICKS))
         if time < BEAT:
             length = NONE_DURATION if duration == OPEN else duration
             memory.add(ticks[t], beat, part % MODEL_PART, part < MODEL_PART, pitch, length, velocity)

@@ -72,10 +72,10 @@ def tempo_name(lowest: float, highest: float) -> str:
     return f"{30 * 2 ** (lowest / 4):.0f} to {30 * 2 ** ((highest + 1) / 4):.0f}"
 
 
-def metre_name(bar_ticks: int) -> str:
-    """Of a bar's length alone, so 6/8 is 3/4."""
+def metre_name(bar_ticks: int, compound: bool) -> str:
+    """Of a bar's length in ticks, and whether its metre is compound."""
     quarters = bar_ticks / TICKS
-    return f"{quarters:.0f}/4" if quarters.is_integer() else f"{bar_ticks / (TICKS / 2):.3g}/8"
+    return f"{quarters:.0f}/4" if quarters.is_integer() and not compound else f"{bar_ticks / (TICKS / 2):.3g}/8"
 
 
 def figures(pack: Pack) -> RenderableType:
@@ -98,8 +98,8 @@ def figures(pack: Pack) -> RenderableType:
         shares = [f"{share:.0%}" if share else "" for share in parts_of(notes)]
         size.add_row(*group, str(len(pieces)), str(len(notes)), str(bars), f"{hours:.1f}", *shares)
         tempo = tempo_name(*np.percentile(beats["tempo"], (5, 95), method="nearest"))
-        metres = Counter(beats["bar_ticks"][beats["index"] == 0].tolist())
-        common = ", ".join(f"{metre_name(ticks)} {n / bars:.0%}" for ticks, n in metres.most_common(3))
+        metres = Counter(beats[["bar_ticks", "compound"]][beats["index"] == 0].tolist())
+        common = ", ".join(f"{metre_name(*metre)} {n / bars:.0%}" for metre, n in metres.most_common(3))
         music.add_row(*group, f"{len(notes) / len(beats):.1f}", tempo, common)
     return Group(size, "", music, "", summary(pack))
 

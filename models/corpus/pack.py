@@ -35,13 +35,16 @@ from realtime.music.metre import TICKS, BeatGrid, bar_segments
 from realtime.music.parts import TrackInfo, parts_of
 from realtime.music.vocabulary import tempo_bin
 
-PACK_VERSION = 2
+PACK_VERSION = 3
 READ_COLUMNS = ("id", "source", "tier", "split", "sha1", "cluster", "melody_track", "accomp_tracks")
 """What of a row goes into the pack: it changes the pack's hash."""
 NOTE = np.dtype([("onset", "<i4"), ("duration", "<u2"), ("pitch", "u1"), ("velocity", "u1"), ("part", "u1")])
 """Onset and duration in ticks; part 0..4 as in `vocabulary.PART_NAMES`. Sorted by (onset, part, pitch) in each piece."""
-BEAT = np.dtype([("start", "<i4"), ("length", "u1"), ("index", "u1"), ("bar_ticks", "<u2"), ("tempo", "u1")])
-"""One row a beat: start and length in ticks, which of its bar, the metre's bar length in ticks, tempo class."""
+BEAT = np.dtype(
+    [("start", "<i4"), ("length", "u1"), ("index", "u1"), ("bar_ticks", "<u2"), ("tempo", "u1"), ("compound", "u1")]
+)
+"""One row a beat: start and length in ticks, which of its bar, the metre's bar length in ticks, tempo class, whether the metre
+is compound (0 or 1)."""
 MAX_DURATION = 384
 MAX_BEATS = 50_000
 """Seven hours at 120 BPM: a later note is a broken file's."""
@@ -165,7 +168,9 @@ def parse(job: tuple[Row, bytes]) -> tuple[np.ndarray, np.ndarray] | str:
         beat = grid.beat_at(tick)
         while at + 1 < len(tempos) and tempos[at + 1][0] <= tick:
             at += 1
-        beats.append((beat.start, beat.length, min(beat.in_bar, 255), beat.bar_ticks, tempo_bin(tempos[at][1])))
+        beats.append(
+            (beat.start, beat.length, min(beat.in_bar, 255), beat.bar_ticks, tempo_bin(tempos[at][1]), beat.compound)
+        )
         tick = beat.start + beat.length
     return notes, np.array(beats, BEAT)
 

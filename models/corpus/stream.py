@@ -15,6 +15,7 @@ from models.corpus.perturb import OWN_SLIP_SEMITONES, SHIFT_SEMITONES
 from realtime.composing.memory import EXPERTS, NOTHING, Moment, Notes, slot
 from realtime.music import vocabulary as voc
 from realtime.music.chords import UNKNOWN, transpose
+from realtime.music.metre import COMPOUND_CLASS
 from realtime.music.vocabulary import (
     BEAT,
     BEAT_EVENT,
@@ -110,7 +111,7 @@ def stream(
         fed.duration,
         fed.velocity,
         np.minimum(beats["index"][at], voc.FIELDS["beat"] - 1),
-        np.minimum(beats["bar_ticks"][at] // 12, voc.FIELDS["metre"] - 1),
+        np.minimum(beats["bar_ticks"][at] // 12 + COMPOUND_CLASS * beats["compound"][at], voc.FIELDS["metre"] - 1),
         beats["tempo"][at],
         np.full(len(time), role),
         fed_chord,

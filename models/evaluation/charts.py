@@ -108,7 +108,8 @@ def charted_of(piece: Piece, spans: Spans) -> Charted | None:
         if not fits.all() or min(tune.sum(), (~tune & (notes["part"] != DRUMS)).sum()) < FEWEST_NOTES * BARS:
             continue
         bpm = 30 * 2 ** ((int(beats["tempo"][first]) + 0.5) / 4)
-        return Charted(Prompt(f"{piece.source} {piece.id}", notes, bar, bpm, True), own)
+        compound = bool(beats["compound"][first])
+        return Charted(Prompt(f"{piece.source} {piece.id}", notes, bar, bpm, True, compound), own)
     return None
 
 

@@ -38,6 +38,7 @@ from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.io.offline.studio import Studio
 from realtime.music import measures
 from realtime.music.chords import UNKNOWN
+from realtime.music.metre import Segment
 from realtime.music.notes import NOTE, between
 from realtime.music.vocabulary import DRUMS, HEADS, Role
 
@@ -204,7 +205,11 @@ def top(notes: np.ndarray) -> np.ndarray:
 def made_of(model: Path, gap: Gap, seed: int) -> dict[str, np.ndarray]:
     """The gap's bars by the engine of `antiphon infill`: with what comes after, and without."""
     begins, ends = gap.edges
-    bars = [(int(beat["start"]), int(beat["bar_ticks"])) for beat in gap.beats if beat["index"] == 0]
+    bars = [
+        Segment(int(beat["start"]), int(beat["bar_ticks"]), bool(beat["compound"]))
+        for beat in gap.beats
+        if beat["index"] == 0
+    ]
     tempo = int(gap.beats["tempo"][gap.beats["start"] == begins][0])
     studio = Studio(
         load(None, {"model.file": model, "engine.seed": seed}), bars, 30 * 2 ** ((tempo + 0.5) / 4), lambda _: None

@@ -22,7 +22,7 @@ from realtime.io.live.model import Model, RuleModel
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, play
 from realtime.music.chart import Chart
-from realtime.music.metre import TICKS
+from realtime.music.metre import TICKS, Segment
 from realtime.music.notes import NOTE, between, note_array
 from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
 
@@ -45,6 +45,8 @@ class Prompt(NamedTuple):
     bar: int
     bpm: float
     both: bool
+    compound: bool = False
+    """Whether the metre is compound, as 6/8 is."""
 
     def bars(self, count: int) -> np.ndarray:
         """Starts of the first `count` bars, and the end of the last."""
@@ -86,8 +88,9 @@ def prompt_of(piece: Piece, rng: np.random.Generator) -> Prompt | None:
     tune = pitched[pitched["part"] == MELODY]
     tune_bars = len(np.unique(tune["onset"][tune["onset"] < SHORT_BARS * bar] // bar))
     both = tune_bars >= SHORT_BARS - 1 and len(pitched) - len(tune) >= 2 * BARS
-    tempo = int(piece.beats["tempo"][piece.beats["start"] == start][0])
-    return Prompt(f"{piece.source} {piece.id}", notes, bar, 30 * 2 ** ((tempo + 0.5) / 4), both)
+    first = piece.beats[piece.beats["start"] == start][0]
+    bpm = 30 * 2 ** ((int(first["tempo"]) + 0.5) / 4)
+    return Prompt(f"{piece.source} {piece.id}", notes, bar, bpm, both, bool(first["compound"]))
 
 
 def drawn(
@@ -154,7 +157,7 @@ class Listener:
             modes={"listen": mode},
             mode="listen",
             bpm=prompt.bpm,
-            bars=((0, prompt.bar),),
+            bars=(Segment(0, prompt.bar, prompt.compound),),
             restart_ticks=0,  # a tune that begins between bar lines, or after a rest, stays where its bars are
             chart=chart,
             player_parts=tuple(min(channel, len(PART_NAMES) - 1) for channel in range(16)),

@@ -29,7 +29,7 @@ class Click:
 
     def begin(self, tick: int) -> None:
         """Song time goes on from `tick`."""
-        self._next = self._grid.next_beat(tick)
+        self._next = self._grid.next_count(tick)
 
     def stop(self) -> None:
         """Song time stands."""
@@ -48,7 +48,7 @@ class Click:
             assert self._next is not None
             velocity = ACCENT if self._grid.beat_at(self._next).in_bar == 0 else PLAIN
             clicks.append(PlannedNote(next_pulse, self._channel, self._key, velocity, CLICK_PULSES))
-            self._next = self._grid.next_beat(self._next + 1)
+            self._next = self._grid.next_count(self._next + 1)
         return clicks
 
 

@@ -8,7 +8,7 @@ from realtime import midi
 from realtime.core.modes import Mode
 from realtime.music.chart import Chart
 from realtime.music.controls import AS_IT_IS, Controls
-from realtime.music.metre import TICKS
+from realtime.music.metre import TICKS, Segment
 from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
 
 
@@ -44,7 +44,7 @@ class EngineSettings:
     modes: dict[str, Mode]
     mode: str
     bpm: float = 120.0
-    bars: tuple[tuple[int, int], ...] = ((0, 4 * TICKS),)
+    bars: tuple[Segment, ...] = (Segment(0, 4 * TICKS),)
     channels: tuple[int, ...] = (0,) * len(PART_NAMES)
     player_parts: tuple[int, ...] = tuple(DRUMS if channel == midi.DRUM_CHANNEL else MELODY for channel in range(16))
     follow_clock: bool = False

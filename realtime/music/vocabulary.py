@@ -9,7 +9,7 @@ after the player's notes on the beat and before Antiphon's). It carries ten inte
     duration  0..31: an index into `DURATION_TICKS`; 32: OPEN (still held; every player's note); 33: none
     velocity  0..31: MIDI velocity // 4; 32: none
     beat      0..15: which beat of the bar this is
-    metre     0..31: the bar's length in eighth notes (clipped)
+    metre     0..31: the bar's length in eighth notes, and 16 more for a compound metre, such as 6/8 (clipped)
     tempo     0..15: `tempo_bin`
     role      0..7: `Role`, what the model is asked to do
     chord     0..109: the chord of the beat, a class of `realtime.music.chords`; UNKNOWN before its CHORD, and where none is given
@@ -124,4 +124,4 @@ def tempo_bin(bpm: float) -> int:
 
 def fields(event: Event, beat: Beat, tempo: int, role: int, chord: int = UNKNOWN) -> tuple[int, ...]:
     """The ten model inputs of an event within a beat (see `FIELDS`)."""
-    return (*event, min(beat.in_bar, 15), metre_index(beat.bar_ticks), tempo, role, chord)
+    return (*event, min(beat.in_bar, 15), metre_index(beat.bar_ticks, beat.compound), tempo, role, chord)

@@ -30,7 +30,7 @@ from realtime.io.live.simulated import Timing, draw, play, save
 from realtime.io.live.speaker import Speaker
 from realtime.io.live.take import Take, report
 from realtime.io.midi.ports import MemoryPort
-from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.metre import BeatGrid
 from realtime.music.tunes import ODE_TO_JOY, script
 
 START_S = 0.2
@@ -105,9 +105,9 @@ def write_results(config: Config, folder: Path, engine: Engine, take: Take, sess
     folder.mkdir(parents=True, exist_ok=True)
     beats = config.sync.beats_per_bar
     take.end_pulse = bars * beats * PPQN
-    save(folder / "duet.mid", take, [(0, config.sync.tempo_bpm)], [(0, beats, 4)])
+    save(folder / "duet.mid", take, [(0, config.sync.tempo_bpm)], [(0, *config.sync.signature)])
     title, facts = f"Antiphon, {config.mode.name}: Ode to Joy", f"{config.sync.tempo_bpm:.4g} BPM, {beats}/4"
-    grid = BeatGrid(((0, beats * TICKS),))
+    grid = BeatGrid(engine_settings(config).bars)
     chords = chords_of(engine, take, grid)
     draw(folder / "duet.png", take, grid, title, facts, chords.labels)
     write_bytes(folder / "duet.wav", rendered(load(folder / "duet.mid")))

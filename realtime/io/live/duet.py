@@ -23,7 +23,7 @@ from realtime.io.live.model import Model
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Ending, Script, Timing, bar_lines, draw, play, save
 from realtime.io.live.take import report
-from realtime.music.metre import OVERHANG_TICKS, bar_segments
+from realtime.music.metre import OVERHANG_TICKS, bar_segments, is_compound
 from realtime.music.vocabulary import ALONG
 
 GRIDS = ("player", "file")
@@ -117,13 +117,13 @@ def conductor(
 ) -> tuple[list[tuple[int, float]], list[tuple[int, int, int]]]:
     """The tempos and the time signatures of the session's file, up to its end: Antiphon's, or the file's where Antiphon follows
     its clock, or counts its bars."""
-    tempos, metres = [(0, float(timing.bpm))], [(0, config.sync.beats_per_bar, 4)]
+    tempos, metres = [(0, float(timing.bpm))], [(0, *config.sync.signature)]
     if timing.clock is not None:
         tempos = playing.piece.tempos
     if grid == "file":
         metres = playing.piece.time_signatures
         if shift := timing.shift_pulse:
-            line = timing.settings.intro_bars * timing.settings.bars[0][1] * PULSES_PER_TICK
+            line = timing.settings.intro_bars * timing.settings.bars[0].length * PULSES_PER_TICK
             (_, top, bottom), *later = [each for each in metres if each[0] + shift >= line] or metres[-1:]
             metres = [(0, top, bottom), *((pulse + shift, above, below) for pulse, above, below in later)]
     return (
@@ -151,9 +151,10 @@ def timing_of(config: Config, source: Path, playing: Playing, grid: str) -> tupl
         settings = replace(settings, bars=tuple(bar_segments(signatures)), restart_ticks=0)
     shift = 0
     if settings.intro_bars:  # bars of the first metre; a pick-up comes in the last of them
-        (first, length), *later = settings.bars
-        shift = settings.intro_bars * length - first
-        settings = replace(settings, bars=((0, length), *((tick + shift, other) for tick, other in later)))
+        first, *later = settings.bars
+        shift = settings.intro_bars * first.length - first.start
+        bars = (first._replace(start=0), *(segment._replace(start=segment.start + shift) for segment in later))
+        settings = replace(settings, bars=bars)
     counted_in = grid == "file" or settings.intro_bars > 0
     clock = playing.timeline if follows else None
     return config, Timing(settings, bpm, counted_in, clock, shift * PULSES_PER_TICK)
@@ -180,7 +181,6 @@ def remarks(config: Config, source: Path, playing: Playing, grid: str) -> list[s
             )
         elif abs(bpm - own) > 0.01:
             lines.append(f"{source} is played in its own tempo, {own:.4g} bpm, and Antiphon keeps {bpm:.4g} bpm")
-    beats = config.sync.beats_per_bar
     if grid == "player":
         signatures = playing.piece.time_signatures
         ends = [*(pulse for pulse, _, _ in signatures[1:]), playing.piece.length_pulse]
@@ -188,10 +188,11 @@ def remarks(config: Config, source: Path, playing: Playing, grid: str) -> list[s
             zip(signatures, ends, strict=True), key=lambda metre: metre[1] - metre[0][0]
         )  # not that of a pick-up
         (_, top, bottom), _ = most
-        if 4 * top != beats * bottom:
+        over, under = config.sync.signature
+        if top * under != over * bottom or is_compound(top, bottom) != config.sync.compound:
             lines.append(
-                f"{source} has bars of {top}/{bottom} and Antiphon counts {beats}/4: --grid file takes the file's bars, "
-                "sync.beats_per_bar in the configuration sets them"
+                f"{source} has bars of {top}/{bottom} and Antiphon counts {over}/{under}: --grid file takes the file's bars, "
+                "sync.beats_per_bar and sync.compound in the configuration set them"
             )
     return lines
 

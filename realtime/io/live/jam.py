@@ -95,7 +95,8 @@ def _play(
     engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))
     source = RtMidiInput(config.ports.backend, config.ports.in_, config.ports.name)
     target = RtMidiOutput(config.ports.backend, config.ports.out, config.ports.name)
-    recorder = Recorder(target_file.with_suffix(SUFFIX), config.sync.tempo_bpm, config.sync.beats_per_bar)
+    sync = config.sync
+    recorder = Recorder(target_file.with_suffix(SUFFIX), sync.tempo_bpm, sync.beats_per_bar, sync.compound)
     guarded = Guarded(target, config.ports.out is not None)
     desk = Desk(engine, recorder, show, screen.pause) if show is not None and screen is not None else None
     player = Player(engine, worker_setup(config), source, guarded, desk or recorder, say, desk)

@@ -37,6 +37,8 @@ MAGIC = b"antiphon journal 1\n"
 FRAME = struct.Struct("<II")  # payload length, CRC-32
 HEAD = struct.Struct("<cqq")  # kind, stamp_ns, pulse
 START, TEMPO = struct.Struct("<dB"), struct.Struct("<d")
+COMPOUND = 0x80
+"""In the byte of `START` that says how many quarters a bar has: they are counted in dotted ones."""
 MAX_BYTES = 256 << 20
 """Weeks of playing. What is longer is no journal of ours."""
 MAX_PAYLOAD = 2 * SYSEX_MOST

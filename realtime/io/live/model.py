@@ -24,7 +24,7 @@ from realtime.composing.rules import Rules
 from realtime.io.clock import now_ns
 from realtime.io.files.harmony import load_tune_harmony
 from realtime.music.controls import AS_IT_IS, Controls
-from realtime.music.metre import BeatGrid
+from realtime.music.metre import BeatGrid, Segment
 
 if TYPE_CHECKING:
     from realtime.io.graphs.latent_graphs import LatentGraphs
@@ -40,7 +40,7 @@ class Setup:
     threads: int
     constraints: Constraints
     sampling: Sampling
-    bars: tuple[tuple[int, int], ...]
+    bars: tuple[Segment, ...]
     bpm: float
     seed: int
     controls: Controls = AS_IT_IS

@@ -25,7 +25,7 @@ from typing import NamedTuple
 from realtime.errors import UserError
 from realtime.io.files.midifile import encode
 from realtime.io.files.whole import write_fresh
-from realtime.io.live.journal import CODES, lock, read, records
+from realtime.io.live.journal import CODES, COMPOUND, lock, read, records
 from realtime.io.live.journal import HEAD as _HEAD  # noqa: F401  # with the names below, what a journal is made of
 from realtime.io.live.journal import MAGIC as _MAGIC
 from realtime.io.live.journal import START as _START
@@ -57,10 +57,10 @@ class Recorder:
     and tried again.
     """
 
-    def __init__(self, journal_path: Path, tempo_bpm: float, beats_per_bar: int) -> None:
+    def __init__(self, journal_path: Path, tempo_bpm: float, beats_per_bar: int, compound: bool = False) -> None:
         self.journal_path = journal_path
         self.trouble = ""
-        self._start = _frame(b"S", time.monotonic_ns(), 0, _START.pack(tempo_bpm, beats_per_bar))
+        self._start = _frame(b"S", time.monotonic_ns(), 0, _START.pack(tempo_bpm, beats_per_bar + COMPOUND * compound))
         self._pending: list[bytes] = []
         self._unwritten = b""
         self._safe_size = 0
@@ -301,8 +301,8 @@ def to_mid(data: bytes, mid_path: Path) -> Saved:
     for record in records(data):
         tracks.add(record)
     left_on = tracks.left_on()
-    events, tempos, beats_per_bar, markers = tracks.end()
-    path = write_fresh(mid_path, encode(events, tempos, [(0, beats_per_bar, 4)], markers))
+    events, tempos, metre, markers = tracks.end()
+    path = write_fresh(mid_path, encode(events, tempos, [(0, *metre)], markers))
     notes = sum(message[0] & 0xF0 == 0x90 for track in events.values() for _, message in track)
     return Saved(path, notes, tracks.lost, left_on)
 

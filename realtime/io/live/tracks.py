@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from realtime.core.tempo import PPQN
 from realtime.io.files.midifile import DEFAULT_BPM, FileNote, note_events
-from realtime.io.live.journal import DIRECTIONS, KINDS, LAST_PULSE, START, TEMPO, Damage, Direction, Record
+from realtime.io.live.journal import COMPOUND, DIRECTIONS, KINDS, LAST_PULSE, START, TEMPO, Damage, Direction, Record
+from realtime.music.metre import signature
 
 EARLY_PULSE = 60  # an upbeat shorter than this is a first note played early: it moves to the downbeat
 PEDALS = (64, 66, 67)
@@ -29,7 +30,7 @@ class Tracks:
         self.lost = 0
         self._gap = False
         self._port: str | None = None
-        self._bpm, self._beats_per_bar = DEFAULT_BPM, 4
+        self._bpm, self._beats_per_bar, self._compound = DEFAULT_BPM, 4, False
         self._shift = 0  # what a jump added
         self._last = 0  # the latest pulse so far
         self._tempos: list[tuple[int, float]] = []
@@ -47,7 +48,8 @@ class Tracks:
         pulse = min(record.pulse + self._shift, LAST_PULSE)
         match record.kind:
             case b"S":
-                self._bpm, self._beats_per_bar = START.unpack(record.body)
+                self._bpm, metre = START.unpack(record.body)
+                self._beats_per_bar, self._compound = max(metre % COMPOUND, 1), metre >= COMPOUND
             case b"T":
                 self._tempos.append((pulse, TEMPO.unpack(record.body)[0]))
             case b"O":
@@ -98,8 +100,8 @@ class Tracks:
 
     def end(
         self,
-    ) -> tuple[dict[str, list[tuple[int, bytes]]], list[tuple[int, float]], int, list[tuple[int, str]]]:
-        """(tracks, tempos, beats per bar, markers), all pulses >= 0, every note and pedal released."""
+    ) -> tuple[dict[str, list[tuple[int, bytes]]], list[tuple[int, float]], tuple[int, int], list[tuple[int, str]]]:
+        """(tracks, tempos, time signature, markers), all pulses >= 0, every note and pedal released."""
         self._release_all(self._last)
         for others in self._others.values():
             controls = [message for _, message in others if message[0] & 0xF0 == 0xB0]
@@ -130,7 +132,7 @@ class Tracks:
         for pulse, bpm in sorted(self._tempos, key=lambda tempo: tempo[0]):
             tempos[placed(pulse)] = bpm
         markers = sorted((placed(pulse), text) for pulse, text in self._markers)
-        return tracks, sorted(tempos.items()), self._beats_per_bar, markers
+        return tracks, sorted(tempos.items()), signature(self._beats_per_bar, self._compound), markers
 
 
 def _order(event: tuple[int, bytes]) -> tuple[int, int]:

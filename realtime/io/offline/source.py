@@ -21,7 +21,7 @@ from realtime.io.offline.voices import voices_of
 from realtime.music.attributes import attributes
 from realtime.music.cells import notes_in
 from realtime.music.keys import key_of
-from realtime.music.metre import TICKS, BeatGrid, bar_segments
+from realtime.music.metre import TICKS, BeatGrid, Segment, bar_segments
 from realtime.music.notes import NOTE, between
 
 NEAR_BARS = 4
@@ -69,9 +69,9 @@ class Source:
 
     def go_on_in(self, metre: tuple[int, int], start: int) -> None:
         """From the bar line `start` on, ticks, the bars are those of a time signature, whatever the file says there."""
-        before = [segment for segment in self.bars if segment[0] < start]
+        before = [segment for segment in self.bars if segment.start < start]
         after = bar_segments([(start, *metre)])[-1]
-        self.bars = tuple(before if before and before[-1][1] == after[1] else [*before, after])
+        self.bars = tuple(before if before and before[-1][1:] == after[1:] else [*before, after])
         self.grid = BeatGrid(self.bars)
 
     def playing(self, start: int, end: int) -> np.ndarray:
@@ -141,7 +141,7 @@ def as_played(made: np.ndarray, like: FileNote) -> list[FileNote]:
     ]  # fmt: skip
 
 
-def segments_of(piece: MidiPiece) -> list[tuple[int, int]]:
+def segments_of(piece: MidiPiece) -> list[Segment]:
     """`BeatGrid` segments of a piece."""
     half = PULSES_PER_TICK // 2
     signatures = [((pulse + half) // PULSES_PER_TICK, top, bottom) for pulse, top, bottom in piece.time_signatures]

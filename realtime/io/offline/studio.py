@@ -20,7 +20,7 @@ from realtime.io.live.settings import worker_setup
 from realtime.music.attributes import CONTROLS
 from realtime.music.cells import LATENT, cell_edges, rolls
 from realtime.music.given import Lead
-from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.metre import TICKS, BeatGrid, Segment
 from realtime.music.notes import between
 from realtime.music.vocabulary import Role
 
@@ -53,7 +53,7 @@ class Gap(NamedTuple):
 class Studio:
     """One piece's metre and tempo, and a model. Notes are `NOTE` in ticks, all of them the player's."""
 
-    def __init__(self, config: Config, bars: Sequence[tuple[int, int]], bpm: float, say: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, bars: Sequence[Segment], bpm: float, say: Callable[[str], None]) -> None:
         """Raises `UserError` for a model that cannot be played."""
         setup = worker_setup(config)
         self.grid = BeatGrid(bars)
