@@ -190,7 +190,7 @@ def test_metre_changes_and_a_pick_up_of_the_file(tiny_model: Path, tmp_path: Pat
     path = tmp_path / "waltz.mid"
     path.write_bytes(midi_bytes({"MELODY": LINE[:13]}, metres))
     _, timing = timing_of(config_of(tiny_model), path, read_playing(path), "file")
-    assert timing.settings.bars == ((24, 72), (13 * 24, 96))
+    assert timing.settings.bars == ((24, 72, False), (13 * 24, 96, False))
     assert timing.counted_in and timing.engine().rolling
     duet(config_of(tiny_model, run__bars=6), path, tmp_path / "out.mid", [], "file", None, None, lambda _: None)
     assert midifile.read(tmp_path / "out.mid").time_signatures == [(0, 1, 4), (480, 3, 4), (13 * 480, 4, 4)]
