@@ -69,6 +69,10 @@ def test_each_plays_in_its_own_time(toy_pack: Pack, tiny_model: Path) -> None:
     continued = listener.continuation(prompt)
     assert continued.player["onset"].max() < edge <= continued.antiphon["onset"].min()
     assert set(continued.antiphon["part"]) <= set(continued.player["part"])
+    written = listener.composition(prompt)
+    assert edge <= written.antiphon["onset"].min() and written.antiphon["onset"].max() < BARS * prompt.bar
+    assert written.player.tolist() == continued.player.tolist()
+    assert set(written.antiphon["part"]) <= set(written.player["part"])
     answered = listener.answers(prompt)
     turn = answered.antiphon["onset"] // (2 * prompt.bar)
     assert set((turn % 2).tolist()) == {1}
@@ -99,7 +103,14 @@ def test_the_command_writes_everything(
     monkeypatch.setattr("sys.argv", [str(word) for word in words])
     listen.run()
     report = json.loads((out / "figures.json").read_text())
-    assert set(report["figures"]) == {"continuation", "answers", "swung answers", "answers to tunes", "accompaniment"}
+    assert set(report["figures"]) == {
+        "continuation",
+        "composition",
+        "answers",
+        "swung answers",
+        "answers to tunes",
+        "accompaniment",
+    }
     for kind in ("continuation", "answers", "accompaniment"):
         rows = report["figures"][kind]
         assert rows["scale consistency"]["real"] > 0.5
@@ -112,9 +123,10 @@ def test_the_command_writes_everything(
     alike = report["figures"]["continuation"]["bars 4 apart alike"]
     assert alike["ratio"] == pytest.approx(alike["generated"] / alike["real"], abs=1e-3)
     assert set(report["recovery"]["beats"]) == {"5 to 16", "17 to 20", "21 to 24", "25 to 32"}
-    assert (out / "sheet.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    for picture in ("sheet.png", "tunes.png"):
+        assert (out / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     files = sorted(out.glob("*.mid"))
-    assert len(files) == 2 * 5 + 2
+    assert len(files) == 2 * 6 + 2
     assert midifile.read(out / files[0].name).notes
 
 

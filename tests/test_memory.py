@@ -142,6 +142,24 @@ def test_the_longest_match_is_found() -> None:
         assert (length[i], match[i]) == best
 
 
+@pytest.mark.parametrize("moved", [0, 3])
+def test_the_first_theme_is_found_after_hours(moved: int) -> None:
+    """Twenty thousand notes later, after time went on from elsewhere, and in another key too."""
+    theme = [60, 67, 65, 71, 62, 74, 59, 69, 57, 72, 64, 76]
+    rng, memory, tick = np.random.default_rng(5), Memory(), 0
+    for pitch in (*theme, *rng.integers(55, 80, 20_000).tolist()):
+        memory.add(tick, GRID.beat_at(tick), MELODY, True, int(pitch), 9, 20)
+        tick += 24
+    memory.relocate()
+    for pitch in theme[:8]:
+        memory.add(tick, GRID.beat_at(tick), MELODY, True, pitch + moved, 9, 20)
+        tick += 24
+    recall = memory.recall(tick - 24, GRID.beat_at(tick - 24), FORGOTTEN)
+    assert recall.ids[[MELODY, MOVED], 2].tolist() == [theme[8] + moved] * 2
+    assert recall.source[[MELODY, MOVED]].tolist() == [8 * 24] * 2
+    assert (recall.ids[EXACT, 2] == theme[8]) == (moved == 0)
+
+
 def test_a_candidate_in_another_beat_is_not_judged_by_the_chord_of_this_one() -> None:
     memory = Memory()
     for tick, pitch in ((0, 60), (30, 64)):

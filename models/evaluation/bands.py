@@ -20,8 +20,7 @@ from models.command import Parser
 from models.corpus.chords import read_annotations
 from models.corpus.pack import load_pack
 from models.evaluation.charts import BARS, REST, Charted, figures, pieces_of
-from models.evaluation.prompts import Listener
-from models.evaluation.sheet import write_midi
+from models.evaluation.prompts import Listener, write_midi
 from realtime.composing.arrangement import FEELS
 from realtime.config import load
 from realtime.core.modes import Accompany

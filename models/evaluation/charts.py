@@ -29,11 +29,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from models.bootstrap import mean
 from models.command import Parser
 from models.corpus.chords import Spans, annotated, read_annotations
 from models.corpus.pack import Pack, Piece, load_pack
-from models.evaluation.prompts import Listener, Prompt
-from models.evaluation.sheet import write_midi
+from models.evaluation.prompts import Listener, Prompt, write_midi
 from models.nets.checkpoint import save_json
 from realtime.core.modes import Accompany
 from realtime.errors import UserError
@@ -235,15 +235,20 @@ def run() -> None:
             if args.out is not None:
                 tracks = {"player": charted.tune, "antiphon": given}
                 write_midi(args.out / f"{prompt.name.replace(' ', '-')}.mid", prompt, tracks)
-        report[source] = {
-            name: {figure: round(float(np.nanmean([row[figure] for row in each])), 4) for figure in FIGURES}
-            for name, each in rows.items()
+        means = {
+            name: {figure: mean([row[figure] for row in each]) for figure in FIGURES} for name, each in rows.items()
         }
-        for name, means in report[source].items():
-            line = "".join(f"  {mean:{len(figure)}.3f}" for figure, mean in means.items())
+        report[source] = {
+            name: {figure: found._asdict() for figure, found in each.items()} for name, each in means.items()
+        }
+        for name, each in means.items():
+            line = "".join(f"  {found.value:{len(figure)}.3f}" for figure, found in each.items())
             print(f"{source:14s}{name:12s}{line}", flush=True)
+            ends = (f"{found.low:.2f}-{found.high:.2f}" for found in each.values())
+            spans = "".join(f"  {span:>{len(figure)}s}" for figure, span in zip(each, ends, strict=True))
+            print(f"{'':14s}{'95 % by song':12s}{spans}", flush=True)
     report["tunes of the bench"] = {"model": tune_figures(listener), "rules": tune_figures(rules)}
-    for name, means in report["tunes of the bench"].items():
-        print(f"tunes of the bench, {name}: " + ", ".join(f"{figure} {mean:.3f}" for figure, mean in means.items()))
+    for name, each in report["tunes of the bench"].items():
+        print(f"tunes of the bench, {name}: " + ", ".join(f"{figure} {value:.3f}" for figure, value in each.items()))
     if args.out is not None:
         save_json(args.out / "figures.json", report)

@@ -2,15 +2,17 @@
 
     python -m models.listen --data ../shared/data --out listen [--model FILE] [--prompts 32]
 
-Each prompt is played to the live program in simulated time: a continuation of 4 bars by 8, answers of 2 bars to 2 bars, an
-accompaniment of 8 bars to the melody, and the accompaniment again to a melody that is six semitones higher from its 17th beat on
-(ReaLchords, Wu et al. 2024). Where the prompt is equally loud throughout, the calls get accents by metre. As many prompts in
-straight eighths are played swung, and answered. The tunes of `antiphon bench --music` are answered too, two bars by two.
+Each prompt is played to the live program in simulated time: a continuation of 4 bars by 8, the same as `antiphon compose`
+writes it, answers of 2 bars to 2 bars, an accompaniment of 8 bars to the melody, and the accompaniment again to a melody that is
+six semitones higher from its 17th beat on (ReaLchords, Wu et al. 2024). Where the prompt is equally loud throughout, the calls
+get accents by metre. As many prompts in straight eighths are played swung, and answered. The tunes of `antiphon bench --music`
+are answered too, two bars by two.
 
-Writes .mid files, `sheet.png` with a piano roll of each beside the real music, and `figures.json`: for each figure of
-`realtime.music.measures` and `models.evaluation.trade` its mean of what was generated, of what the rules of
-`realtime.composing.rules` play to the same prompts, and of the real music; generated over real; the mean of |generated - real|
-over the pieces; and for comparison that of |another real piece - real|.
+Writes .mid files, `sheet.png` with a piano roll of each beside the real music, `tunes.png` with those of the bench's tunes in all
+modes, and `figures.json`: for each figure of `realtime.music.measures` and `models.evaluation.trade` its mean of what was
+generated, with the 95 % interval by song, of what the rules of `realtime.composing.rules` play to the same prompts, and of the
+real music; generated over real; the mean of |generated - real| over the pieces; and for comparison that of |another real piece -
+real|.
 """
 
 from __future__ import annotations
@@ -26,16 +28,18 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from models.bootstrap import mean
 from models.command import Parser
 from models.corpus.pack import load_pack
 from models.evaluation.copies import line, lines_of, longest_copies
-from models.evaluation.prompts import SHIFT_BEAT, SHIFT_BEATS, Listener, Played, Prompt, prompts_of
-from models.evaluation.sheet import draw, rolls, write_midi
+from models.evaluation.prompts import SHIFT_BEAT, SHIFT_BEATS, Listener, Played, Prompt, prompts_of, write_midi
+from models.evaluation.sheet import Roll, draw, duet_roll, rolls
 from models.evaluation.trade import accented, of_duet, swing_figures, swung_prompts_of
 from models.evaluation.trade import figures as trade_figures
 from models.nets.checkpoint import save_json
 from realtime.errors import UserError
-from realtime.io.bench.music import duet
+from realtime.io.bench.music import MODES, duet
+from realtime.io.live.model import Model
 from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music import measures
 from realtime.music.metre import TICKS
@@ -45,7 +49,7 @@ from realtime.music.vocabulary import DRUMS
 
 LAGS = (1, 2, 4, 8)
 RECOVERED = 0.9
-KINDS = ("continuation", "answers", "accompaniment", "accompaniment +6")
+KINDS = ("continuation", "composition", "answers", "accompaniment", "accompaniment +6")
 SWUNG, TO_TUNES = "swung answers", "answers to tunes"
 TABLE_WIDTH = 110
 """Characters: the names of the figures are not to be broken, whatever the terminal is taken to be."""
@@ -109,10 +113,13 @@ def figures(played: Played) -> dict[str, tuple[float, float]]:
 
 
 def _means(*columns: np.ndarray) -> dict[str, float | None]:
-    """generated, real, difference, another -> their means over the pieces that have the figure."""
+    """generated, real, difference, another -> their means over the pieces that have the figure, and the ends of the 95 % interval
+    of the first."""
     known = [column[np.isfinite(column)] for column in columns]
     means = [round(float(column.mean()), 4) if len(column) else None for column in known]
-    return dict(zip(("generated", "real", "difference", "another"), means, strict=True))
+    found = mean(columns[0])
+    ends = {name: value if np.isfinite(value) else None for name, value in (("low", found.low), ("high", found.high))}
+    return dict(zip(("generated", "real", "difference", "another"), means, strict=True)) | ends
 
 
 def summary(rows: Rows) -> Report:
@@ -165,7 +172,9 @@ def beside_rules(made: Report, rules: Report) -> Report:
     return {
         name: {
             "generated": row["generated"],
-            "rules": rules[name]["generated"],
+            "low": row["low"],
+            "high": row["high"],
+            "rules": rules[name]["generated"] if name in rules else None,
             "real": row["real"],
             "ratio": None if row["generated"] is None or not row["real"] else round(row["generated"] / row["real"], 4),
             "difference": row["difference"],
@@ -206,7 +215,7 @@ def table(report: dict[str, Any]) -> Table:
     """The figures, a line each."""
     made = Table(box=None, pad_edge=False)
     made.add_column("", no_wrap=True)
-    for name in ("generated", "rules", "real", "ratio", "|difference|", "|another - real|"):
+    for name in ("generated", "95 % low", "high", "rules", "real", "ratio", "|difference|", "|another - real|"):
         made.add_column(name, justify="right", no_wrap=True)
     for kind, rows in report["figures"].items():
         made.add_row(f"[bold]{kind}")
@@ -216,8 +225,10 @@ def table(report: dict[str, Any]) -> Table:
 
 
 def perform(listener: Listener, prompt: Prompt, seed: int) -> dict[str, Played]:
-    """A prompt in all `KINDS` that it is fit for. `seed`: of the accents."""
+    """A prompt in all `KINDS` that it, and the player, are fit for. `seed`: of the accents."""
     played = {"continuation": listener.continuation(prompt), "answers": listener.answers(accented(prompt, seed))}
+    if isinstance(listener.model, Model):  # the rules only play along
+        played["composition"] = listener.composition(prompt)
     if prompt.both:
         played["accompaniment"] = listener.accompaniment(prompt)
         played["accompaniment +6"] = listener.accompaniment(prompt, shifted=True)
@@ -247,14 +258,22 @@ def listen(
         baseline.append({SWUNG: rules.answers(prompt)})
         name = f"swung-{number:02d}-{prompt.name.replace(' ', '-')}.mid"
         write_midi(out / name, prompt, {"player": one.player, "antiphon": one.antiphon})
+    pictures: list[list[Roll | None]] = []
     for tune in TUNES:
-        for player, plays in ((listener, performances), (rules, baseline)):
-            plays.append({TO_TUNES: of_duet(duet(player.config, player.model, tune, "trade"))})
+        played_in = {mode: duet(listener.config, listener.model, tune, mode) for mode in MODES}
+        bar, end = round(tune.bar_quarters * TICKS), max(one.ours[-1][1] for one in played_in.values())
+        pictures.append(
+            [duet_roll(one.player, one.antiphon, end, bar, f"{tune.name}: {mode}") for mode, one in played_in.items()]
+        )
+        performances.append({TO_TUNES: of_duet(played_in["trade"])})
+        baseline.append({TO_TUNES: of_duet(duet(rules.config, rules.model, tune, "trade"))})
+    draw(out / "tunes.png", pictures)
     report: dict[str, Any] = {"prompts": [prompt.name for prompt in prompts], "figures": {}}
-    for kind in ("continuation", "answers", SWUNG, TO_TUNES, "accompaniment"):
+    for kind in ("continuation", "composition", "answers", SWUNG, TO_TUNES, "accompaniment"):
         those, ruled = ([played[kind] for played in each if kind in played] for each in (performances, baseline))
         if those:
-            report["figures"][kind] = beside_rules(report_of(kind, those, corpus), report_of(kind, ruled, corpus))
+            rows = report_of(kind, ruled, corpus) if ruled else {}
+            report["figures"][kind] = beside_rules(report_of(kind, those, corpus), rows)
     report["recovery"] = recovery(
         *([p[kind] for p in performances if kind in p] for kind in ("accompaniment", "accompaniment +6"))
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +19,14 @@ from realtime.core.engine import EngineSettings
 from realtime.core.modes import Accompany, Fixed, Mode, Trade
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.errors import UserError
+from realtime.io.files import midifile
+from realtime.io.files.midifile import FileNote
 from realtime.io.live.model import Model, RuleModel
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, play
+from realtime.io.offline.compose import compose
 from realtime.music.chart import Chart
-from realtime.music.metre import TICKS, Segment
+from realtime.music.metre import TICKS, Segment, signature
 from realtime.music.notes import NOTE, between, note_array
 from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
 
@@ -126,6 +130,23 @@ def prompts_of(pack: Pack, split: str, count: int, seed: int) -> list[Prompt]:
     return found
 
 
+def write_midi(path: Path, prompt: Prompt, tracks: dict[str, np.ndarray]) -> None:
+    """A .mid of these notes, a track and part each. Raises `UserError`."""
+    made = {}
+    for name, notes in tracks.items():
+        made[name] = [
+            FileNote(
+                int(note["onset"]) * PULSES_PER_TICK,
+                int(note["pitch"]),
+                int(note["velocity"]),
+                int(note["duration"]) * PULSES_PER_TICK,
+                9 if note["part"] == DRUMS else int(note["part"]) + 10 * (name == "antiphon") % 16,
+            )
+            for note in notes
+        ]
+    midifile.write(path, made, [(0, prompt.bpm)], [(0, *signature(prompt.bar // TICKS, prompt.compound))])
+
+
 class Listener:
     """Plays prompts to a model, or to the rules, with the defaults of the live program."""
 
@@ -191,6 +212,34 @@ class Listener:
         player = between(prompt.notes, 0, edge)
         parts = tuple(np.unique(player["part"]).tolist())
         made = self.play(prompt, Fixed(Turn(edge, end)), player, parts, end)
+        real = between(prompt.notes, edge, end)
+        return Played(player, made, real, prompt.notes, prompt.bars(BARS), [(edge, end)])
+
+    def composition(self, prompt: Prompt) -> Played:
+        """8 bars after the first 4, as `antiphon compose` writes them: the parts there are, one after the other."""
+        edge, end = PROMPT_BARS * prompt.bar, BARS * prompt.bar
+        player = between(prompt.notes, 0, edge)
+        whole = player.copy()  # what rings on beyond the bar line would put the new bars off
+        whole["duration"] = np.minimum(whole["duration"], edge - whole["onset"])
+        parts = {PART_NAMES[part]: whole[whole["part"] == part] for part in np.unique(whole["part"]).tolist()}
+        with TemporaryDirectory() as folder:
+            source, target = Path(folder) / "in.mid", Path(folder) / "out.mid"
+            write_midi(source, prompt, parts)
+            compose(self.config, source, target, BARS - PROMPT_BARS, False, None, lambda line: None)
+            piece = midifile.read(target)
+        made = note_array(
+            (
+                round(note.onset_pulse / PULSES_PER_TICK),
+                max(round(note.duration_pulse / PULSES_PER_TICK), 1),
+                note.pitch,
+                note.velocity,
+                PART_NAMES.index(piece.track_names[note.track].removeprefix("antiphon ")),
+            )
+            for note in piece.notes
+            if piece.track_names[note.track].startswith("antiphon ")
+        )
+        last = int((whole["onset"] + whole["duration"]).max())
+        made["onset"] += edge - -(-last // prompt.bar) * prompt.bar  # where the last bars are silent, it begins sooner
         real = between(prompt.notes, edge, end)
         return Played(player, made, real, prompt.notes, prompt.bars(BARS), [(edge, end)])
 

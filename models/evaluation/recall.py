@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from models.bootstrap import Mean, mean
 from models.command import Parser, positive
 from models.corpus.chords import load_charted
 from models.corpus.pack import Pack, Piece
@@ -135,20 +136,20 @@ def fillers(parts: list[Stretch], but: int, bars: int, tonic: int) -> list[Stret
     return found
 
 
-def repeats(listener: Listener, parts: list[Stretch]) -> dict[int, float]:
+def repeats(listener: Listener, parts: list[Stretch]) -> dict[int, Mean]:
     """By the number of bars in between: nats a note of the repeat over those of the first time."""
     model, ratios = listener.model, {}
     for apart in APART:
-        first = again = 0.0
+        first, again = np.zeros(len(parts)), np.zeros(len(parts))
         for i in track(range(len(parts)), f"repeats after {apart} bars"):
             phrase = Stretch(between(parts[i].notes, 0, PHRASE_BARS * BAR), parts[i].beats[:16], parts[i].chords[:16])
             music = joined([phrase, *fillers(parts, i, apart, key_of(phrase.notes).tonic), phrase])
             piece = Piece("", "", "valid", music.notes, music.beats, music.chords)
             nats = forced_nats(model.stepper, model.graphs, piece)[:, : len(HEADS)].sum(1)
             ticks = whole(piece)["tick"]
-            first += nats[ticks < PHRASE_BARS * BAR].sum()
-            again += nats[ticks >= (PHRASE_BARS + apart) * BAR].sum()
-        ratios[apart] = round(again / first, 3)
+            first[i] = nats[ticks < PHRASE_BARS * BAR].sum()
+            again[i] = nats[ticks >= (PHRASE_BARS + apart) * BAR].sum()
+        ratios[apart] = mean(again, first)
     return ratios
 
 
@@ -205,18 +206,18 @@ def run() -> None:
     pack = load_charted(args.data, args.cache)
     listener = Listener(args.model, args.seed)
     listener.setup = replace(listener.setup, controls=replace(listener.setup.controls, memory=args.memory))
-    table = Table("", "figure")
-    figures: dict[str, float] = {}
+    table = Table("", "figure (95 % by song)")
+    figures: dict[str, Mean] = {}
     music = stretches(pack, args.split, TUNE_BARS, args.tunes, False, args.seed)
     for apart, ratio in repeats(listener, music).items():
         figures[f"nats of a repeat after {apart} bars, over the first time"] = ratio
     tunes = stretches(pack, args.split, TUNE_BARS, args.tunes, True, args.seed)
     for bars in BETWEEN:
-        right, chance = np.array(list(continued(listener, tunes, bars))).mean(0)
-        figures[f"F1 of the tune taken up after {bars} bars"] = round(float(right), 3)
-        figures[f"the same by chance, {bars} bars"] = round(float(chance), 3)
+        right, chance = np.array(list(continued(listener, tunes, bars))).T
+        figures[f"F1 of the tune taken up after {bars} bars"] = mean(right)
+        figures[f"the same by chance, {bars} bars"] = mean(chance)
     for name, value in figures.items():
-        table.add_row(name, f"{value:.3f}")
+        table.add_row(name, str(value))
     Console().print(table)
     if args.json:
-        save_json(args.json, figures)
+        save_json(args.json, {name: value._asdict() for name, value in figures.items()})

@@ -1,4 +1,4 @@
-"""What was played, to look at and to hear: many piano rolls on one page, and .mid files."""
+"""What was played, to look at: many piano rolls on one page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from models.evaluation.prompts import BARS, SHORT_BARS, Played, Prompt
-from realtime.core.tempo import PULSES_PER_TICK
-from realtime.io.files import midifile
-from realtime.io.files.midifile import FileNote
 from realtime.io.files.pianoroll import BAR, COLOURS, INK
 from realtime.io.files.whole import write_bytes
 from realtime.music.keys import pitch_name
-from realtime.music.metre import TICKS
 from realtime.music.vocabulary import DRUMS, MELODY
 
 COLUMN_IN, ROW_IN, LEFT_IN, TOP_IN = 5.2, 1.35, 0.5, 0.5
@@ -80,23 +76,6 @@ def draw(path: Path, rows: Sequence[Sequence[Roll | None]]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def write_midi(path: Path, prompt: Prompt, tracks: dict[str, np.ndarray]) -> None:
-    """A .mid of these notes, a track and part each. Raises `UserError`."""
-    made = {}
-    for name, notes in tracks.items():
-        made[name] = [
-            FileNote(
-                int(note["onset"]) * PULSES_PER_TICK,
-                int(note["pitch"]),
-                int(note["velocity"]),
-                int(note["duration"]) * PULSES_PER_TICK,
-                9 if note["part"] == DRUMS else int(note["part"]) + 10 * (name == "antiphon") % 16,
-            )
-            for note in notes
-        ]
-    midifile.write(path, made, [(0, prompt.bpm)], [(0, prompt.bar // TICKS, 4)])
-
-
 def rolls(prompt: Prompt, played: dict[str, Played], kinds: Sequence[str]) -> list[Roll | None]:
     """A row of the sheet: the real music, and what there is of the performances of these kinds."""
     pitched = prompt.notes[prompt.notes["part"] != DRUMS]
@@ -110,8 +89,12 @@ def rolls(prompt: Prompt, played: dict[str, Played], kinds: Sequence[str]) -> li
         if kind not in played:
             row.append(None)
             continue
-        player, mine = (n[n["part"] != DRUMS] for n in (played[kind].player, played[kind].antiphon))
-        bars = BARS if kind == "continuation" else SHORT_BARS
-        layers = [(mine, ANTIPHON), (player, PLAYER)] if "accomp" in kind else [(player, PLAYER), (mine, ANTIPHON)]
-        row.append(Roll(layers, bars * prompt.bar, prompt.bar, kind))
+        bars = BARS if kind in ("continuation", "composition") else SHORT_BARS
+        row.append(duet_roll(played[kind].player, played[kind].antiphon, bars * prompt.bar, prompt.bar, kind))
     return row
+
+
+def duet_roll(player: np.ndarray, antiphon: np.ndarray, ticks: int, bar_ticks: int, kind: str) -> Roll:
+    """What both played, without drums; an accompaniment lies below the tune."""
+    layers = [(notes[notes["part"] != DRUMS], colour) for notes, colour in ((player, PLAYER), (antiphon, ANTIPHON))]
+    return Roll(layers[::-1] if "accomp" in kind else layers, ticks, bar_ticks, kind)

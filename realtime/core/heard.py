@@ -7,7 +7,8 @@ from collections import deque
 from realtime.core.dialogue import HeardNote, ModelNote, PlayerNote, Quote
 
 MOST_NOTES = 4096
-"""An hour of a tune; the oldest are forgotten first. A composer takes a sixth of a second to take them in."""
+"""An hour of a tune; the oldest are forgotten first. A composer takes a sixth of a second to take them in. The thread that plays
+packs them up, which takes it 6 ms; the 65,536 that a composer's memory keeps would take it 175 ms."""
 LOOKED_BACK = 256
 """A key that went down more notes ago than this stays without a duration."""
 

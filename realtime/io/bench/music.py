@@ -27,7 +27,7 @@ from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, play
 from realtime.io.progress import Progress
 from realtime.music import measures
-from realtime.music.metre import TICKS, BeatGrid
+from realtime.music.metre import TICKS, BeatGrid, is_compound
 from realtime.music.notes import between, note_array, sounding
 from realtime.music.tunes import TUNES, Tune, script
 
@@ -90,12 +90,11 @@ def notes_of(notes: Sequence[FileNote]) -> np.ndarray:
 
 def duet(config: Config, model: Model | RuleModel, tune: Tune, mode: str) -> Duet:
     """Play one tune in one mode. The configuration's tempo, metre and mode are the tune's and this bench's."""
-    quarters = round(tune.bar_quarters)
+    quarters, compound = round(tune.bar_quarters), is_compound(*tune.metre)
+    own = {"source": "internal", "tempo_bpm": tune.bpm, "beats_per_bar": quarters, "compound": compound}
     config = config.model_copy(
         update={
-            "sync": config.sync.model_copy(
-                update={"source": "internal", "tempo_bpm": tune.bpm, "beats_per_bar": quarters}
-            ),
+            "sync": config.sync.model_copy(update=own),
             "mode": config.mode.model_copy(
                 update={"name": mode, "bars_per_turn": PHRASE_BARS, "max_bars": ANSWER_BARS}
             ),
