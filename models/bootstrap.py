@@ -1,4 +1,4 @@
-"""The bootstrap by song."""
+"""The bootstrap by song, or by piece."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def resampled(nats: np.ndarray, notes: np.ndarray, songs: np.ndarray) -> np.ndar
 
 
 class Mean(NamedTuple):
-    """A mean and its 95 % interval by song."""
+    """A mean and its 95 % interval by piece."""
 
     value: float
     low: float
@@ -33,7 +33,7 @@ class Mean(NamedTuple):
 
 
 def mean(values: Sequence[float] | np.ndarray, weights: Sequence[float] | np.ndarray | None = None) -> Mean:
-    """Of one value a song; what is not a number does not count. weights: the sum of the values over the sum of these in place of
+    """Of one value a piece; what is not a number does not count. weights: the sum of the values over the sum of these in place of
     the mean. Not a number where no value counts."""
     values = np.asarray(values, float)
     weights = np.ones(len(values)) if weights is None else np.asarray(weights, float)

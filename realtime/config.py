@@ -22,7 +22,7 @@ from realtime.errors import UserError, nearest
 from realtime.midi import SOSTENUTO, SUSTAIN
 from realtime.music.controls import KNOBS, Preset, parse_preset
 from realtime.music.keys import parse_pitch, pitch_name
-from realtime.music.metre import signature
+from realtime.music.metre import TICKS, Segment, time_signature
 
 MOST_PROBLEMS = 10
 """How many mistakes are named at once."""
@@ -54,7 +54,7 @@ class Sync(Section):
     source: Literal["internal", "clock", "listen"] = Field(
         default="internal", description="own tempo, MIDI clock on the input port, or the tempo of your playing"
     )
-    tempo_bpm: float = Field(default=120.0, ge=SLOWEST_BPM, le=FASTEST_BPM)
+    tempo_bpm: float = Field(default=120.0, ge=SLOWEST_BPM, le=FASTEST_BPM, description="quarter notes a minute")
     beats_per_bar: int = Field(default=4, ge=2, le=12, description="in quarter notes")
     compound: bool = Field(default=False, description="count dotted quarters: 6/8 has 3 beats_per_bar, 12/8 has 6")
     restart_beats: float = Field(
@@ -78,7 +78,27 @@ class Sync(Section):
     @property
     def signature(self) -> tuple[int, int]:
         """The time signature (numerator, denominator)."""
-        return signature(self.beats_per_bar, self.compound)
+        return time_signature(self.beats_per_bar, self.compound)
+
+    @property
+    def bars(self) -> tuple[Segment]:
+        """The bars of a session, as `BeatGrid` takes them."""
+        return (Segment(0, self.beats_per_bar * TICKS, self.compound),)
+
+    @model_validator(mode="after")
+    def _a_compound_bar_can_be_counted(self) -> Self:
+        if not self.compound:
+            return self
+        if self.beats_per_bar not in (3, 6):
+            raise ValueError(
+                f"compound: true with beats_per_bar {self.beats_per_bar}; set beats_per_bar to 3 (6/8) or 6 (12/8), "
+                "or compound to false"
+            )
+        if self.source == "listen":
+            raise ValueError(
+                "compound: true with source listen, which hears quarters; set source to internal or clock, or compound to false"
+            )
+        return self
 
 
 class Mode(Section):
@@ -183,15 +203,6 @@ class Config(Section):
     engine: Engine = Engine()
     model: Model = Model()
     run: Run = Run()
-
-    @model_validator(mode="after")
-    def _compound_bars_are_whole(self) -> Self:
-        if self.sync.compound and self.sync.beats_per_bar % 3:
-            raise ValueError(
-                f"sync.compound with sync.beats_per_bar {self.sync.beats_per_bar}: two dotted quarters are three quarters; "
-                "allowed: 3 (6/8), 6 (12/8), 9, 12"
-            )
-        return self
 
     @model_validator(mode="after")
     def _an_intro_has_chords(self) -> Self:

@@ -3,16 +3,18 @@
 import json
 import math
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from rich.console import Console
 
 from realtime.config import load
 from realtime.errors import UserError
-from realtime.io.bench import table
+from realtime.io.bench import operators, table
 from realtime.io.bench.live import paired, rss_mb, waits
 from realtime.io.bench.model import duet_steps
 from realtime.io.bench.operators import operator_shares
@@ -66,24 +68,43 @@ def test_every_figure_is_a_number(figures: dict[str, Any]) -> None:
 def test_the_operators_of_a_step_are_all_there_and_their_shares_make_the_whole(
     figures: dict[str, Any], tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Each node once a step, in whatever number of steps; and the profiler's file is gone."""
+    """The profiler's file is gone afterwards."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     config = load(None, {"model.file": tiny_model, "model.provider": "cpu"})
     steps = duet_steps(config, Model.load(worker_setup(config)))
-    few, more = (operator_shares(tiny_model, steps[:count]) for count in (3, 9))
-    assert {name: operator.runs for name, operator in few.items()} == {name: o.runs for name, o in more.items()}
-    assert figures["operators"].keys() == more.keys()
-    assert sum(operator.share for operator in more.values()) == pytest.approx(1)
-    assert all(operator.share >= 0 for operator in more.values())
+    found = operator_shares(tiny_model, steps[:9])
+    nodes = Counter(node.op_type for node in onnx.load(tiny_model).graph.node)
+    assert {name: found[name].runs for name in ("TopK", "CumSum")} == {name: nodes[name] for name in ("TopK", "CumSum")}
+    assert figures["operators"].keys() == found.keys()
+    assert sum(operator.share for operator in found.values()) == pytest.approx(1)
+    assert all(operator.share >= 0 for operator in found.values())
     assert not list(tmp_path.iterdir())
     largest = next(iter(figures["operators"]))
     assert f"{figures['operators'][largest]['runs']} {largest}" in rendered(figures)
 
 
-def test_a_full_folder_for_temporary_files_is_said(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
+def test_shares_are_of_medians_without_what_the_profiler_adds(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [
+        {"cat": "Node", "name": f"{node}_kernel_time", "dur": dur, "args": {"op_name": operator}}
+        for node, operator, durs in (("a", "Large", (9, 10, 900)), ("b", "Large", (8, 8, 8)), ("c", "Small", (4, 3, 5)))
+        for dur in durs
+    ]
+    monkeypatch.setattr(operators, "_profile", lambda model, steps: [*events, {"cat": "Session", "name": "model_run"}])
+    assert operator_shares(tiny_model, []) == {"Large": (2, pytest.approx(1.0)), "Small": (1, 0.0)}
+
+
+@pytest.mark.parametrize("what", ["missing", "full"])
+def test_a_folder_for_temporary_files_that_cannot_hold_the_profile_is_said(
+    what: str, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if what == "missing":
+        monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
+    else:
+        monkeypatch.setattr(Path, "read_bytes", lambda path: b'[{"cat"')
     with pytest.raises(UserError, match="set TMPDIR"):
-        operator_shares(tiny_model, [])
+        operators._profile(tiny_model, [])
 
 
 def test_how_many_notes_stand_behind_a_figure_is_said(figures: dict[str, Any]) -> None:

@@ -103,7 +103,11 @@ def test_pitches() -> None:
         ("sync: {tempo_bpm: .nan}", "allowed 20 to 400"),
         ("sync: {beats_per_bar: 4.5}", "4.5 given; allowed whole numbers 2 to 12"),
         ("sync: {beats_per_bar: true}", "True given; allowed whole numbers 2 to 12"),
-        ("sync: {compound: true}", "sync.compound with sync.beats_per_bar 4: two dotted quarters are three quarters"),
+        (
+            "sync: {compound: true}",
+            "compound: true with beats_per_bar 4; set beats_per_bar to 3 (6/8) or 6 (12/8), or compound to false",
+        ),
+        ("sync: {compound: true, beats_per_bar: 3, source: listen}", "compound: true with source listen"),
         ("sync: {tempo: 90}", "unknown key 'sync.tempo'; did you mean 'sync.tempo_bpm'?"),
         ("tempo_bpm: 90", "unknown key 'tempo_bpm'; did you mean 'sync.tempo_bpm'?"),
         ("engine: {tempo_bpm: 90}", "unknown key 'engine.tempo_bpm'; did you mean 'sync.tempo_bpm'?"),

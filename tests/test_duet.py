@@ -236,15 +236,6 @@ def test_internal_sync_keeps_one_tempo_and_says_so(play: Callable[..., list[str]
     assert midifile.read(tmp_path / "out.mid").tempos == [(0, 60.0)]
 
 
-def test_six_eight_is_told_from_three_four(play: Callable[..., list[str]], tmp_path: Path) -> None:
-    path = tmp_path / "jig.mid"
-    path.write_bytes(midi_bytes({"MELODY": LINE}, [Metre(0, 6, 8)]))
-    said = play(path, sync__beats_per_bar=3)
-    assert len(said) == 1 and "bars of 6/8 and Antiphon counts 3/4" in said[0] and "sync.compound" in said[0]
-    assert play(path, sync__beats_per_bar=3, sync__compound=True) == play(path, grid="file") == []
-    assert midifile.read(tmp_path / "out.mid").time_signatures == [(0, 6, 8)]
-
-
 def test_clock_sync_follows_the_files_tempo(play: Callable[..., list[str]], tmp_path: Path) -> None:
     path = tmp_path / "slower.mid"
     path.write_bytes(midi_bytes({"MELODY": LINE}, tempos=[(0, 120.0), (6, 80.0), (10, 100.0)]))

@@ -142,6 +142,7 @@ def trained(music: Music, edges: list[int], role: Role, part: int, grid: BeatGri
     )
 
 
+@pytest.mark.parametrize("compound", [False, True])
 @pytest.mark.parametrize("beats_per_bar", [4, 3])
 @pytest.mark.parametrize(
     ("mode", "role", "music", "edges", "part"),
@@ -154,9 +155,9 @@ def trained(music: Music, edges: list[int], role: Role, part: int, grid: BeatGri
     ids=["trade", "continue", "accompany", "harmonise"],
 )
 def test_the_stream_of_a_session_is_that_of_a_training_window(
-    mode: object, role: Role, music: Music, edges: list[int], part: int, beats_per_bar: int
+    mode: object, role: Role, music: Music, edges: list[int], part: int, beats_per_bar: int, compound: bool
 ) -> None:
-    bars = (Segment(0, beats_per_bar * 24, compound=beats_per_bar == 3),)
+    bars = (Segment(0, beats_per_bar * 24, compound and beats_per_bar == 3),)
     if beats_per_bar == 3 and role is Role.TRADE:
         mode = Trade(8 // 3)  # two bars of three: other edges
         music = ([note for note in music[0] if note[0] + note[1] <= 144], [(150, 24, 70, 82), (180, 48, 74, 82)])

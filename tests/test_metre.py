@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.music.metre import TICKS, BeatGrid, Segment, bar_segments, metre_index, signature
+from realtime.music.metre import TICKS, BeatGrid, Segment, bar_segments, clocks_a_click, metre_index, time_signature
 from realtime.music.vocabulary import BEAT_EVENT, FIELDS, Role, fields
 
 
@@ -15,7 +15,7 @@ from realtime.music.vocabulary import BEAT_EVENT, FIELDS, Role, fields
         ((6, 8), 72, True),
         ((9, 8), 108, True),
         ((12, 8), 144, True),
-        ((6, 16), 36, True),
+        ((6, 16), 36, False),
         ((3, 8), 36, False),
         ((6, 4), 144, False),
         ((4, 4), 96, False),
@@ -48,12 +48,12 @@ def test_the_model_is_told_which_of_two_metres_of_one_length_it_is() -> None:
 
 
 def test_a_compound_metre_is_counted_in_dotted_quarters_bar_by_bar() -> None:
-    grid = BeatGrid([Segment(0, 72, True), Segment(144, 96), Segment(240, 60, True)])
+    grid = BeatGrid([Segment(0, 72, True), Segment(144, 96), Segment(240, 108, True)])
     counts, tick = [], 0
     while tick < 400:
         counts.append(grid.next_count(tick))
         tick = counts[-1] + 1
-    assert counts == [0, 36, 72, 108, 144, 168, 192, 216, 240, 276, 300, 336, 360, 396, 420]
+    assert counts == [0, 36, 72, 108, 144, 168, 192, 216, 240, 276, 312, 348, 384, 420]
 
 
 def test_a_pick_up_and_a_late_first_signature_keep_their_metre() -> None:
@@ -62,7 +62,13 @@ def test_a_pick_up_and_a_late_first_signature_keep_their_metre() -> None:
     assert bar_segments([]) == [Segment(0, 4 * TICKS)]
 
 
+def test_beats_are_numbered_as_they_are_counted() -> None:
+    grid = BeatGrid([Segment(0, 72, True), Segment(144, 96)])
+    assert [grid.count_at(tick) for tick in (0, 35, 36, 71, 72, 108, 144, 168, 239)] == [0, 0, 1, 1, 0, 1, 0, 1, 3]
+
+
 def test_signatures_are_written_as_they_are_counted() -> None:
-    assert [signature(quarters, compound) for quarters, compound in ((4, False), (3, True), (6, True))] == [
+    assert [clocks_a_click(*metre) for metre in ((4, 4), (3, 4), (6, 8), (12, 8), (3, 8))] == [24, 24, 36, 36, 24]
+    assert [time_signature(quarters, compound) for quarters, compound in ((4, False), (3, True), (6, True))] == [
         (4, 4), (6, 8), (12, 8),
     ]  # fmt: skip

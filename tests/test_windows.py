@@ -356,7 +356,7 @@ def test_a_piece_shorter_than_three_bars_is_composed() -> None:
 
 
 def test_beats_carry_the_metre(toy_pack: Pack) -> None:
-    """Beat in bar, metre in eighths and tempo class of every event are those of the beat around it."""
+    """Beat in bar, metre (in eighths, as it is not compound) and tempo class of every event are those of the beat around it."""
     piece = next(toy_pack[i] for i in toy_pack.rows("train") if toy_pack[i].id == "song")
     out = window(piece, LENGTH, np.random.default_rng(0), NONE, Role.COMPOSE, bar=0)
     for row, event in zip(out["events"], read_back(piece, out, int(piece.beats["start"][0])), strict=False):

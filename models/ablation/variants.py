@@ -50,7 +50,7 @@ def parallel(size: Size) -> Decoder:
 
 
 def slow_decay(size: Size) -> Decoder:
-    """The decoder whose half-lives are eight times as long before training; half of its heads forget within 16 events without."""
+    """The decoder with half-lives eight times as long before training."""
     decoder = Decoder(size)
     for module in decoder.modules():
         if isinstance(module, LinearAttention):

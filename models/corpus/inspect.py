@@ -88,7 +88,7 @@ def figures(pack: Pack) -> RenderableType:
         size.add_column(name, justify="right")
     for name in ("notes a beat", "tempo class (BPM)"):
         music.add_column(name, justify="right")
-    music.add_column("metres (bar's length; share of bars)")
+    music.add_column("metres (share of bars)")
     for group in sorted(groups):
         pieces = [pack[i] for i in groups[group]]
         notes, beats = np.concatenate([p.notes for p in pieces]), np.concatenate([p.beats for p in pieces])

@@ -159,11 +159,16 @@ def parse(job: tuple[Row, bytes]) -> tuple[np.ndarray, np.ndarray] | str:
     same[1:] = np.all([notes[c][1:] == notes[c][:-1] for c in ("onset", "part", "pitch")], axis=0)
     notes = notes[~same]
 
+    return notes, _beats(score, int(notes["onset"][-1]))
+
+
+def _beats(score: Score, end: int) -> np.ndarray:
+    """Its beats up to tick `end`, `BEAT`."""
+    scale = TICKS / score.ticks_per_quarter
     signatures = [(round(x.time * scale), x.numerator, x.denominator) for x in score.time_signatures]
     grid = BeatGrid(bar_segments([s for s in signatures if min(s[1:]) > 0]))  # a broken one has 0: 2**8 in a byte
     tempos = sorted((round(x.time * scale), x.qpm) for x in score.tempos) or [(0, 120.0)]
     beats, tick, at = [], grid.beat_at(0).start, 0
-    end = int(notes["onset"][-1])
     while tick <= end:
         beat = grid.beat_at(tick)
         while at + 1 < len(tempos) and tempos[at + 1][0] <= tick:
@@ -172,7 +177,7 @@ def parse(job: tuple[Row, bytes]) -> tuple[np.ndarray, np.ndarray] | str:
             (beat.start, beat.length, min(beat.in_bar, 255), beat.bar_ticks, tempo_bin(tempos[at][1]), beat.compound)
         )
         tick = beat.start + beat.length
-    return notes, np.array(beats, BEAT)
+    return np.array(beats, BEAT)
 
 
 Parsed = tuple[Row, tuple[np.ndarray, np.ndarray] | str, str]

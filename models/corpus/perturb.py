@@ -112,14 +112,17 @@ def perturb(
     augment: Augment,
     beats: np.ndarray | None = None,
     chords: np.ndarray | None = None,
+    counts: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Notes (int64 fields) and whose they are -> the same, changed. `bars`: bar lines within the window, in ticks. The chords of
-    beats that start at `beats` are transposed with the notes, in place."""
+    beats that start at `beats` are transposed with the notes, in place. `counts`: the beats as musicians count them, which have
+    accents and swing; where they are the same, None."""
     pitched = notes["part"] != DRUMS
-    if rng.random() < augment.accent and beats is not None:
-        accents(rng, notes, beats, bars)
-    if rng.random() < augment.swing and beats is not None:
-        swing(notes, beats, int(rng.choice(SWUNG_TICKS)))
+    counts = beats if counts is None else counts
+    if rng.random() < augment.accent and counts is not None:
+        accents(rng, notes, counts, bars)
+    if rng.random() < augment.swing and counts is not None:
+        swing(notes, counts, int(rng.choice(SWUNG_TICKS)))
     if augment.transpose:
         semitones = _transpose(notes, pitched, int(rng.integers(-6, 6)))
         if chords is not None:

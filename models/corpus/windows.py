@@ -26,6 +26,7 @@ from realtime.composing.memory import EXPERTS, NOTHING
 from realtime.errors import UserError
 from realtime.music import vocabulary as voc
 from realtime.music.chords import UNKNOWN
+from realtime.music.metre import COMPOUND_TICKS, TICKS
 from realtime.music.notes import NOTE
 from realtime.music.vocabulary import ALONG, BEAT, DRUMS, MELODY, NONE_PITCH, Role
 
@@ -108,6 +109,14 @@ class Stretch(NamedTuple):
     """The chord of each beat."""
 
 
+def counts_of(beats: np.ndarray) -> np.ndarray:
+    """The ticks that musicians count in some beats (`pack.BEAT`): their starts, but dotted quarters in a compound metre."""
+    within = TICKS * beats["index"].astype(np.int64)
+    first = np.where(beats["compound"] > 0, -(-within // COMPOUND_TICKS) * COMPOUND_TICKS, within)
+    counted: np.ndarray = (beats["start"] + first - within)[first < within + beats["length"]]
+    return counted
+
+
 def stretch(
     rng: np.random.Generator, piece: Piece, notes: np.ndarray, start: int, role: Role, augment: Augment
 ) -> Stretch:
@@ -122,7 +131,8 @@ def stretch(
     here = (piece.beats["start"] >= start) & (piece.beats["start"] <= last)
     beats = piece.beats[here].copy()
     chords = None if piece.chords is None else piece.chords[here].astype(np.int64)
-    notes, player = perturb(rng, notes, player, bars - origin, augment, beats["start"] - origin, chords)
+    starts, counts = beats["start"] - origin, counts_of(beats) - origin
+    notes, player = perturb(rng, notes, player, bars - origin, augment, starts, chords, counts)
     notes["onset"] -= start - origin
     bars, edges = bars - start, edges - start
     beats["start"] -= start

@@ -60,6 +60,8 @@ SHORT = 3
 LOWEST, VELOCITY = 36, 64
 """Of the block chords: the lowest root, a C, and how loud they are."""
 FIGURES = ("missed", "lowest note is root", "in the chord", "harsh", "entry", "step, semitones", "notes a quarter")
+WIDTHS = [max(len(name), len("0.00-0.00")) for name in FIGURES]
+"""Of their columns, in letters."""
 TUNE_FIGURES = ("ends on tonic", "entry")
 
 
@@ -216,7 +218,7 @@ def run() -> None:
     report: dict[str, Any] = {}
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
-    print(" " * 26 + "".join(f"  {name}" for name in FIGURES))
+    print(" " * 32 + "".join(f"  {name:>{width}s}" for name, width in zip(FIGURES, WIDTHS, strict=True)))
     for source, pieces in pieces_of(pack, annotations, args.split, args.tunes, args.seed).items():
         rows: dict[str, list[dict[str, float]]] = {}
         for charted in pieces:
@@ -242,11 +244,11 @@ def run() -> None:
             name: {figure: found._asdict() for figure, found in each.items()} for name, each in means.items()
         }
         for name, each in means.items():
-            line = "".join(f"  {found.value:{len(figure)}.3f}" for figure, found in each.items())
-            print(f"{source:14s}{name:12s}{line}", flush=True)
+            line = "".join(f"  {found.value:{width}.3f}" for width, found in zip(WIDTHS, each.values(), strict=True))
+            print(f"{source:18s}{name:14s}{line}", flush=True)
             ends = (f"{found.low:.2f}-{found.high:.2f}" for found in each.values())
-            spans = "".join(f"  {span:>{len(figure)}s}" for figure, span in zip(each, ends, strict=True))
-            print(f"{'':14s}{'95 % by song':12s}{spans}", flush=True)
+            spans = "".join(f"  {span:>{width}s}" for width, span in zip(WIDTHS, ends, strict=True))
+            print(f"{'':18s}{'95 % by piece':14s}{spans}", flush=True)
     report["tunes of the bench"] = {"model": tune_figures(listener), "rules": tune_figures(rules)}
     for name, each in report["tunes of the bench"].items():
         print(f"tunes of the bench, {name}: " + ", ".join(f"{figure} {value:.3f}" for figure, value in each.items()))

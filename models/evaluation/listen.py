@@ -10,7 +10,7 @@ are answered too, two bars by two.
 
 Writes .mid files, `sheet.png` with a piano roll of each beside the real music, `tunes.png` with those of the bench's tunes in all
 modes, and `figures.json`: for each figure of `realtime.music.measures` and `models.evaluation.trade` its mean of what was
-generated, with the 95 % interval by song, of what the rules of `realtime.composing.rules` play to the same prompts, and of the
+generated, with the 95 % interval by piece, of what the rules of `realtime.composing.rules` play to the same prompts, and of the
 real music; generated over real; the mean of |generated - real| over the pieces; and for comparison that of |another real piece -
 real|.
 """
@@ -51,7 +51,7 @@ LAGS = (1, 2, 4, 8)
 RECOVERED = 0.9
 KINDS = ("continuation", "composition", "answers", "accompaniment", "accompaniment +6")
 SWUNG, TO_TUNES = "swung answers", "answers to tunes"
-TABLE_WIDTH = 110
+TABLE_WIDTH = 130
 """Characters: the names of the figures are not to be broken, whatever the terminal is taken to be."""
 Rows = list[dict[str, tuple[float, float]]]
 """{figure: (generated, real)} of each performance."""
@@ -215,12 +215,15 @@ def table(report: dict[str, Any]) -> Table:
     """The figures, a line each."""
     made = Table(box=None, pad_edge=False)
     made.add_column("", no_wrap=True)
-    for name in ("generated", "95 % low", "high", "rules", "real", "ratio", "|difference|", "|another - real|"):
+    for name in ("generated", "95 % by piece", "rules", "real", "ratio", "|difference|", "|another - real|"):
         made.add_column(name, justify="right", no_wrap=True)
     for kind, rows in report["figures"].items():
         made.add_row(f"[bold]{kind}")
         for name, row in rows.items():
-            made.add_row(f"  {name}", *("-" if v is None else f"{v:.3f}" for v in row.values()))
+            shown = {key: "-" if value is None else f"{value:.3f}" for key, value in row.items()}
+            span = f"{shown.pop('low')} to {shown.pop('high')}"
+            generated, *others = shown.values()
+            made.add_row(f"  {name}", generated, span, *others)
     return made
 
 
@@ -292,7 +295,7 @@ def run() -> None:
         prog="python -m models.listen", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     p.add_corpus("--data", required=True)
-    p.add_argument("--out", type=Path, required=True, help="folder for the .mid files, sheet.png and figures.json")
+    p.add_argument("--out", type=Path, required=True, help="folder for the .mid files, the pictures and figures.json")
     p.add_argument("--model", type=Path, default=SHIPPED_MODEL, help="an exported model")
     p.add_argument("--split", default="valid", choices=("valid", "test"), help="where the prompts are from")
     p.add_argument("--prompts", type=int, default=32, help="how many")
@@ -310,4 +313,4 @@ def run() -> None:
     Console(width=TABLE_WIDTH).print(table(report))
     if report["recovery"]:
         print(f"note in chord, +6 semitones at beat {SHIFT_BEAT + 1}: {report['recovery']}")
-    print(f"{args.out}: sheet.png, figures.json and the .mid files are written")
+    print(f"{args.out}: sheet.png, tunes.png, figures.json and the .mid files are written")

@@ -26,7 +26,7 @@ from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, play
 from realtime.io.offline.compose import compose
 from realtime.music.chart import Chart
-from realtime.music.metre import TICKS, Segment, signature
+from realtime.music.metre import COMPOUND_TICKS, TICKS, Segment, time_signature
 from realtime.music.notes import NOTE, between, note_array
 from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
 
@@ -55,6 +55,10 @@ class Prompt(NamedTuple):
     def bars(self, count: int) -> np.ndarray:
         """Starts of the first `count` bars, and the end of the last."""
         return np.arange(count + 1) * self.bar
+
+    def counts(self, bars: int) -> np.ndarray:
+        """The ticks that musicians count in the first `bars` bars."""
+        return np.arange(0, bars * self.bar, COMPOUND_TICKS if self.compound else TICKS)
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def write_midi(path: Path, prompt: Prompt, tracks: dict[str, np.ndarray]) -> Non
             )
             for note in notes
         ]
-    midifile.write(path, made, [(0, prompt.bpm)], [(0, *signature(prompt.bar // TICKS, prompt.compound))])
+    midifile.write(path, made, [(0, prompt.bpm)], [(0, *time_signature(prompt.bar // TICKS, prompt.compound))])
 
 
 class Listener:

@@ -206,7 +206,7 @@ def run() -> None:
     pack = load_charted(args.data, args.cache)
     listener = Listener(args.model, args.seed)
     listener.setup = replace(listener.setup, controls=replace(listener.setup.controls, memory=args.memory))
-    table = Table("", "figure (95 % by song)")
+    table = Table("", "figure (95 % by piece)")
     figures: dict[str, Mean] = {}
     music = stretches(pack, args.split, TUNE_BARS, args.tunes, False, args.seed)
     for apart, ratio in repeats(listener, music).items():

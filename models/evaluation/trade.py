@@ -153,7 +153,7 @@ def of_duet(duet: Duet) -> Played:
 def accented(prompt: Prompt, seed: int) -> Prompt:
     """With accents by metre where all notes are equally loud, as in training; else as it is."""
     notes = prompt.notes.copy()
-    accents(np.random.default_rng(seed), notes, np.arange(0, BARS * prompt.bar, TICKS), prompt.bars(BARS))
+    accents(np.random.default_rng(seed), notes, prompt.counts(BARS), prompt.bars(BARS))
     return prompt._replace(notes=notes)
 
 
@@ -163,7 +163,7 @@ def swung(prompt: Prompt) -> Prompt | None:
     notes = between(prompt.notes, 0, SHORT_BARS * prompt.bar)
     notes = notes[notes["part"] != DRUMS].copy()
     straight = notes["onset"].copy()
-    swing(notes, np.arange(0, SHORT_BARS * prompt.bar, TICKS), SWUNG)
+    swing(notes, prompt.counts(SHORT_BARS), SWUNG)
     turn = straight[notes["onset"] != straight] // (TURN_BARS * prompt.bar)
     seconds = np.bincount(turn, minlength=SHORT_BARS // TURN_BARS)[::2]
     fits = prompt.bar == FOUR_FOUR and seconds.min() >= FEWEST_SWUNG

@@ -10,7 +10,7 @@ from collections import deque
 import numpy as np
 
 from realtime.core.dialogue import PlayerNote
-from realtime.music.metre import TICKS, Beat
+from realtime.music.metre import COMPOUND_TICKS, TICKS, Beat
 from realtime.music.vocabulary import HEADS, velocity_index
 
 PHRASE_GAP_TICKS = 4 * TICKS
@@ -89,12 +89,15 @@ class Loudness:
     def _look(self, beat: Beat, on_beat: bool) -> tuple[float, float]:
         ticks, loud = np.array(self._notes).T
         from_bar = (ticks - beat.start + beat.in_bar * TICKS + ON_BEAT_TICKS) % beat.bar_ticks
-        on = from_bar % TICKS <= 2 * ON_BEAT_TICKS
-        same = on == on_beat
+        count = COMPOUND_TICKS if beat.compound else TICKS
+        place = beat.in_bar * TICKS + (0 if on_beat else TICKS // 2)
+        counted = place % count == 0  # 6/8 has its second beat in the middle of the second quarter
+        on = from_bar % count <= 2 * ON_BEAT_TICKS
+        same = on == counted
         here = same & (from_bar // TICKS == beat.in_bar)
         mean = float(loud.mean())
         if loud.std() < EVEN:
-            accent = float(METRE[int(beat.in_bar > 0), int(on_beat)])
+            accent = float(METRE[int(place >= count), int(counted)])
         else:
             kind = float((loud[same] - mean).sum()) / (same.sum() + FEW_NOTES)
             accent = float((loud[here] - mean).sum() + FEW_NOTES * kind) / (here.sum() + FEW_NOTES)

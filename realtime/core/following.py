@@ -82,16 +82,17 @@ class TempoFollower:
         return abs(apart) <= PULSES_OFF and abs(beat.bpm / bpm - 1) <= TEMPO_OFF
 
 
-def off_beat(tempo: TempoMap, beat: Beat, ns: int) -> float:
-    """By how many pulses song time at `ns` is beyond the nearest place that `beat` allows; negative: it is behind."""
-    wanted = (ns - beat.ns) / beat.period_ns * PPQN
-    return float((tempo.pulse_at(ns) - wanted + PPQN / 2) % PPQN - PPQN / 2)
+def off_beat(tempo: TempoMap, beat: Beat, ns: int, pulses: int = PPQN) -> float:
+    """By how many pulses song time at `ns` is beyond the nearest place that `beat` allows, a beat of so many pulses; negative: it
+    is behind."""
+    wanted = (ns - beat.ns) / beat.period_ns * pulses
+    return float((tempo.pulse_at(ns) - wanted + pulses / 2) % pulses - pulses / 2)
 
 
-def steer(tempo: TempoMap, beat: Beat, ns: int) -> None:
-    """From `ns` on let song time approach `beat`, be on it after half a beat, and go on in its tempo."""
-    ns_per_pulse = beat.period_ns / PPQN
+def steer(tempo: TempoMap, beat: Beat, ns: int, pulses: int = PPQN) -> None:
+    """From `ns` on let song time approach `beat`, of so many pulses, be on it after half a beat, and go on in its tempo."""
+    ns_per_pulse = beat.period_ns / pulses
     arrival_ns = ns + round(beat.period_ns / 2)
-    wanted = (arrival_ns - ns) / max(PPQN / 2 - off_beat(tempo, beat, ns), 1)
+    wanted = (arrival_ns - ns) / max(pulses / 2 - off_beat(tempo, beat, ns, pulses), 1)
     tempo.steer(ns, min(max(wanted, ns_per_pulse / CATCH_UP), ns_per_pulse * CATCH_UP))
     tempo.steer(arrival_ns, ns_per_pulse)

@@ -14,7 +14,7 @@ from realtime.core.metronome import Click, Taps
 from realtime.core.output import Output
 from realtime.core.pedals import Pedals, Switch
 from realtime.core.settings import EngineSettings
-from realtime.core.tempo import PPQN, PULSES_PER_TICK
+from realtime.core.tempo import PULSES_PER_TICK
 from realtime.core.transport import Transport
 from realtime.core.turns import Turns
 from realtime.music.metre import BeatGrid
@@ -50,15 +50,17 @@ class SongTime:
         return True
 
     def tap(self, now_ns: int) -> None:
-        """A beat was tapped: from the second tap on it sets the tempo, unless that is a MIDI clock's."""
+        """A beat was tapped, in a compound metre a dotted quarter: from the second tap on it sets the tempo, unless that is a
+        MIDI clock's."""
         period_ns = self._taps.tap(now_ns)
         if period_ns is None or self._transport.follower is not None:
             return
+        pulses = self._grid.next_count(1) * PULSES_PER_TICK  # of a beat, as the first bar is counted
         if self._transport.rolling:
             self._turns.decide_until(self._transport.pulse_at(now_ns))
-            steer(self._tempo, Beat(now_ns, period_ns), now_ns)
+            steer(self._tempo, Beat(now_ns, period_ns), now_ns, pulses)
         else:
-            self._tempo.steer(now_ns, period_ns / PPQN)
+            self._tempo.steer(now_ns, period_ns / pulses)
         if self._following is not None:
             self._following.expect(period_ns)
 

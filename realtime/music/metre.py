@@ -17,7 +17,7 @@ OVERHANG_TICKS = 6
 COMPOUND_TICKS = 36
 """A beat of a compound metre, such as 6/8: a dotted quarter."""
 COMPOUND_CLASS = 16
-"""From this metre class on the metres are compound. Bars of two breves and more, which are as rare as 11/4, share them."""
+"""From this metre class on the metres are compound. Bars of a breve (4/2) and more, which are rare, share them."""
 
 
 class Beat(NamedTuple):
@@ -101,6 +101,10 @@ class BeatGrid:
         beat = self.beat_at(tick)
         return tick if beat.start == tick else beat.start + beat.length
 
+    def count_at(self, tick: int) -> int:
+        """The number in the bar, from 0, of the beat around `tick` as musicians count them."""
+        return (tick - self.bar_at(tick)[0]) // (COMPOUND_TICKS if self.beat_at(tick).compound else TICKS)
+
     def next_count(self, tick: int) -> int:
         """Start of the first beat at or after `tick` as musicians count them, by dotted quarters in a compound metre."""
         if not self.beat_at(tick).compound:
@@ -110,11 +114,16 @@ class BeatGrid:
 
 
 def is_compound(top: int, bottom: int) -> bool:
-    """Whether a time signature counts in dotted quarters, as 6/8, 9/8 and 12/8 do, or in shorter dotted notes."""
-    return top % 3 == 0 and top > 3 and bottom >= 8
+    """Whether a time signature counts in dotted quarters, as 6/8, 9/8 and 12/8 do."""
+    return top % 3 == 0 and top > 3 and bottom == 8
 
 
-def signature(quarters: int, compound: bool) -> tuple[int, int]:
+def clocks_a_click(top: int, bottom: int) -> int:
+    """What a time signature of a MIDI file says of the metronome: MIDI clocks, 24 a quarter, between two clicks."""
+    return COMPOUND_TICKS if is_compound(top, bottom) else TICKS
+
+
+def time_signature(quarters: int, compound: bool) -> tuple[int, int]:
     """The time signature (numerator, denominator) of a bar of so many quarters."""
     return (2 * quarters, 8) if compound else (quarters, 4)
 

@@ -211,7 +211,8 @@ def _player(config: Config, source: InputPort, target: OutputPort) -> tuple[Play
     """A player with a recorder as `jam` has it; the context that comes with it removes the recording."""
     context = contextlib.ExitStack()
     folder = context.enter_context(tempfile.TemporaryDirectory())
-    recorder = Recorder(Path(folder) / "bench.journal", config.sync.tempo_bpm, config.sync.beats_per_bar)
+    sync = config.sync
+    recorder = Recorder(Path(folder) / "bench.journal", sync.tempo_bpm, sync.beats_per_bar, sync.compound)
     recorder.open()
     context.callback(recorder.discard)
     engine = Engine(engine_settings(config), TempoMap(config.sync.tempo_bpm))

@@ -30,7 +30,8 @@ def operator_shares(model: Path, steps: Sequence[Step]) -> dict[str, Operator]:
     """Of each operator of a step on the CPU, by name, the one with the largest share first: medians over `steps`. Raises
     `UserError`: no model, no place for temporary files.
 
-    onnxruntime's profiler adds the same few microseconds to each node; what the cheapest one takes is taken off them all."""
+    onnxruntime's profiler adds the same few microseconds to each node; what the cheapest one takes is taken off them all. It
+    counts whole microseconds, so what takes less than one more has no share."""
     events = _profile(model, steps)
     times: dict[tuple[str, str], list[int]] = {}
     for event in events:
@@ -54,8 +55,8 @@ def _profile(model: Path, steps: Sequence[Step]) -> list[dict[str, Any]]:
             for step in steps:
                 stepper.step(*step)
             events: list[dict[str, Any]] = json.loads(stepper.end_profile().read_bytes())
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) else "it is full"
+    except (OSError, json.JSONDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "it was cut short"
         raise UserError(
             f"no profile can be written to the folder for temporary files ({problem}); "
             f"make room for {PROFILE_MB} MB there, or set TMPDIR to another"

@@ -22,6 +22,7 @@ from realtime.io.files.smf import MAX_QUARTERS, META, METRE, NAME, Smf, load
 from realtime.io.files.timebase import DEFAULT_BPM, MAX_BPM, MIN_BPM, Timebase, bpm_of, timebase_of
 from realtime.io.files.whole import write_bytes
 from realtime.midi import DRUM_CHANNEL
+from realtime.music.metre import clocks_a_click
 
 LONGEST_BAR = 64
 """Quarter notes. A damaged time signature may say 1,020."""
@@ -210,8 +211,16 @@ def encode(
     """The bytes of a type-1 file of (pulse, message) lists, each in playing order, all pulses >= 0."""
     file = mido.MidiFile(type=1, ticks_per_beat=PPQN, charset="utf-8")
     conductor: list[tuple[int, mido.MetaMessage]] = [
-        (pulse, mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator))
-        for pulse, numerator, denominator in time_signatures
+        (
+            pulse,
+            mido.MetaMessage(
+                "time_signature",
+                numerator=top,
+                denominator=bottom,
+                clocks_per_click=clocks_a_click(top, bottom),
+            ),
+        )
+        for pulse, top, bottom in time_signatures
     ]
     conductor += [(pulse, mido.MetaMessage("set_tempo", tempo=_microseconds(bpm))) for pulse, bpm in tempos]
     conductor += [(pulse, mido.MetaMessage("marker", text=text)) for pulse, text in markers]

@@ -105,9 +105,10 @@ def write_results(config: Config, folder: Path, engine: Engine, take: Take, sess
     folder.mkdir(parents=True, exist_ok=True)
     beats = config.sync.beats_per_bar
     take.end_pulse = bars * beats * PPQN
-    save(folder / "duet.mid", take, [(0, config.sync.tempo_bpm)], [(0, *config.sync.signature)])
-    title, facts = f"Antiphon, {config.mode.name}: Ode to Joy", f"{config.sync.tempo_bpm:.4g} BPM, {beats}/4"
-    grid = BeatGrid(engine_settings(config).bars)
+    over, under = config.sync.signature
+    save(folder / "duet.mid", take, [(0, config.sync.tempo_bpm)], [(0, over, under)])
+    title, facts = f"Antiphon, {config.mode.name}: Ode to Joy", f"{config.sync.tempo_bpm:.4g} BPM, {over}/{under}"
+    grid = BeatGrid(config.sync.bars)
     chords = chords_of(engine, take, grid)
     draw(folder / "duet.png", take, grid, title, facts, chords.labels)
     write_bytes(folder / "duet.wav", rendered(load(folder / "duet.mid")))

@@ -91,7 +91,7 @@ class Desk:
         }
         errors, steps = session.schedule_error_ns, engine.counts.step_ns
         return {
-            "place": (grid.bar_number(tick) + 1, grid.beat_at(tick).in_bar + 1) if engine.rolling else None,
+            "place": (grid.bar_number(tick) + 1, grid.count_at(tick) + 1) if engine.rolling else None,
             "tick": tick,
             "bar": grid.bar_length_at(tick),
             "whose": "Antiphon" if turn is not None and tick >= turn.start else "you" if engine.rolling else "",

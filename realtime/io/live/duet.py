@@ -191,8 +191,8 @@ def remarks(config: Config, source: Path, playing: Playing, grid: str) -> list[s
         over, under = config.sync.signature
         if top * under != over * bottom or is_compound(top, bottom) != config.sync.compound:
             lines.append(
-                f"{source} has bars of {top}/{bottom} and Antiphon counts {over}/{under}: --grid file takes the file's bars, "
-                "sync.beats_per_bar and sync.compound in the configuration set them"
+                f"{source} has bars of {top}/{bottom} and Antiphon counts {over}/{under}: --grid file takes the file's bars; "
+                "in the configuration sync.beats_per_bar, with sync.compound 6/8 and 12/8 too, sets them"
             )
     return lines
 

@@ -37,8 +37,8 @@ MAGIC = b"antiphon journal 1\n"
 FRAME = struct.Struct("<II")  # payload length, CRC-32
 HEAD = struct.Struct("<cqq")  # kind, stamp_ns, pulse
 START, TEMPO = struct.Struct("<dB"), struct.Struct("<d")
-COMPOUND = 0x80
-"""In the byte of `START` that says how many quarters a bar has: they are counted in dotted ones."""
+_COMPOUND = 0x80
+"""In the byte of `START` that says how many quarters a bar has: dotted quarters are counted."""
 MAX_BYTES = 256 << 20
 """Weeks of playing. What is longer is no journal of ours."""
 MAX_PAYLOAD = 2 * SYSEX_MOST
@@ -53,8 +53,26 @@ _BEGINNING = 1 << 16
 """In so many bytes a journal has a whole record, whatever has happened to its first ones."""
 
 
+class Start(NamedTuple):
+    """How a session begins: quarters a minute, quarters in a bar, and whether the metre is compound."""
+
+    bpm: float
+    beats_per_bar: int
+    compound: bool
+
+    def pack(self) -> bytes:
+        """The body of its record."""
+        return START.pack(self.bpm, self.beats_per_bar + _COMPOUND * self.compound)
+
+    @classmethod
+    def unpack(cls, body: bytes) -> Start:
+        """Undo `pack`."""
+        bpm, metre = START.unpack(body)
+        return cls(bpm, metre % _COMPOUND, metre >= _COMPOUND)
+
+
 class Record(NamedTuple):
-    """One thing that happened. Kinds: S start (bpm, beats per bar), T tempo (bpm), J jump, O the name of the output port,
+    """One thing that happened. Kinds: S start (`Start`), T tempo (bpm), J jump, O the name of the output port,
     M a marker's text, p and a messages of the player's and of Antiphon's."""
 
     kind: bytes
@@ -127,7 +145,10 @@ def _makes_sense(record: Record) -> bool:
         return False
     match record.kind:
         case b"S":
-            return len(record.body) == START.size and _is_tempo(START.unpack(record.body)[0]) and record.body[-1] > 0
+            if len(record.body) != START.size:
+                return False
+            start = Start.unpack(record.body)
+            return _is_tempo(start.bpm) and start.beats_per_bar > 0
         case b"T":
             return len(record.body) == TEMPO.size and _is_tempo(TEMPO.unpack(record.body)[0])
         case b"p" | b"a":

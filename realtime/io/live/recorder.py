@@ -25,10 +25,10 @@ from typing import NamedTuple
 from realtime.errors import UserError
 from realtime.io.files.midifile import encode
 from realtime.io.files.whole import write_fresh
-from realtime.io.live.journal import CODES, COMPOUND, lock, read, records
+from realtime.io.live.journal import CODES, Start, lock, read, records
 from realtime.io.live.journal import HEAD as _HEAD  # noqa: F401  # with the names below, what a journal is made of
 from realtime.io.live.journal import MAGIC as _MAGIC
-from realtime.io.live.journal import START as _START
+from realtime.io.live.journal import START as _START  # noqa: F401
 from realtime.io.live.journal import TEMPO as _TEMPO
 from realtime.io.live.journal import frame as _frame
 from realtime.io.live.tracks import LeftOn, Tracks
@@ -60,7 +60,7 @@ class Recorder:
     def __init__(self, journal_path: Path, tempo_bpm: float, beats_per_bar: int, compound: bool = False) -> None:
         self.journal_path = journal_path
         self.trouble = ""
-        self._start = _frame(b"S", time.monotonic_ns(), 0, _START.pack(tempo_bpm, beats_per_bar + COMPOUND * compound))
+        self._start = _frame(b"S", time.monotonic_ns(), 0, Start(tempo_bpm, beats_per_bar, compound).pack())
         self._pending: list[bytes] = []
         self._unwritten = b""
         self._safe_size = 0

@@ -17,7 +17,7 @@ from realtime.music.attributes import STYLES
 from realtime.music.chart import Chart
 from realtime.music.controls import Controls
 from realtime.music.keys import SCALES
-from realtime.music.metre import TICKS, Segment
+from realtime.music.metre import TICKS
 from realtime.music.vocabulary import DRUMS, PART_NAMES
 
 SHIPPED_MODEL = Path(__file__).resolve().parents[3] / "models" / "pretrained" / "antiphon-s.onnx"
@@ -58,7 +58,7 @@ def engine_settings(config: Config) -> EngineSettings:
         modes=modes,
         mode=config.mode.name,
         bpm=config.sync.tempo_bpm,
-        bars=(Segment(0, config.sync.beats_per_bar * TICKS, config.sync.compound),),
+        bars=config.sync.bars,
         channels=_channels(config),
         parts=parts(config) if config.play.is_band else (),
         parts_cc=config.play.parts_cc or None,
@@ -155,7 +155,7 @@ def worker_setup(config: Config) -> Setup:
         threads=config.engine.threads,
         constraints=constraints(config),
         sampling=Sampling(sampling.preset, sampling.temperature, sampling.top_k, sampling.top_p, sampling.cool),
-        bars=(Segment(0, config.sync.beats_per_bar * TICKS, config.sync.compound),),
+        bars=config.sync.bars,
         bpm=config.sync.tempo_bpm,
         seed=config.engine.seed,
         controls=controls(config),

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from realtime.core.tempo import PPQN
 from realtime.io.files.midifile import DEFAULT_BPM, FileNote, note_events
-from realtime.io.live.journal import COMPOUND, DIRECTIONS, KINDS, LAST_PULSE, START, TEMPO, Damage, Direction, Record
-from realtime.music.metre import signature
+from realtime.io.live.journal import DIRECTIONS, KINDS, LAST_PULSE, TEMPO, Damage, Direction, Record, Start
+from realtime.music.metre import time_signature
 
 EARLY_PULSE = 60  # an upbeat shorter than this is a first note played early: it moves to the downbeat
 PEDALS = (64, 66, 67)
@@ -48,8 +48,7 @@ class Tracks:
         pulse = min(record.pulse + self._shift, LAST_PULSE)
         match record.kind:
             case b"S":
-                self._bpm, metre = START.unpack(record.body)
-                self._beats_per_bar, self._compound = max(metre % COMPOUND, 1), metre >= COMPOUND
+                self._bpm, self._beats_per_bar, self._compound = Start.unpack(record.body)
             case b"T":
                 self._tempos.append((pulse, TEMPO.unpack(record.body)[0]))
             case b"O":
@@ -132,7 +131,7 @@ class Tracks:
         for pulse, bpm in sorted(self._tempos, key=lambda tempo: tempo[0]):
             tempos[placed(pulse)] = bpm
         markers = sorted((placed(pulse), text) for pulse, text in self._markers)
-        return tracks, sorted(tempos.items()), signature(self._beats_per_bar, self._compound), markers
+        return tracks, sorted(tempos.items()), time_signature(self._beats_per_bar, self._compound), markers
 
 
 def _order(event: tuple[int, bytes]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from realtime.io.offline.source import OWN_BARS, Source
 from realtime.io.offline.studio import bars_back
 from realtime.io.offline.voices import NOTHING, in_order
 from realtime.midi import DRUM_CHANNEL
-from realtime.music.metre import OVERHANG_TICKS, TICKS
+from realtime.music.metre import OVERHANG_TICKS, TICKS, clocks_a_click
 from realtime.music.notes import between
 from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY, OTHER
 
@@ -122,7 +122,7 @@ class Continuation:
         events = []
         tempo = meta(TEMPO, round(60e6 / self.bpm).to_bytes(3, "big"))
         top, bottom = self._metre
-        metre = meta(METRE, bytes((top, bottom.bit_length() - 1, 24, 8)))
+        metre = meta(METRE, bytes((top, bottom.bit_length() - 1, clocks_a_click(top, bottom), 8)))
         tempos, metres = self._source.piece.tempos, self._source.piece.time_signatures
         for tick in self._ticks([(pulse, bpm == self.bpm) for pulse, bpm in tempos]):
             events.append((tick, tempo))
