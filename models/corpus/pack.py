@@ -162,8 +162,8 @@ def parse(job: tuple[Row, bytes]) -> tuple[np.ndarray, np.ndarray] | str:
     return notes, _beats(score, int(notes["onset"][-1]))
 
 
-def _beats(score: Score, end: int) -> np.ndarray:
-    """Its beats up to tick `end`, `BEAT`."""
+def _beats(score: Any, end: int) -> np.ndarray:
+    """The beats of a symusic `Score` up to tick `end`, `BEAT`."""
     scale = TICKS / score.ticks_per_quarter
     signatures = [(round(x.time * scale), x.numerator, x.denominator) for x in score.time_signatures]
     grid = BeatGrid(bar_segments([s for s in signatures if min(s[1:]) > 0]))  # a broken one has 0: 2**8 in a byte
