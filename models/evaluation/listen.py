@@ -264,9 +264,12 @@ def listen(
     pictures: list[list[Roll | None]] = []
     for tune in TUNES:
         played_in = {mode: duet(listener.config, listener.model, tune, mode) for mode in MODES}
-        bar, end = round(tune.bar_quarters * TICKS), max(one.ours[-1][1] for one in played_in.values())
+        bar = round(tune.bar_quarters * TICKS)
         pictures.append(
-            [duet_roll(one.player, one.antiphon, end, bar, f"{tune.name}: {mode}") for mode, one in played_in.items()]
+            [
+                duet_roll(one.player, one.antiphon, one.ours[-1][1] + bar, bar, f"{tune.name}: {mode}")
+                for mode, one in played_in.items()
+            ]
         )
         performances.append({TO_TUNES: of_duet(played_in["trade"])})
         baseline.append({TO_TUNES: of_duet(duet(rules.config, rules.model, tune, "trade"))})

@@ -69,7 +69,7 @@ class Goal:
 GOALS = (
     Goal("model step, p50", ("step_ms", "p50"), "ms", 1.0, 0.5),
     Goal("step after 16384 events over after 128", ("context", "ratio"), "", 1.1),
-    Goal("going back over two beats, p50", ("rollback_us", "p50"), "us", 100.0),
+    Goal("going back over two beats, p50", ("rollback_us", "p50"), "us", 50.0),
     Goal("in to out, added to an echo, p50", ("in_out_ms", "added", "p50"), "ms", 5.0),
     Goal("memory of all processes", ("rss_mb",), "MB", 400.0),
 )
