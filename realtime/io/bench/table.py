@@ -243,10 +243,10 @@ def table(figures: dict[str, Any]) -> Table:
         for part, values in parts if isinstance(next(iter(parts))[1], dict) else [("", figures[name])]:
             listed = ", ".join(f"{key} {value:.2f}" for key, value in values.items())
             shown.add_row(f"{label}{f', {part}' if part else ''}", f"{listed} ms")
+    shown.add_row("of a step on the CPU take", "")
     for name, operator in figures["operators"].items():
         if operator["share"] >= SHOWN:
-            label = f"operators of a step on the CPU: {operator['runs']} {name}"
-            shown.add_row(label, f"{operator['share']:.0%}")
+            shown.add_row(f"  {operator['runs']} {name}", f"{operator['share']:.0%}")
     for name, label in (("in_out", "in to out"), ("in_out_jack", "in to out through JACK")):
         if name in figures["counts"]:
             answered, played = figures["counts"][name]
