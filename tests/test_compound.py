@@ -61,7 +61,7 @@ def test_a_file_in_six_eight_is_told_from_three_four(tiny_model: Path, tmp_path:
     ):
         config = config_of(tiny_model, **given)
         duet(config, jig, tmp_path / f"{name}.mid", [], grid, None, None, said.append)
-    assert len(said) == 1 and "bars of 6/8 and Antiphon counts 3/4" in said[0] and "sync.compound" in said[0]
+    assert len(said) == 1 and "bars of 6/8 and Antiphon counts 3/4" in said[0] and "sync.compound: true" in said[0]
     signatures = [midifile.read(tmp_path / f"{name}.mid").time_signatures for name in ("three", "six", "file")]
     assert signatures == [[(0, 3, 4)], [(0, 6, 8)], [(0, 6, 8)]]
     written = next(
