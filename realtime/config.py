@@ -22,7 +22,7 @@ from realtime.errors import UserError, nearest
 from realtime.midi import SOSTENUTO, SUSTAIN
 from realtime.music.controls import KNOBS, Preset, parse_preset
 from realtime.music.keys import parse_pitch, pitch_name
-from realtime.music.metre import TICKS, Segment, time_signature
+from realtime.music.metre import TICKS, Segment, is_compound, time_signature
 
 MOST_PROBLEMS = 10
 """How many mistakes are named at once."""
@@ -79,6 +79,16 @@ class Sync(Section):
     def signature(self) -> tuple[int, int]:
         """The time signature (numerator, denominator)."""
         return time_signature(self.beats_per_bar, self.compound)
+
+    @classmethod
+    def metre(cls, top: int, bottom: int) -> dict[str, int | bool] | None:
+        """The settings for bars of a time signature; None where there are none."""
+        asked = {"beats_per_bar": 4 * top // bottom, "compound": is_compound(top, bottom)}
+        try:
+            made = cls.model_validate(asked)
+        except ValidationError:
+            return None
+        return asked if made.signature == (top, bottom) else None
 
     @property
     def bars(self) -> tuple[Segment]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from realtime.config import Sync
 from realtime.music.metre import TICKS, BeatGrid, Segment, bar_segments, clocks_a_click, metre_index, time_signature
 from realtime.music.vocabulary import BEAT_EVENT, FIELDS, Role, fields
 
@@ -65,6 +66,15 @@ def test_a_pick_up_and_a_late_first_signature_keep_their_metre() -> None:
 def test_beats_are_numbered_as_they_are_counted() -> None:
     grid = BeatGrid([Segment(0, 72, True), Segment(144, 96)])
     assert [grid.count_at(tick) for tick in (0, 35, 36, 71, 72, 108, 144, 168, 239)] == [0, 0, 1, 1, 0, 1, 0, 1, 3]
+
+
+def test_only_metres_that_can_be_set_are_advised() -> None:
+    possible = {
+        metre: Sync.metre(*metre)
+        for metre in ((3, 4), (6, 8), (12, 8), (9, 8), (18, 8), (1, 4), (2, 2), (13, 4), (5, 8))
+    }
+    assert {metre for metre, found in possible.items() if found is not None} == {(3, 4), (6, 8), (12, 8)}
+    assert possible[6, 8] == {"beats_per_bar": 3, "compound": True}
 
 
 def test_signatures_are_written_as_they_are_counted() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from realtime import midi
-from realtime.config import FASTEST_BPM, SLOWEST_BPM, Config
+from realtime.config import FASTEST_BPM, SLOWEST_BPM, Config, Sync
 from realtime.core.engine import Engine
 from realtime.core.tempo import PULSES_PER_TICK
 from realtime.errors import UserError, nearest
@@ -23,7 +23,7 @@ from realtime.io.live.model import Model
 from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Ending, Script, Timing, bar_lines, draw, play, save
 from realtime.io.live.take import report
-from realtime.music.metre import OVERHANG_TICKS, bar_segments, is_compound, time_signature
+from realtime.music.metre import OVERHANG_TICKS, bar_segments, is_compound
 from realtime.music.vocabulary import ALONG
 
 GRIDS = ("player", "file")
@@ -189,11 +189,11 @@ def remarks(config: Config, source: Path, playing: Playing, grid: str) -> list[s
         )  # not that of a pick-up
         (_, top, bottom), _ = most
         over, under = config.sync.signature
-        compound, quarters = is_compound(top, bottom), 4 * top // bottom
-        if top * under != over * bottom or compound != config.sync.compound:
+        if top * under != over * bottom or is_compound(top, bottom) != config.sync.compound:
             line = f"{source} has bars of {top}/{bottom} and Antiphon counts {over}/{under}: --grid file takes the file's bars"
-            if time_signature(quarters, compound) == (top, bottom):
-                line += f"; so do sync.beats_per_bar: {quarters} and sync.compound: {str(compound).lower()} in the configuration"
+            if (metre := Sync.metre(top, bottom)) is not None:
+                settings = " and ".join(f"sync.{name}: {str(value).lower()}" for name, value in metre.items())
+                line += f"; so do {settings} in the configuration"
             lines.append(line)
     return lines
 
