@@ -115,11 +115,10 @@ def figures(played: Played) -> dict[str, tuple[float, float]]:
 def _means(*columns: np.ndarray) -> dict[str, float | None]:
     """generated, real, difference, another -> their means over the pieces that have the figure, and the ends of the 95 % interval
     of the first."""
-    known = [column[np.isfinite(column)] for column in columns]
-    means = [round(float(column.mean()), 4) if len(column) else None for column in known]
-    found = mean(columns[0])
-    ends = {name: value if np.isfinite(value) else None for name, value in (("low", found.low), ("high", found.high))}
-    return dict(zip(("generated", "real", "difference", "another"), means, strict=True)) | ends
+    found = [mean(column) for column in columns]
+    shown = dict(zip(("generated", "real", "difference", "another"), (each.value for each in found), strict=True))
+    shown |= {"low": found[0].low, "high": found[0].high}
+    return {name: value if np.isfinite(value) else None for name, value in shown.items()}
 
 
 def summary(rows: Rows) -> Report:

@@ -26,7 +26,7 @@ from realtime.io.live.settings import engine_settings, worker_setup
 from realtime.io.live.simulated import Timing, play
 from realtime.io.offline.compose import compose
 from realtime.music.chart import Chart
-from realtime.music.metre import COMPOUND_TICKS, TICKS, Segment, time_signature
+from realtime.music.metre import TICKS, Segment, count_ticks, time_signature
 from realtime.music.notes import NOTE, between, note_array
 from realtime.music.vocabulary import DRUMS, MELODY, PART_NAMES
 
@@ -58,7 +58,7 @@ class Prompt(NamedTuple):
 
     def counts(self, bars: int) -> np.ndarray:
         """The ticks that musicians count in the first `bars` bars."""
-        return np.arange(0, bars * self.bar, COMPOUND_TICKS if self.compound else TICKS)
+        return np.arange(0, bars * self.bar, count_ticks(self.compound))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections import deque
 import numpy as np
 
 from realtime.core.dialogue import PlayerNote
-from realtime.music.metre import COMPOUND_TICKS, TICKS, Beat
+from realtime.music.metre import TICKS, Beat, count_ticks
 from realtime.music.vocabulary import HEADS, velocity_index
 
 PHRASE_GAP_TICKS = 4 * TICKS
@@ -89,7 +89,7 @@ class Loudness:
     def _look(self, beat: Beat, on_beat: bool) -> tuple[float, float]:
         ticks, loud = np.array(self._notes).T
         from_bar = (ticks - beat.start + beat.in_bar * TICKS + ON_BEAT_TICKS) % beat.bar_ticks
-        count = COMPOUND_TICKS if beat.compound else TICKS
+        count = count_ticks(beat.compound)
         place = beat.in_bar * TICKS + (0 if on_beat else TICKS // 2)
         counted = place % count == 0  # 6/8 has its second beat in the middle of the second quarter
         on = from_bar % count <= 2 * ON_BEAT_TICKS

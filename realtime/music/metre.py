@@ -20,6 +20,11 @@ COMPOUND_CLASS = 16
 """From this metre class on the metres are compound. Bars of a breve (4/2) and more, which are rare, share them."""
 
 
+def count_ticks(compound: bool) -> int:
+    """Ticks between two beats as musicians count them: a quarter, in a compound metre a dotted quarter."""
+    return COMPOUND_TICKS if compound else TICKS
+
+
 class Beat(NamedTuple):
     """One beat of a grid: its start and length in ticks, its number in the bar (from 0), the bar's length in ticks, and whether
     the metre is compound. Also then it is a quarter, or what is left of one: that is what the model calls a beat."""
@@ -103,7 +108,7 @@ class BeatGrid:
 
     def count_at(self, tick: int) -> int:
         """The number in the bar, from 0, of the beat around `tick` as musicians count them."""
-        return (tick - self.bar_at(tick)[0]) // (COMPOUND_TICKS if self.beat_at(tick).compound else TICKS)
+        return (tick - self.bar_at(tick)[0]) // count_ticks(self.beat_at(tick).compound)
 
     def next_count(self, tick: int) -> int:
         """Start of the first beat at or after `tick` as musicians count them, by dotted quarters in a compound metre."""
@@ -120,7 +125,7 @@ def is_compound(top: int, bottom: int) -> bool:
 
 def clocks_a_click(top: int, bottom: int) -> int:
     """What a time signature of a MIDI file says of the metronome: MIDI clocks, 24 a quarter, between two clicks."""
-    return COMPOUND_TICKS if is_compound(top, bottom) else TICKS
+    return count_ticks(is_compound(top, bottom))
 
 
 def time_signature(quarters: int, compound: bool) -> tuple[int, int]:

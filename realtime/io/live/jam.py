@@ -114,13 +114,7 @@ def _play(
         player.left_on(left_on)
         if ready.notice:
             say(ready.notice)
-        follows = {
-            "clock": "MIDI clock",
-            "listen": "the tempo that you play",
-            "internal": f"{config.sync.tempo_bpm:g} bpm"
-            + ("" if config.sync.count_in or config.play.intro else " from your first note"),
-        }[config.sync.source]
-        say(f"{source.name} listens, {target.name} answers ({target.backend}); {config.mode.name}, {follows}")
+        say(f"{source.name} listens, {target.name} answers ({target.backend}); {config.mode.name}, {_tempo(config)}")
         say(f"model {ready.model} on {ready.provider}; recording to {target_file}; Ctrl-C ends")
         if desk is not None:
             say(f"keys: {HELP}")
@@ -144,6 +138,14 @@ def _play(
         session = player.run(config.run.seconds, config.run.bars, keep)
         chart.close()
     return session.closed
+
+
+def _tempo(config: Config) -> str:
+    """Whose tempo it is, and from when on, for the user."""
+    internal = f"{config.sync.tempo_bpm:g} bpm"
+    if not (config.sync.count_in or config.play.intro):
+        internal += " from your first note"
+    return {"clock": "MIDI clock", "listen": "the tempo that you play", "internal": internal}[config.sync.source]
 
 
 def recording_file(given: Path | None) -> Path:
