@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -322,3 +324,16 @@ def test_a_beat_stays_where_the_player_strikes_on_it() -> None:
             assert stepper.fed[: at + 1] == drawn[: at + 1]
             assert stepper.fed[at + 1][2] == pitch, "and the note comes right after it"
         session.play(midi.note_off(0, pitch), ns + BEAT_NS * 4 // 5)
+
+
+def test_what_was_gone_back_over_is_let_go() -> None:
+    """As the next events are fed, two for each: a surprise does not wait for it, and no session keeps them."""
+    composer = composer_of(NoiseStepper(), memory=True)
+    for beat in range(20):
+        tick = beat * TICKS
+        proposals(composer, Plan(2 * beat, tick, None, Role.ACCOMPANY, Turn(tick), tick + 4 * TICKS))
+        ahead = [weakref.ref(snapshot.keys) for snapshot in composer._history._snapshots if snapshot.tick > tick]
+        list(composer.handle(Plan(2 * beat + 1, tick, None, Role.ACCOMPANY)))
+        assert len(ahead) > 8 and composer._history.last.tick <= tick
+        proposals(composer, Plan(2 * beat + 1, tick, None, Role.ACCOMPANY, Turn(tick), tick + 3 * TICKS))
+        assert not any(keys() is not None for keys in ahead)

@@ -120,7 +120,7 @@ class Composer:
         now on: this one, which has a `Forkable` stepper and no work left, may be forked again, and nothing else."""
         assert isinstance(self._stepper, Forkable)
         stepper = self._stepper.fork()
-        self._history.drop_old()
+        self._history.compact()
         made = copy.deepcopy(self, {id(self._stepper): stepper})
         made._masks.constrain(constraints)
         made._sampler.seed = seed

@@ -94,6 +94,9 @@ class History:
         """The player's keys that are down now."""
         self._stepper = stepper
         self._snapshots: deque[Snapshot] = deque()
+        self._gone: list[Snapshot] = []
+        """Snapshots that were gone back over. Letting go of one takes microseconds, and going back is waited for: they
+        go as the next events are fed."""
         self._notes = RecentNotes()
         self._overuse = overuse
         self._memory = memory
@@ -174,9 +177,15 @@ class History:
     def append(self, snapshot: Snapshot) -> None:
         """An event was fed. Snapshots whose state has left the ring are dropped."""
         self._snapshots.append(snapshot)
-        self.drop_old()
+        self._drop_old()
+        del self._gone[-2:]
 
-    def drop_old(self) -> None:
+    def compact(self) -> None:
+        """Drop all that cannot be gone back to."""
+        self._drop_old()
+        self._gone.clear()
+
+    def _drop_old(self) -> None:
         """Drop the snapshots whose state the stepper no longer has."""
         while self._snapshots and self._snapshots[0].position < self._stepper.oldest:
             self._snapshots.popleft()
@@ -205,7 +214,7 @@ class History:
             and snapshots[-2].position > oldest
             and _is_taken_back(snapshots[-1], boundary, silence, struck, not accompanies)
         ):
-            snapshots.pop()
+            self._gone.append(snapshots.pop())
         last = snapshots[-1]
         self._stepper.rewind(last.position)
         if self._memory is not None and last.recall is not None:
@@ -228,6 +237,7 @@ class History:
         """Time begins anew elsewhere, in silence. The model's state stays as it is."""
         self.keys_down[:] = False
         self._snapshots.clear()
+        self._gone.clear()
         self._notes.clear()
         self._overuse.clear()
         self._answers.clear()
