@@ -122,10 +122,11 @@ def test_both_streams_get_louder_alike_and_only_with_a_player() -> None:
     assert set(alone["velocity"].tolist()) == {80}
 
 
-def eighths(third: bool = False) -> np.ndarray:
-    """Eight bars of eighths in even loudness, a beat's first half as long as its second; with `third` also a sixteenth."""
+def eighths(third: bool = False, second: int = 12) -> np.ndarray:
+    """Eight bars of eighths in even loudness, the second of each beat at tick `second`; with `third` also a sixteenth."""
     notes = np.zeros(64, WIDE)
-    notes["onset"], notes["duration"], notes["velocity"], notes["pitch"] = np.arange(64) * 12, 12, 80, 60
+    notes["onset"], notes["velocity"], notes["pitch"] = np.arange(64) // 2 * 24 + np.arange(64) % 2 * second, 80, 60
+    notes["duration"] = np.diff(notes["onset"], append=768)
     if third:
         notes["onset"][21] += 6
     return notes
@@ -135,22 +136,24 @@ BEATS = np.arange(0, 768, TICKS)
 
 
 @pytest.mark.parametrize("whose", [0, 1], ids=["nobody plays", "a player"])
-def test_swing_moves_the_second_eighths_of_all_beats_alike(whose: int) -> None:
+@pytest.mark.parametrize("written", [12, 16, 18], ids=["straight", "swung", "dotted"])
+def test_swing_moves_the_second_eighths_of_all_beats_alike(whose: int, written: int) -> None:
     places = set()
     for seed in range(40):
         player = np.arange(64) % 2 < whose
-        after, _ = perturb(np.random.default_rng(seed), eighths(), player, BARS, replace(NONE, swing=1.0), BEATS)
+        before = eighths(second=written)
+        after, _ = perturb(np.random.default_rng(seed), before.copy(), player, BARS, replace(NONE, swing=1.0), BEATS)
         assert np.array_equal(after["onset"][::2], BEATS), "the beats stay"
         place = set((after["onset"][1::2] - BEATS).tolist())
         assert len(place) == 1
         places |= place
         ends = after["onset"] + after["duration"]
         assert np.array_equal(ends[:-1], after["onset"][1:]), "a note still ends where the next begins"
-        assert all(np.array_equal(after[name], eighths()[name]) for name in ("pitch", "velocity", "part"))
-    assert places == {14, 15, 16, 17}, "up to a triplet's, and a bit more"
+        assert all(np.array_equal(after[name], before[name]) for name in ("pitch", "velocity", "part"))
+    assert places == {12, 14, 15, 16, 17, 18}, "straight, swung up to a triplet and a bit more, dotted"
 
 
-def test_only_straight_eighths_of_quarters_are_swung() -> None:
+def test_only_eighths_of_quarters_are_swung() -> None:
     swing, no_player = replace(NONE, swing=1.0), np.zeros(64, bool)
     quarters = eighths()
     quarters["onset"] *= 2
@@ -158,6 +161,7 @@ def test_only_straight_eighths_of_quarters_are_swung() -> None:
         (eighths(third=True), BEATS),
         (quarters, np.arange(0, 1536, TICKS)),
         (eighths(), np.arange(0, 768, 36)),
+        (eighths(second=8), BEATS),
         (eighths(), BEATS[:0]),
     ):
         after, _ = perturb(np.random.default_rng(0), notes.copy(), no_player, BARS, swing, beats)

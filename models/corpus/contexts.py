@@ -65,7 +65,7 @@ def of_window(piece: Piece, start: int, notes: np.ndarray, player: np.ndarray) -
     lines = np.unique(np.append(piece.bar_starts, start)) - start
     first = max(int(np.searchsorted(lines, 0)) - REACH, 0)
     lines = lines[first:]
-    lines = lines[(lines <= max(int(notes["onset"][-1]), 0))]
+    lines = lines[lines <= max(int(notes["onset"].max()), 0)]
     here = piece.beats[piece.beats["start"] - start <= lines[-1]][-1]
     edges = cell_edges(lines, int(lines[-1]) + int(here["bar_ticks"]))
     own = notes[~player]

@@ -52,10 +52,13 @@ class Augment:
     pause: float = 0.4
     """CONTINUE windows in which a bar or two of rest lie between the player's end and the model's first note; its turn begins
     some beats before that."""
+    interject: float = 0.3
+    """CONTINUE windows in which bars of the model's own lie between two phrases of the player's, before its turn."""
     again: float = 0.3
     """Windows with turns, or with the model alone, whose music the memory knows already: it was played, and comes again."""
-    swing: float = 0.2
-    """Windows in simple metres in which straight eighths are swung."""
+    swing: float = 0.25
+    """Windows in simple metres whose eighths are played otherwise: straight ones swung or dotted, swung or dotted ones straight.
+    """
     accent: float = 0.3
     """Windows of a piece with one loudness for all notes that are given accents and swells, as a performer would: a file of even
     loudness is not to teach flat answers to a player who accents."""
@@ -93,6 +96,7 @@ LIVE = Augment(
     astray=0,
     unquoted=0,
     pause=0,
+    interject=0,
     again=0,
     swing=0,
     accent=0,
@@ -122,7 +126,7 @@ def perturb(
     if rng.random() < augment.accent and counts is not None:
         accents(rng, notes, counts, bars)
     if rng.random() < augment.swing and counts is not None:
-        swing(notes, counts, int(rng.choice(SWUNG_TICKS)))
+        swing(notes, counts, int(rng.choice(EIGHTHS_TICKS)))
     if augment.transpose:
         semitones = _transpose(notes, pitched, int(rng.integers(-6, 6)))
         if chords is not None:
@@ -163,8 +167,8 @@ EVEN_LOUDNESS = 3
 """A piece with no more velocities than these was not performed."""
 STRONG, ON_BEAT, OFF_BEAT = 12, 5, -5
 """Accents of a bar's first beat, of the others, and between beats, in velocity."""
-SWUNG_TICKS = (14, 15, 16, 17)
-"""Where a swung second eighth of a beat lies, which straight is at 12."""
+EIGHTHS_TICKS = (12, 14, 15, 16, 17, 18)
+"""Where the second eighth of a beat lies: straight, swung (four of them), dotted."""
 
 
 def accents(rng: np.random.Generator, notes: np.ndarray, beats: np.ndarray, bars: np.ndarray) -> None:
@@ -184,20 +188,20 @@ def accents(rng: np.random.Generator, notes: np.ndarray, beats: np.ndarray, bars
 
 
 def swing(notes: np.ndarray, beats: np.ndarray, middle: int) -> None:
-    """Straight eighths become swung ones, in place: each beat's first half is stretched to `middle` ticks and its second
-    shortened. Only in beats of a quarter, and where there are eighths but no finer notes."""
+    """Moves the second eighth of each beat to `middle`, one of `EIGHTHS_TICKS`, from where it lies, which is another of them; in
+    place. Only in beats of a quarter, and where nothing else begins within any of them: finer notes are left."""
     start = np.append(beats, beats[-1] + TICKS) if len(beats) else beats
     if len(start) < 3 or (np.diff(start) != TICKS).any():
         return
     within = (notes["onset"] - start[0]) % TICKS
-    here = notes["onset"] >= start[0]
-    if not np.isin(within[here], (0, TICKS // 2)).all() or not (within[here] == TICKS // 2).any():
+    places = np.unique(within[(notes["onset"] >= start[0]) & (within > 0)])
+    if len(places) != 1 or places[0] not in EIGHTHS_TICKS:
         return
     end = notes["onset"] + notes["duration"]
 
     def moved(tick: np.ndarray) -> np.ndarray:
         beat, place = np.divmod(tick - start[0], TICKS)
-        knots = np.interp(place, (0, TICKS // 2, TICKS), (0, middle, TICKS))
+        knots = np.interp(place, (0, places[0], TICKS), (0, middle, TICKS))
         return beat * TICKS + np.rint(knots).astype(np.int64) + start[0]
 
     notes["onset"] = moved(notes["onset"])

@@ -71,6 +71,21 @@ class Remembered(NamedTuple):
     slots: np.ndarray
 
 
+class Stretch(NamedTuple):
+    """A stretch of a piece, dealt and changed, as `stream` takes it. Ticks count from its start; notes that are there only to
+    be known from before have negative ones. `bars`: its bar lines."""
+
+    notes: np.ndarray
+    player: np.ndarray
+    beats: np.ndarray
+    bars: np.ndarray
+    edges: np.ndarray
+    role: Role
+    lag: int
+    chords: np.ndarray | None = None
+    """The chord of each beat."""
+
+
 def stream(
     notes: np.ndarray,
     player: np.ndarray,

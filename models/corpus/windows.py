@@ -11,17 +11,16 @@ as in CONTINUE.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from models.corpus import contexts
 from models.corpus.contexts import NEVER
+from models.corpus.interludes import interject, rest
 from models.corpus.pack import SOURCE_WEIGHTS, Pack, Piece
 from models.corpus.perturb import OWN_SLIP_SEMITONES, Augment, perturb, tempo_shift
-from models.corpus.stream import Remembered, fit, remembered, stream
+from models.corpus.stream import Remembered, Stretch, fit, remembered, stream
 from realtime.composing.memory import EXPERTS, NOTHING
 from realtime.errors import UserError
 from realtime.music import vocabulary as voc
@@ -94,21 +93,6 @@ def deal(
     return everyone, none, Role.COMPOSE
 
 
-class Stretch(NamedTuple):
-    """A stretch of a piece, dealt and changed, as `stream` takes it. Ticks count from its start; notes that are there only to
-    be known from before have negative ones. `bars`: its bar lines."""
-
-    notes: np.ndarray
-    player: np.ndarray
-    beats: np.ndarray
-    bars: np.ndarray
-    edges: np.ndarray
-    role: Role
-    lag: int
-    chords: np.ndarray | None = None
-    """The chord of each beat."""
-
-
 def counts_of(beats: np.ndarray) -> np.ndarray:
     """The ticks that musicians count in some beats (`pack.BEAT`): their starts, but dotted quarters in a compound metre."""
     within = TICKS * beats["index"].astype(np.int64)
@@ -134,44 +118,14 @@ def stretch(
     starts, counts = beats["start"] - origin, counts_of(beats) - origin
     notes, player = perturb(rng, notes, player, bars - origin, augment, starts, chords, counts)
     notes["onset"] -= start - origin
-    bars, edges = bars - start, edges - start
     beats["start"] -= start
-    if role == Role.CONTINUE and rng.random() < augment.pause:
-        beats, bars, edges, chords = _rest(rng, notes, beats, bars, edges, chords)
     beats["tempo"] = np.clip(beats["tempo"].astype(np.int64) + tempo_shift(rng, augment), 0, voc.FIELDS["tempo"] - 1)
-    return Stretch(notes, player, beats, bars, edges, role, lag, chords)
-
-
-def _rest(
-    rng: np.random.Generator,
-    notes: np.ndarray,
-    beats: np.ndarray,
-    bars: np.ndarray,
-    edges: np.ndarray,
-    chords: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """One or two bars without notes between the player's end and the model's first note, where all bars are equally long. Live a
-    turn begins when the player has rested for some beats, in the middle of a bar as often as not, and what is taken up waits for
-    its place in the bar: so the turn begins in any beat of the last bar of rest, or after it. The notes are moved in place;
-    returns beats, bars, edges and chords anew."""
-    edge = int(edges[0])
-    first = int(np.searchsorted(beats["start"], edge))
-    size = int(beats["bar_ticks"][0]) if len(beats) else 0
-    count = int((beats["start"] < edge).sum() - np.searchsorted(beats["start"], edge - size))
-    if len(np.unique(beats["bar_ticks"])) != 1 or count < 1 or first < count or (np.diff(bars) != size).any():
-        return beats, bars, edges, chords
-    times = int(rng.integers(1, 3))
-    rest = np.concatenate([beats[first - count : first]] * times)
-    rest["start"] += np.repeat(np.arange(1, times + 1) * size, count)
-    later = beats[first:].copy()
-    later["start"] += times * size
-    if chords is not None:
-        chords = np.concatenate([chords[:first], np.repeat(chords[first - 1], times * count), chords[first:]])
-    notes["onset"] += np.where(notes["onset"] >= edge, times * size, 0)
-    new_bars = edge + np.arange(times) * size
-    bars = np.concatenate([bars[bars < edge], new_bars, bars[bars >= edge] + times * size])
-    begins = np.append(rest["start"][-count:], edge + times * size).astype(np.int64)
-    return np.concatenate([beats[:first], rest, later]), bars, rng.choice(begins, 1), chords
+    found = Stretch(notes, player, beats, bars - start, edges - start, role, lag, chords)
+    if role == Role.CONTINUE and rng.random() < augment.interject:
+        found = interject(rng, found)
+    if role == Role.CONTINUE and rng.random() < augment.pause:
+        found = rest(rng, found)
+    return found
 
 
 def _earlier(rng: np.random.Generator, found: Stretch) -> np.ndarray:
