@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 
 from models.ablation import speed
 from models.ablation.decoder import main as ablate_main
+from models.ablation.decoder import train
 from models.ablation.decoder_figures import compare, over_first
 from models.ablation.material import Material
 from models.ablation.readings import reveal_durations, without_chords, without_pointers
@@ -64,6 +67,19 @@ def test_every_trick_is_turned_off_once() -> None:
     changed = [[name for name, value in vars(a).items() if value != getattr(Augment(), name)] for a in off]
     assert sorted(changed) == sorted([name] for name in vars(Augment()))
     assert all(not getattr(a, name) for a, [name] in zip(off, changed, strict=True))
+
+
+@pytest.mark.parametrize("grown", [0.0, 0.5, 1.0])
+def test_a_memory_that_is_grown_on_is_not_asked_before(
+    toy_corpus: Path, toy_pack: Pack, toy_cache: Path, grown: float
+) -> None:
+    """Its amounts are zero at first, and stay so as long as it is not asked."""
+    pack = with_chords(toy_pack, toy_corpus, toy_cache)
+    args = Namespace(steps=4, batch=2, lr=5e-3)
+    variant = replace(SETS["memory"](SIZES["tiny"]).all[0], grown=grown)
+    decoder, _, _ = train(variant, Material(pack, 64, 2, True), args, 1)
+    assert decoder.memory is not None
+    assert bool(decoder.memory.read.weight.any()) == (grown < 1)
 
 
 def test_parallel_heads_do_not_see_what_is_drawn() -> None:

@@ -56,9 +56,9 @@ def batches(windows: Kept | list[Arrays], variant: Variant, batch: int) -> Itera
         yield {name: x.to(DEVICE) for name, x in found.items()}
 
 
-def losses_of(decoder: Decoder, batch: dict[str, Tensor]) -> Tensor:
-    """`window_losses` of a batch, with a column for chords in any case: (B, 6)."""
-    recalled = {"candidates": candidates_of(batch)} if decoder.memory is not None else {}
+def losses_of(decoder: Decoder, batch: dict[str, Tensor], recalls: bool = True) -> Tensor:
+    """`window_losses` of a batch, with a column for chords in any case: (B, 6). recalls: its memory, if it has one, is asked."""
+    recalled = {"candidates": candidates_of(batch)} if decoder.memory is not None and recalls else {}
     logits, _ = decoder(batch["events"], batch["held"], batch["targets"], **recalled)
     losses = window_losses(logits, batch)
     return torch.nn.functional.pad(losses, (0, len(HEADS) + 1 - losses.shape[1]))
@@ -77,7 +77,7 @@ def train(
     for step, batch in enumerate(batches(windows, variant, args.batch), 1):
         started = now()
         with autocast(DEVICE):
-            *heads, chords = losses_of(decoder, batch).sum(0)
+            *heads, chords = losses_of(decoder, batch, step > variant.grown * args.steps).sum(0)
         loss, count, due = sum(heads), batch["note"].sum(), batch["due"].sum()
         (loss / count.clamp(min=1) + CHORD_WEIGHT * chords / due.clamp(min=1)).backward()
         descend(decoder, optimisers, args.lr * lr_scale(step - 1, args.steps, max(args.steps // 10, 1)))

@@ -76,6 +76,8 @@ class Variant:
     """What it makes of a window."""
     seed: int = 0
     """Added to the run's seed."""
+    grown: float = 0.0
+    """The share of the training that is over when it is given its memory."""
 
 
 class Variants(NamedTuple):
@@ -154,6 +156,7 @@ def of_memory(size: Size) -> Variants:
         pointers("no_bars", "without those of the same place, bars ago", bars),
         pointers("only_line", "those of each line alone", exact, moved, bars),
         Variant("reseeded", "memory", "the base from another seed", size, seed=1000),
+        Variant("grown", "memory", "memory from the middle of the training on", size, grown=0.5),
         *(without_trick(name, size) for name in OF_MEMORY),
     ]  # fmt: skip
     pairs = (

@@ -8,8 +8,7 @@ that it names:
 
 with q a query of the head's hidden layer. It is a copy mechanism as a pointer-generator network's (See et al., ACL 2017), but its
 gate acts on logits and not on probabilities, so that masks, temperature, top-k and top-p act on one distribution. A line's
-candidate
-adds nothing where another part was drawn. All amounts start at zero: a decoder that is given a memory plays as before.
+candidate adds nothing where another part was drawn. All amounts start at zero: a decoder that is given a memory plays as before.
 """
 
 from __future__ import annotations
@@ -65,8 +64,7 @@ class MemoryNet(nn.Module):
 
     def agreement(self, ids: Tensor, drawn: Tensor) -> Tensor:
         """Which candidates agree with drawn fields. ids (..., EXPERTS, 5), drawn (..., 5) -> (..., EXPERTS, 5) bool. A time
-        agrees
-        where it is at most `NEAR_TICKS` away; a part, where it is the model's of that name."""
+        agrees where it is at most `NEAR_TICKS` away; a part, where it is the model's of that name."""
         near = (self.ticks[ids[..., 0]] - self.ticks[drawn[..., :1]]).abs() <= NEAR_TICKS
         part = ids[..., 1] == drawn[..., 1:2] - MODEL_PART
         rest = ids[..., 2:] == drawn[..., None, 2:]
