@@ -18,7 +18,8 @@ BAR = 96
 
 
 def charted(tune: np.ndarray) -> Charted:
-    return Charted(Prompt("x", tune, BAR, 120.0, True), np.repeat([chord(0, "maj")], 4 * BARS).astype(np.uint8))
+    chords, bass = np.full((2, 4 * BARS), [[chord(0, "maj")], [0]], np.uint8)
+    return Charted(Prompt("x", tune, BAR, 120.0, True), chords, bass)
 
 
 def test_kicks_and_snares_count_where_the_tune_plays() -> None:

@@ -13,7 +13,7 @@ from models.corpus.pack import BEAT, Piece
 from models.evaluation.charts import BARS, Charted, charted_of, figures, foreseen, spans_of, tune_figures
 from models.evaluation.prompts import Listener, Prompt
 from realtime.io.files.harmony import load_harmony
-from realtime.music.chords import chord
+from realtime.music.chords import chord, root_of
 from realtime.music.notes import NOTE, note_array
 from realtime.music.tunes import TUNES
 from realtime.music.vocabulary import ACCOMPANIMENT, BASS, DRUMS, MELODY
@@ -23,8 +23,11 @@ C, F, G7 = chord(0, "maj"), chord(5, "maj"), chord(7, "dom7")
 TUNE = note_array([(24 * beat, 20, 72, 80, MELODY) for beat in range(4 * BARS)])
 
 
-def charted(chords: list[int], tune: np.ndarray = TUNE) -> Charted:
-    return Charted(Prompt("x", tune, BAR, 120.0, True), np.repeat(chords, 4 * BARS // len(chords)).astype(np.uint8))
+def charted(chords: list[int], tune: np.ndarray = TUNE, bass: list[int] | None = None) -> Charted:
+    """`bass`: of each chord; None: its root."""
+    lowest = [root_of(chord) for chord in chords] if bass is None else bass
+    per_beat = (np.repeat(values, 4 * BARS // len(chords)).astype(np.uint8) for values in (chords, lowest))
+    return Charted(Prompt("x", tune, BAR, 120.0, True), *per_beat)
 
 
 def notes(*rows: tuple[int, int, int, int]) -> np.ndarray:
@@ -53,6 +56,20 @@ def test_what_is_missed_what_is_lowest_and_what_is_in_the_chord() -> None:
     found = figures(charted([C, F]), notes((0, 30, 40, BASS), (0, 10, 61, ACCOMPANIMENT)))
     assert (found["missed"], found["lowest note is root"], found["in the chord"]) == (1.0, 0.0, 0.75)
     assert figures(charted([C, F]), np.zeros(0, NOTE))["missed"] == 1.0
+
+
+def test_an_annotated_bass_is_on_the_chart_and_is_to_be_the_lowest_note() -> None:
+    made = charted([C, C, F, F], bass=[0, 4, 5, 5])
+    assert [[symbol.name for symbol in bar] for bar in made.chart.bars[::4]] == [["C"], ["C/E"], ["F"], ["F"]]
+    quarter = BARS * BAR // 4
+    under = notes(*((i * quarter, quarter, pitch, ACCOMPANIMENT) for i, pitch in enumerate((36, 40, 41, 45))))
+    found = figures(made, under)
+    assert found["lowest note is bass"] == 1.0, "C, E, and F is the lowest as long as this chord lasts"
+    assert found["lowest note is root"] == 1.0, "of C that the chord began with, and of F"
+    found = figures(
+        charted([C, F], bass=[4, 9]), notes((0, 48, 36, ACCOMPANIMENT), (2 * quarter, 48, 45, ACCOMPANIMENT))
+    )
+    assert (found["lowest note is bass"], found["lowest note is root"]) == (0.5, 0.5)
 
 
 def test_block_chords_for_a_tune_that_is_read_first() -> None:
@@ -98,8 +115,9 @@ def test_the_stretch_is_the_first_whose_bars_and_chords_are_known() -> None:
     under = note_array([(24 * i, 20, 48, 80, ACCOMPANIMENT) for i in range(len(beats))])
     piece = Piece("a", "pop909", "valid", np.sort(np.concatenate([tune, under]), order="onset"), beats)
     end = float(len(beats))
-    found = charted_of(piece, [(4.0, 8.0, "C:maj"), (8.0, end, "G:7")])
+    found = charted_of(piece, [(4.0, 8.0, "C:maj"), (8.0, end, "G:7/B")])
     assert found is not None and found.chords.tolist() == [C] * 4 + [G7] * (4 * BARS - 4)
+    assert found.bass.tolist() == [0] * 4 + [11] * (4 * BARS - 4)
     assert found.prompt.notes["onset"].max() < BARS * BAR
     assert charted_of(piece, [(40.0, end, "G:7")]) is None
     assert charted_of(piece, [(0.0, end, "C:5")]) is None

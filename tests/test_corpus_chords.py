@@ -12,7 +12,7 @@ import pytest
 import torch
 from toycorpus import corpus_files, write_corpus
 
-from models.corpus.chords import ANNOTATED, ESTIMATED, GUESSED, annotated, load_chords, read_annotations
+from models.corpus.chords import ANNOTATED, ESTIMATED, GUESSED, NO_BASS, annotated, load_chords, read_annotations
 from models.corpus.pack import BEAT, Pack, load_pack
 from models.evaluation import chords as evaluation
 from models.training import fit_chords
@@ -74,9 +74,10 @@ def test_a_beat_has_the_chord_that_sounds_for_most_of_it() -> None:
         (5, 6, "C:5"),
         (6, 8, "N"),
     ]
-    chords, guessed = annotated(spans, quarters(9))
+    chords, guessed, bass = annotated(spans, quarters(9))
     assert chords.tolist() == [C, F, F, AM, UNKNOWN, UNKNOWN, NO_CHORD, NO_CHORD, UNKNOWN]  # of two halves the earlier
     assert guessed.tolist() == [False] * 3 + [True] + [False] * 5
+    assert bass.tolist() == [0, 9, 9, 9, *[NO_BASS] * 5], "as it is named, else the root"
     with pytest.raises(ValueError, match="Q:maj"):
         annotated([(0, 1, "Q:maj")], quarters(1))
     assert annotated((), quarters(2))[0].tolist() == [UNKNOWN, UNKNOWN]
@@ -211,7 +212,7 @@ def test_fitting_learns_the_chords_of_the_corpus(
         harmony = Harmony(dict(weights))
     pack = load_pack(labelled, tmp_path / "cache")
     piece = pack[pack.rows("valid")[0]]
-    truth, guessed = annotated(read_annotations(labelled)[piece.id], piece.beats)
+    truth, guessed, _ = annotated(read_annotations(labelled)[piece.id], piece.beats)
     known = (truth != UNKNOWN) & ~guessed
     assert (harmony.estimate(piece.notes, piece.beats).chord == truth)[known].mean() > 0.6
 

@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.progress import track
@@ -28,7 +28,7 @@ from models.corpus.corpora import find
 from models.corpus.pack import Pack, load_pack
 from realtime.errors import UserError
 from realtime.io.files.harmony import SHIPPED_HARMONY, load_harmony
-from realtime.music.chords import UNKNOWN, parse_label
+from realtime.music.chords import UNKNOWN, parse_label, root_of
 from realtime.music.metre import TICKS
 
 CHORDS_VERSION = 1
@@ -39,6 +39,7 @@ CHORD = np.dtype([("chord", "u1"), ("origin", "u1"), ("sure", "u1")])
 ORIGINS = ("annotated", "guessed", "estimated")
 ANNOTATED, GUESSED, ESTIMATED = range(len(ORIGINS))
 """Where a chord comes from. `GUESSED`: annotated, with a question mark."""
+NO_BASS = 255
 Spans = Sequence[tuple[float, float, str]]
 """An annotation: start, end (quarters), the chord's name."""
 
@@ -61,12 +62,24 @@ def read_annotations(root: Path, tiers: tuple[str, ...] = ("main",)) -> dict[str
     return found
 
 
-def annotated(spans: Spans, beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The classes (B,) uint8 that an annotation gives the beats, `UNKNOWN` where it gives none, and (B,) bool, which are guesses.
-    Raises ValueError for what is no chord's name."""
+class Annotation(NamedTuple):
+    """What an annotation says of beats: `chord` (B,) uint8, their classes, `UNKNOWN` where it gives none; `guessed` (B,) bool;
+    `bass` (B,) uint8, the lowest pitch class, the root where the name has no other, and `NO_BASS` where there is no chord.
+
+    The stream of events has no bass. In 35 % of the annotated quarters of openscore_lieder it is not the root, in 5 and 3 % of
+    those of pop909 and openewld."""
+
+    chord: np.ndarray
+    guessed: np.ndarray
+    bass: np.ndarray
+
+
+def annotated(spans: Spans, beats: np.ndarray) -> Annotation:
+    """What an annotation says of these beats. Raises ValueError for what is no chord's name."""
     start = beats["start"] / TICKS
     end = start + beats["length"] / TICKS
     chords, guessed, most = np.full(len(beats), UNKNOWN, np.uint8), np.zeros(len(beats), bool), np.zeros(len(beats))
+    bass = np.full(len(beats), NO_BASS, np.uint8)
     for begin, stop, name in spans:
         label = parse_label(name)
         here = np.arange(np.searchsorted(end, begin, "right"), np.searchsorted(start, stop, "left"))
@@ -74,8 +87,12 @@ def annotated(spans: Spans, beats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         more = shared > most[here] + 1e-6
         here, shared = here[more], shared[more]
         chords[here], guessed[here], most[here] = label.chord, label.guessed, shared
-    chords[most < (end - start) / 2 - 1e-6] = UNKNOWN
-    return chords, guessed & (chords != UNKNOWN)
+        root = root_of(label.chord)
+        lowest = root if label.bass is None else label.bass
+        bass[here] = NO_BASS if root is None or lowest is None else lowest
+    short = most < (end - start) / 2 - 1e-6
+    chords[short], bass[short] = UNKNOWN, NO_BASS
+    return Annotation(chords, guessed & (chords != UNKNOWN), bass)
 
 
 def load_chords(root: Path, cache: Path, pack: Pack, tiers: tuple[str, ...] = ("main",)) -> np.ndarray:
@@ -115,7 +132,7 @@ def _build(pack: Pack, annotations: dict[str, Spans]) -> np.ndarray:
     for i in track(range(len(pack)), "chords"):
         piece, rows = pack[i], out[slice(*pack.table[i]["beats"])]
         try:
-            given, guessed = annotated(annotations.get(piece.id, ()), piece.beats)
+            given, guessed, _ = annotated(annotations.get(piece.id, ()), piece.beats)
         except ValueError as error:
             raise UserError(f"the annotation of {piece.id}: {error}") from None
         origin = np.where(given == UNKNOWN, ESTIMATED, np.where(guessed, GUESSED, ANNOTATED))

@@ -6,7 +6,8 @@
 
 `BARS` bars of each piece, played to the live program in simulated time. What counts: the chords that begin while the tune
 plays, or at most `REST` ticks after a note of it: an accompaniment rests with the tune. A chord is missed where less than two
-of its pitch classes sound in it. The lowest note of a chord is the lowest that sounds in it for an eighth of a quarter or more.
+of its pitch classes sound in it. The lowest note of a chord is the lowest that sounds in it for an eighth of a quarter or more:
+its root, or the bass that is annotated, as in "C/E", which the chart has too (a chord counts anew where that changes).
 In the chord: the share of the time that Antiphon's notes sound. Harsh: the share of that time, while the tune sounds, in which a
 note outside of the chord lies a minor second, major seventh or minor ninth from a note of the tune. Entry: quarters from the
 tune's first note to the accompaniment's. A step is the distance of a voice of the upper ones, from chord to chord, to the
@@ -21,7 +22,7 @@ on the tonic chord (`measures.ends_on_tonic`), and when it begins.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -43,7 +44,7 @@ from realtime.io.live.settings import SHIPPED_MODEL
 from realtime.music import measures
 from realtime.music.chart import Chart, Section
 from realtime.music.chord_features import beats_of
-from realtime.music.chords import MEMBERS, NO_CHORD, UNKNOWN, root_of, symbol
+from realtime.music.chords import MEMBERS, NO_CHORD, UNKNOWN, note_name, root_of, symbol
 from realtime.music.harmony import Harmony
 from realtime.music.metre import TICKS, BeatGrid
 from realtime.music.notes import NOTE, between, note_array
@@ -59,22 +60,35 @@ SHORT = 3
 """Ticks: what sounds for less is not the lowest note of a chord."""
 LOWEST, VELOCITY = 36, 64
 """Of the block chords: the lowest root, a C, and how loud they are."""
-FIGURES = ("missed", "lowest note is root", "in the chord", "harsh", "entry", "step, semitones", "notes a quarter")
+FIGURES = (
+    "missed",
+    "lowest note is root",
+    "lowest note is bass",
+    "in the chord",
+    "harsh",
+    "entry",
+    "step, semitones",
+    "notes a quarter",
+)
 WIDTHS = [max(len(name), len("0.00-0.00")) for name in FIGURES]
 """Of their columns, in letters."""
 TUNE_FIGURES = ("ends on tonic", "entry")
 
 
 class Charted(NamedTuple):
-    """A stretch of a piece and the chord of each of its beats."""
+    """A stretch of a piece, the chord of each of its beats, and the lowest pitch class that is annotated."""
 
     prompt: Prompt
     chords: np.ndarray
+    bass: np.ndarray
 
     @property
     def chart(self) -> Chart:
         """A bar a bar, a name a beat."""
-        names = [read(symbol(int(chord))) for chord in self.chords]
+        names = [
+            read(symbol(chord) if bass == root_of(chord) else f"{symbol(chord)}/{note_name(bass)}")
+            for chord, bass in zip(self.chords.tolist(), self.bass.tolist(), strict=True)
+        ]
         per = self.prompt.bar // TICKS
         bars = [tuple(names[first : first + per]) for first in range(0, len(names), per)]
         return Chart((Section("", tuple(bar[:1] if len(set(bar)) == 1 else bar for bar in bars)),))
@@ -85,16 +99,16 @@ class Charted(NamedTuple):
         return self.prompt.notes[self.prompt.notes["part"] == MELODY]
 
 
-def spans_of(chords: np.ndarray) -> list[tuple[int, int, int]]:
-    """(start, end, chord) in ticks of the chords of beats, equal beats in a row joined."""
-    edges = [0, *(np.flatnonzero(np.diff(chords.astype(int))) + 1).tolist(), len(chords)]
-    return [(a * TICKS, b * TICKS, int(chords[a])) for a, b in pairwise(edges)]
+def spans_of(values: np.ndarray) -> list[tuple[int, int, int]]:
+    """(start, end, value) in ticks of what the beats have, such as chords, equal beats in a row joined."""
+    edges = [0, *(np.flatnonzero(np.diff(values.astype(int))) + 1).tolist(), len(values)]
+    return [(a * TICKS, b * TICKS, int(values[a])) for a, b in pairwise(edges)]
 
 
 def charted_of(piece: Piece, spans: Spans) -> Charted | None:
     """The first stretch of a piece that has a tune, an accompaniment and annotated chords; None where there is none."""
     beats = piece.beats
-    known, guessed = annotated(spans, beats)
+    known, guessed, bass = annotated(spans, beats)
     known = np.where(guessed, UNKNOWN, known)
     opens = np.flatnonzero(beats["index"] == 0)
     for first, last in zip(opens, opens[BARS:], strict=False):
@@ -111,7 +125,7 @@ def charted_of(piece: Piece, spans: Spans) -> Charted | None:
             continue
         bpm = 30 * 2 ** ((int(beats["tempo"][first]) + 0.5) / 4)
         compound = bool(beats["compound"][first])
-        return Charted(Prompt(f"{piece.source} {piece.id}", notes, bar, bpm, True, compound), own)
+        return Charted(Prompt(f"{piece.source} {piece.id}", notes, bar, bpm, True, compound), own, bass[inside])
     return None
 
 
@@ -121,12 +135,16 @@ def figures(charted: Charted, notes: np.ndarray) -> dict[str, float]:
     onset, end = notes["onset"].astype(int), notes["onset"].astype(int) + notes["duration"]
     tune = charted.tune
     began, ended = tune["onset"].astype(int), tune["onset"].astype(int) + tune["duration"]
+
+    def counted(values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Of the spans that count: the value, and how long each note sounds in it."""
+        for start, stop, value in spans_of(values):
+            if ((began <= start) & (ended > start - REST)).any():
+                yield value, np.clip(np.minimum(end, stop) - np.maximum(onset, start), 0, None)
+
     missed, root, inside, total = [], [], 0, 0
     uppers: list[list[int]] = []
-    for start, stop, chord in spans_of(charted.chords):
-        if not ((began <= start) & (ended > start - REST)).any():
-            continue
-        overlap = np.clip(np.minimum(end, stop) - np.maximum(onset, start), 0, None)
+    for chord, overlap in counted(charted.chords):
         here = overlap >= SHORT
         members = MEMBERS[chord][notes["pitch"] % 12]
         missed.append(len(set((notes["pitch"][here & members] % 12).tolist())) < 2)
@@ -135,19 +153,26 @@ def figures(charted: Charted, notes: np.ndarray) -> dict[str, float]:
             uppers.append(sorted(set(notes["pitch"][here].tolist()))[1:])
         inside += int(overlap[members].sum())
         total += int(overlap.sum())
+    named = 12 * charted.chords.astype(int) + charted.bass
+    low = [
+        int(notes["pitch"][overlap >= SHORT].min()) % 12 == name % 12
+        for name, overlap in counted(named)
+        if (overlap >= SHORT).any()
+    ]
     steps = [
         min(abs(pitch - other) for other in after) for before, after in pairwise(uppers) if after for pitch in before
     ]
-    length = len(charted.chords)
     means = (
         np.mean(missed),
         np.mean(root) if root else np.nan,
+        np.mean(low) if low else np.nan,
         inside / max(total, 1),
         measures.harsh(notes, tune, np.repeat(MEMBERS[charted.chords], TICKS, axis=0)),
         max(onset.min() - began.min(), 0) / TICKS if len(onset) else np.nan,
         np.mean(steps) if steps else np.nan,
+        len(notes) / len(charted.chords),
     )
-    return dict(zip(FIGURES, (*(float(mean) for mean in means), len(notes) / length), strict=True))
+    return dict(zip(FIGURES, map(float, means), strict=True))
 
 
 def pieces_of(pack: Pack, annotations: dict[str, Spans], split: str, count: int, seed: int) -> dict[str, list[Charted]]:

@@ -98,7 +98,7 @@ def measure(
         piece = pack[i]
         if piece.id not in annotations:
             continue
-        truth, guessed = annotated(annotations[piece.id], piece.beats)
+        truth, guessed, _ = annotated(annotations[piece.id], piece.beats)
         counted = (truth != UNKNOWN) & (truth != NO_CHORD) & ~guessed
         for way in ways(piece, piece.id in rendered):
             found = likeliest(harmony.posterior(piece.notes[way.notes], piece.beats, way.ahead))

@@ -45,7 +45,7 @@ def examples(root: Path, pack: Pack) -> list[Example]:
         if tune.any() and not tune.all():
             windows["tune"] = features(piece.notes[tune], piece.beats).windows.astype(np.float16)
             windows["rest"] = features(piece.notes[~tune], piece.beats).windows.astype(np.float16)
-        chords, guessed = annotated(annotations[piece.id], piece.beats)
+        chords, guessed, _ = annotated(annotations[piece.id], piece.beats)
         known = np.where(guessed | (chords == NO_CHORD), UNKNOWN, chords)
         found.append(Example(windows, seen, known, TIMES.get(piece.source, 1)))
     return found
