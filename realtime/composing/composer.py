@@ -19,6 +19,7 @@ from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks
 from realtime.composing.memory import Memory
 from realtime.composing.quoting import quoted
+from realtime.composing.returns import Returns
 from realtime.composing.sampler import Sampler
 from realtime.core.clashes import clashing
 from realtime.core.dialogue import (
@@ -94,7 +95,8 @@ class Composer:
         self._masks = Masks(constraints, self._given, hearing)
         self._masks.controls = controls
         self._history = History(stepper, self._masks.overuse, memory)
-        self._sampler = Sampler(stepper, self._masks, sampling, tempo_bin(bpm), seed, clock_ns, latents)
+        self._returns = Returns(memory, grid) if memory is not None else None
+        self._sampler = Sampler(stepper, self._masks, sampling, tempo_bin(bpm), seed, clock_ns, latents, self._returns)
         self._stepper = stepper
         self._latents = latents
         self._grid = grid
@@ -232,6 +234,8 @@ class Composer:
         self._start = tick
         self._history.clear()
         self._masks.relocate()
+        if self._returns is not None:
+            self._returns.relocate()
         if self._latents is not None:
             self._latents.relocate()
 

@@ -104,6 +104,15 @@ TICK, PART, PLAYER, PITCH, DURATION, VELOCITY, KNOWN, LEAP = range(len(Notes._fi
 """What a row of the memory holds: a note, and its interval in semitones from the note before."""
 
 
+class Known(NamedTuple):
+    """A note that is remembered; `duration` and `velocity` are classes."""
+
+    tick: int
+    pitch: int
+    duration: int
+    velocity: int
+
+
 class Moment(NamedTuple):
     """When candidates are asked for, ints or arrays that broadcast against (..., EXPERTS): the tick, its beat's start and length,
     the metre's bar length, and the chord of the beat, a class of `realtime.music.chords`."""
@@ -337,6 +346,13 @@ class Memory:
         kept = max(len(self._ticks) - back, 0)
         del self._ticks[kept:], self._places[kept:]
         self.count, self._undoable = count, self._undoable - back
+
+    def between(self, start: int, end: int, part: int) -> list[Known]:
+        """The notes of a part with onsets in [start, end), by onset and pitch. Since `relocate` alone: ticks from before it say
+        nothing."""
+        first, last = bisect_left(self._ticks, start), bisect_left(self._ticks, end)
+        rows = (self._notes[(self._first + i) % self._capacity].tolist() for i in range(first, last))
+        return sorted(Known(row[TICK], *row[PITCH:KNOWN]) for row in rows if row[PART] == part)
 
     def recall(self, tick: int, beat: Beat, before: Recall, chord: int = UNKNOWN) -> Recall:
         """The candidates after an event at `tick`; `before`: those after the event before it; chord: of the beat."""

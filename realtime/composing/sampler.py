@@ -17,6 +17,7 @@ from realtime.composing.history import Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks, Moment
 from realtime.composing.quoting import faded, favour, of_the_player, take_up, waiting
+from realtime.composing.returns import Returns
 from realtime.core.dialogue import Plan, Turn
 from realtime.music.metre import Beat
 from realtime.music.vocabulary import BEAT, BEAT_EVENT, HEADS, MODEL_PART, Event, Role, fields
@@ -43,6 +44,7 @@ class Sampler:
         seed: int,
         clock_ns: Callable[[], int],
         latents: Latents | None,
+        returns: Returns | None = None,
     ) -> None:
         self.tempo = tempo
         self._stepper = stepper
@@ -51,6 +53,7 @@ class Sampler:
         self.seed = seed
         self._clock_ns = clock_ns
         self._latents = latents
+        self._returns = returns
         self._step_ns: list[int] = []
         self._rejected = 0
         self._random = np.random.Generator(np.random.Philox(key=0))
@@ -101,6 +104,10 @@ class Sampler:
             favour(remembered, recall, memory)
         if recall is not None and turn is not None and plan.role == Role.TRADE:
             take_up(remembered, recall, memory, beat, turn, line[0] if made else None, self._masks.home)
+        if self._returns is not None and turn is not None and plan.role == Role.CONTINUE:
+            last = event.pitch if event.time < BEAT and event.part >= MODEL_PART else -1
+            part, strength = self._masks.free_part(tick), 1 + min(memory, 0.0)
+            self._returns.favour(remembered, tick, beat, last, turn, part, self.seed, strength)
         if self._masks.band is not None and turn is not None and not turn.voices and not due:
             choices = self._masks.choices(plan.role, turn, now, releases)
             drawn, chord = self._of_band(draw, choices, beat.start, releases, remembered)
