@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from performing import NoiseStepper, composer_of, proposals
@@ -9,8 +11,8 @@ from performing import NoiseStepper, composer_of, proposals
 from realtime.composing.closing import CLOSING_TICKS
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
-from realtime.composing.memory import Memory
-from realtime.composing.returns import BEGINS, BEGINS_WITHIN, GOES_ON, LAGS, RETURN_NATS, Returns
+from realtime.composing.memory import Known, Memory
+from realtime.composing.returns import BEGINS, GOES_ON, RETURN_NATS, WITHIN, Returns
 from realtime.core.dialogue import Plan, PlayerNote, Relocate, Turn
 from realtime.music.chart import parse_chart
 from realtime.music.controls import Controls
@@ -22,8 +24,8 @@ BAR = 4 * TICKS
 TURN = Turn(4 * BAR)
 
 
-def lags(seed: int, bars: int = 16, turn: Turn = TURN) -> list[int]:
-    return [Returns._lag(turn.start + bar * BAR, BAR, turn, seed) for bar in range(bars)]
+def lags(seed: int, bars: int = 16, turn: Turn = TURN, phrase: Sequence[Known] = ()) -> list[int]:
+    return [Returns._lag(turn.start + bar * BAR, BAR, turn, seed, phrase) for bar in range(bars)]
 
 
 def returning(
@@ -58,18 +60,15 @@ def test_a_chain_draws_when_earlier_bars_come_back() -> None:
     chains = np.array([lags(seed) for seed in range(4000)])
     assert not chains[:, :4].any(), "the first phrase is new"
     assert np.array_equal(chains[:, ::2], chains[:, 1::2]), "for two bars at least"
-    assert set(np.unique(chains)) == {0, *LAGS}
-    for lag in LAGS:
-        assert (chains[:, 4] == lag).mean() == pytest.approx(BEGINS, abs=0.02)
-        new = chains[:, 4] == 0
-        assert (chains[new, 6] == lag).mean() == pytest.approx(BEGINS_WITHIN, abs=0.02)
-        on = chains[:, 4] == lag
-        expected = GOES_ON + (1 - GOES_ON) * BEGINS_WITHIN
-        assert (chains[on, 6] == lag).mean() == pytest.approx(expected, abs=0.07)
-    assert lags(7) == lags(7) and lags(7, turn=Turn(0)) != lags(7)
-    assert [lags(7, 1000)[i] for i in (500, 999)] == [
-        Returns._lag(TURN.start + i * BAR, BAR, TURN, 7) for i in (500, 999)
-    ]
+    assert set(np.unique(chains)) == {0, *BEGINS}
+    for lag, begins in BEGINS.items():
+        assert (chains[:, 4] == lag).mean() == pytest.approx(begins, abs=0.02)
+        new, on = chains[:, 4] == 0, chains[:, 4] == lag
+        assert (chains[new, 6] == lag).mean() == pytest.approx(WITHIN * begins, abs=0.02)
+        assert (chains[on, 6] == lag).mean() == pytest.approx(GOES_ON + (1 - GOES_ON) * WITHIN * begins, abs=0.07)
+    forms = [lags(7, 64), lags(7, 64, Turn(0)), lags(8, 64), lags(7, 64, phrase=[Known(0, 60, 20, 15)])]
+    assert lags(7, 64) == forms[0] and all(a != b for i, a in enumerate(forms) for b in forms[:i])
+    assert lags(7, 1000)[999] == Returns._lag(TURN.start + 999 * BAR, BAR, TURN, 7, ())
 
 
 def test_the_note_that_comes_next_at_the_same_place_is_favoured(monkeypatch: pytest.MonkeyPatch) -> None:
