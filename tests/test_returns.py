@@ -18,7 +18,7 @@ from realtime.music.chart import parse_chart
 from realtime.music.controls import Controls
 from realtime.music.given import Lead
 from realtime.music.metre import TICKS, BeatGrid
-from realtime.music.vocabulary import ACCOMPANIMENT, BEAT, HEADS, MELODY, Role
+from realtime.music.vocabulary import ACCOMPANIMENT, BEAT, BEAT_EVENT, HEADS, MELODY, MODEL_PART, Event, Role
 
 BAR = 4 * TICKS
 TURN = Turn(4 * BAR)
@@ -41,11 +41,17 @@ def returning(
 
 
 def favoured(
-    plan: Returns, tick: int, last: int = -1, turn: Turn = TURN, part: int | None = MELODY, strength: float = 1.0
+    plan: Returns,
+    tick: int,
+    last: int | None = None,
+    turn: Turn = TURN,
+    parts: tuple[int, ...] = (MELODY,),
+    strength: float = 1.0,
 ) -> dict[str, int]:
     """The choice of each field that is favoured; times count from the beat around the tick."""
     bias = np.zeros(sum(HEADS.values()) + 109, np.float32)
-    plan.favour(bias, tick, BeatGrid().beat_at(tick), last, turn, part, 1, strength)
+    event = BEAT_EVENT if last is None else Event(0, MODEL_PART + parts[0], last, 20, 15)
+    plan.favour(bias, tick, BeatGrid().beat_at(tick), event, turn, parts, 1, strength)
     found = {}
     for name in HEADS:
         where = np.flatnonzero(bias[SLICES[name]])
@@ -66,7 +72,7 @@ def test_a_chain_draws_when_earlier_bars_come_back() -> None:
         new, on = chains[:, 4] == 0, chains[:, 4] == lag
         assert (chains[new, 6] == lag).mean() == pytest.approx(WITHIN * begins, abs=0.02)
         assert (chains[on, 6] == lag).mean() == pytest.approx(GOES_ON + (1 - GOES_ON) * WITHIN * begins, abs=0.07)
-    forms = [lags(7, 64), lags(7, 64, Turn(0)), lags(8, 64), lags(7, 64, phrase=[Known(0, 60, 20, 15)])]
+    forms = [lags(7, 64), lags(7, 64, Turn(0)), lags(8, 64), lags(7, 64, phrase=[Known(0, MELODY, 60, 20, 15)])]
     assert lags(7, 64) == forms[0] and all(a != b for i, a in enumerate(forms) for b in forms[:i])
     assert lags(7, 1000)[999] == Returns._lag(TURN.start + 999 * BAR, BAR, TURN, 7, ())
 
@@ -74,20 +80,32 @@ def test_a_chain_draws_when_earlier_bars_come_back() -> None:
 def test_the_note_that_comes_next_at_the_same_place_is_favoured(monkeypatch: pytest.MonkeyPatch) -> None:
     plan, _ = returning(monkeypatch, 4)
     at = 8 * BAR  # comes back from bar 4
-    assert favoured(plan, at) == {"time": 0, "pitch": 48, "duration": 20, "velocity": 15}
+    assert favoured(plan, at) == {"time": 0, "part": MODEL_PART, "pitch": 48, "duration": 20, "velocity": 15}
     assert favoured(plan, at, last=48)["pitch"] == 60
     assert favoured(plan, at, last=60) == {"time": BEAT}, "the next one lies in the next beat"
-    assert favoured(plan, at + TICKS) == {"time": 0, "pitch": 66, "duration": 20, "velocity": 15}
+    assert favoured(plan, at + TICKS) == {"time": 0, "part": MODEL_PART, "pitch": 66, "duration": 20, "velocity": 15}
     assert favoured(plan, at + 2 * TICKS, strength=0.25)["time"] == 12
     assert favoured(plan, at + 3 * TICKS) == {"time": BEAT}, "and the rest comes back too"
     assert favoured(returning(monkeypatch, 8)[0], at + TICKS)["pitch"] == 62
 
 
+def test_all_parts_that_play_come_back_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, memory = returning(monkeypatch, 4)
+    for bar in range(8, 10):
+        for part, pitch in ((MELODY, 70), (ACCOMPANIMENT, 50)):
+            memory.add(bar * BAR, BeatGrid().beat_at(bar * BAR), part, True, pitch, 20, 15)
+    both = (MELODY, ACCOMPANIMENT)
+    assert favoured(plan, 12 * BAR, parts=both)["pitch"] == 70
+    found = favoured(plan, 12 * BAR, 70, parts=both)
+    assert (found["part"], found["pitch"]) == (MODEL_PART + ACCOMPANIMENT, 50)
+    assert favoured(plan, 12 * BAR, parts=(ACCOMPANIMENT,))["pitch"] == 50
+
+
 def test_nothing_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     plan, memory = returning(monkeypatch, 4)
     at = 8 * BAR
-    assert not favoured(plan, at, part=None)
-    assert not favoured(plan, at, part=ACCOMPANIMENT), "it has not played"
+    assert not favoured(plan, at, parts=())
+    assert not favoured(plan, at, parts=(ACCOMPANIMENT,)), "it has not played"
     assert not favoured(plan, at, turn=Turn(at, at + BAR, voices=2))
     end = at + BAR
     assert favoured(plan, end - CLOSING_TICKS - TICKS, turn=Turn(4 * BAR, end))

@@ -257,11 +257,10 @@ class Masks:
         """The event as a player who swings would place it; see `Swing.swung`."""
         return self._swing.swung(event, beat, bias) if self._constraints.follow else event
 
-    def free_part(self, tick: int) -> int | None:
-        """The one part that plays, if its form is its own: not of a band, nor where drums are answered or chords are given."""
-        parts = self._asked.parts or (MELODY,)
-        free = len(parts) == 1 and not self.hears_drums and self.voicing.at(tick) is None
-        return parts[0] if free else None
+    def free_parts(self, tick: int) -> tuple[int, ...]:
+        """The parts that play, if their form is their own: none of a band, nor where drums are answered or chords are given."""
+        free = self.band is None and not self.hears_drums and self.voicing.at(tick) is None
+        return (self._asked.parts or (MELODY,)) if free else ()
 
     def key_up(self, tick: int, pitch: int) -> None:
         """The player's key went up."""

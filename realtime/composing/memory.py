@@ -108,6 +108,7 @@ class Known(NamedTuple):
     """A note that is remembered; `duration` and `velocity` are classes."""
 
     tick: int
+    part: int
     pitch: int
     duration: int
     velocity: int
@@ -347,12 +348,11 @@ class Memory:
         del self._ticks[kept:], self._places[kept:]
         self.count, self._undoable = count, self._undoable - back
 
-    def between(self, start: int, end: int, part: int) -> list[Known]:
-        """The notes of a part with onsets in [start, end), by onset and pitch. Since `relocate` alone: ticks from before it say
-        nothing."""
+    def between(self, start: int, end: int, parts: tuple[int, ...]) -> list[Known]:
+        """The notes of some parts with onsets in [start, end), since `relocate`, by onset, part and pitch."""
         first, last = bisect_left(self._ticks, start), bisect_left(self._ticks, end)
         rows = (self._notes[(self._first + i) % self._capacity].tolist() for i in range(first, last))
-        return sorted(Known(row[TICK], *row[PITCH:KNOWN]) for row in rows if row[PART] == part)
+        return sorted(Known(row[TICK], row[PART], *row[PITCH:KNOWN]) for row in rows if row[PART] in parts)
 
     def recall(self, tick: int, beat: Beat, before: Recall, chord: int = UNKNOWN) -> Recall:
         """The candidates after an event at `tick`; `before`: those after the event before it; chord: of the beat."""

@@ -21,7 +21,7 @@ from realtime.composing.constraints import SLICES
 from realtime.composing.memory import Known, Memory
 from realtime.core.dialogue import Turn
 from realtime.music.metre import TICKS, Beat, BeatGrid
-from realtime.music.vocabulary import BEAT, NONE_DURATION
+from realtime.music.vocabulary import BEAT, MODEL_PART, NONE_DURATION, Event
 
 PHRASE_BARS, STEP_BARS, BLOCK_BARS = 4, 2, 16
 """A return begins with the second phrase or later, lasts so many bars or a multiple of that, and ends with a block at the
@@ -30,7 +30,7 @@ BEGINS = {4: 0.1, 8: 0.15}
 """How many bars ago what comes back was played, and the chance that it begins to with a phrase."""
 WITHIN, GOES_ON = 0.5, 0.6
 """What is left of that chance in the middle of a phrase, and the chance that a return goes on."""
-RETURN_NATS = {"time": 8.0, "pitch": 8.0, "duration": 4.0, "velocity": 2.0}
+RETURN_NATS = {"time": 8.0, "part": 8.0, "pitch": 8.0, "duration": 4.0, "velocity": 2.0}
 """For the fields of the note that comes back."""
 RANDOM = 1
 """Keeps its random numbers apart from those of the draws (`Sampler`), whose key has 0 here."""
@@ -45,7 +45,7 @@ class Returns:
 
     def relocate(self) -> None:
         """Time goes on from another tick."""
-        self._bar: tuple[int, ...] = ()
+        self._bar: tuple[int, int, tuple[int, ...]] | None = None
         self._back = 0
         self._source: list[Known] = []
         """The bar that was asked for last, how many ticks before it lies what comes back in it, and the notes of that."""
@@ -55,33 +55,34 @@ class Returns:
         bias: np.ndarray,
         tick: int,
         beat: Beat,
-        last: int,
+        event: Event,
         turn: Turn,
-        part: int | None,
+        parts: tuple[int, ...],
         seed: int,
         strength: float,
     ) -> None:
-        """Add to the biases (337,), in place, what comes back of a part after an event at `tick`; part: None: nothing does. last:
-        the pitch of that event, if it is a note of Antiphon's, else -1. strength: 0 to 1."""
-        if part is None or turn.voices or (turn.end is not None and turn.end - beat.start <= CLOSING_TICKS):
+        """Add to the biases (337,), in place, what comes back of some parts after an `event` at `tick`. strength: 0 to 1."""
+        if not parts or turn.voices or (turn.end is not None and turn.end - beat.start <= CLOSING_TICKS):
             return
         bar = beat.start - beat.in_bar * TICKS
-        if (bar, turn.start, part) != self._bar:
-            self._bar = bar, turn.start, part
-            phrase = self._memory.between(turn.start - PHRASE_BARS * beat.bar_ticks, turn.start, part)
+        if (bar, turn.start, parts) != self._bar:
+            self._bar = bar, turn.start, parts
+            phrase = self._memory.between(turn.start - PHRASE_BARS * beat.bar_ticks, turn.start, parts)
             self._back = self._lag(bar, beat.bar_ticks, turn, seed, phrase) * beat.bar_ticks
             start = bar - self._back
             fits = self._back and self._grid.bar_at(start)[0] == start
-            self._source = self._memory.between(start, start + beat.bar_ticks, part) if fits else []
+            self._source = self._memory.between(start, start + beat.bar_ticks, parts) if fits else []
         if not self._source:
             return
-        ahead = (note for note in self._source if (note.tick + self._back, note.pitch) > (tick, last))
-        note = next(ahead, None)
+        is_own = event.time < BEAT and event.part >= MODEL_PART
+        now = (tick - self._back, *((event.part - MODEL_PART, event.pitch) if is_own else (-1, -1)))
+        note = next((note for note in self._source if note[: len(now)] > now), None)
         nats = {name: strength * most for name, most in RETURN_NATS.items()}
         if note is None or note.tick + self._back >= beat.start + beat.length:
             bias[SLICES["time"]][BEAT] += nats["time"]
             return
         bias[SLICES["time"]][note.tick + self._back - beat.start] += nats["time"]
+        bias[SLICES["part"]][MODEL_PART + note.part] += nats["part"]
         bias[SLICES["pitch"]][note.pitch] += nats["pitch"]
         if note.duration != NONE_DURATION:
             bias[SLICES["duration"]][note.duration] += nats["duration"]

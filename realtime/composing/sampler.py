@@ -105,9 +105,8 @@ class Sampler:
         if recall is not None and turn is not None and plan.role == Role.TRADE:
             take_up(remembered, recall, memory, beat, turn, line[0] if made else None, self._masks.home)
         if self._returns is not None and turn is not None and plan.role == Role.CONTINUE:
-            last = event.pitch if event.time < BEAT and event.part >= MODEL_PART else -1
-            part, strength = self._masks.free_part(tick), 1 + min(memory, 0.0)
-            self._returns.favour(remembered, tick, beat, last, turn, part, self.seed, strength)
+            parts, strength = self._masks.free_parts(tick), 1 + min(memory, 0.0)
+            self._returns.favour(remembered, tick, beat, event, turn, parts, self.seed, strength)
         if self._masks.band is not None and turn is not None and not turn.voices and not due:
             choices = self._masks.choices(plan.role, turn, now, releases)
             drawn, chord = self._of_band(draw, choices, beat.start, releases, remembered)
