@@ -12,17 +12,27 @@ import pytest
 import torch
 from toycorpus import corpus_files, write_corpus
 
-from models.corpus.chords import ANNOTATED, ESTIMATED, GUESSED, NO_BASS, annotated, load_chords, read_annotations
+from models.corpus.chords import (
+    ANNOTATED,
+    ESTIMATED,
+    GUESSED,
+    NO_BASS,
+    annotated,
+    load_charted,
+    load_chords,
+    read_annotations,
+)
 from models.corpus.pack import BEAT, Pack, load_pack
 from models.evaluation import chords as evaluation
-from models.training import fit_chords
+from models.training import chord_fitting, fit_chords
 from models.training import harmony as training
 from models.training import tune_harmony as tune_training
 from realtime.errors import UserError
 from realtime.music.chord_features import features
 from realtime.music.chords import NO_CHORD, UNKNOWN, chord
 from realtime.music.harmony import Harmony
-from realtime.music.tune_harmony import TuneHarmony
+from realtime.music.tune_harmony import SEEN, TOLD, TuneHarmony
+from realtime.music.vocabulary import MELODY
 
 C, F, G7, AM = chord(0, "maj"), chord(5, "maj"), chord(7, "dom7"), chord(9, "min")
 NAMES = {48: "C:maj", 53: "F:maj", 55: "G:maj", 57: "A:maj"}
@@ -239,6 +249,51 @@ def test_tunes_are_fitted_to_where_there_are_tunes(
         TuneHarmony(dict(weights))
     with pytest.raises(UserError, match="no annotated piece has a tune"):
         tune_training.fit([], 1, 0)
+
+
+def test_tunes_whose_chords_are_estimated_are_fitted_to_too(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of songs that nobody has annotated; the common roots are those of annotated pieces alone."""
+    monkeypatch.setattr(chord_fitting, "SONGS", ("toy",))
+    pack = load_charted(labelled, tmp_path)
+    known = {pack.table[i]["id"] for i in pack.rows("train")} & set(read_annotations(labelled))
+    found = chord_fitting.estimated_examples(labelled, pack)
+    both = [
+        i
+        for i in pack.rows("train")
+        if pack.table[i]["id"] not in known and 0 < (pack[i].notes["part"] == MELODY).mean() < 1
+    ]
+    assert len(found) == len(both) > 0 and not any(example.annotated for example in found)
+    for example, i in zip(found, both, strict=True):
+        assert set(example.windows) == {"tune"} and len(example.chords) == len(pack[i].beats)
+        assert np.array_equal(example.chords, np.where(pack[i].chords == NO_CHORD, UNKNOWN, pack[i].chords))
+    monkeypatch.setattr(chord_fitting, "SONGS", ())
+    assert not chord_fitting.estimated_examples(labelled, pack)
+    annotated_alone = chord_fitting.examples(labelled, pack)
+    net = tune_training.fit([*annotated_alone, *found], 1, 0)
+    expected = tune_training.ROOTS_WEIGHT * tune_training.common_roots(annotated_alone)
+    torch.testing.assert_close(net.roots, expected)
+
+
+def test_common_roots_count_until_the_key_is_known() -> None:
+    torch.manual_seed(1)
+    net = tune_training.Recurrent(8).eval()
+    windows, facts = torch.zeros(1, 2, len(SEEN), 12), torch.zeros(1, 2, TOLD)
+    windows[0, 0, tune_training.HEARD[0], :4] = 1  # four pitch classes, then a fifth long ago
+    windows[0, 1] = windows[0, 0]
+    windows[0, 1, tune_training.HEARD[1], 7] = 1
+    chords = torch.tensor([[3, 3]])
+    rows = net(windows, facts)[0].log_softmax(-1)[:, 3]
+
+    def nats(beat: int) -> torch.Tensor:
+        there = torch.arange(2)[None] == beat
+        return net.nats(tune_training.Batch(windows, facts, chords, there))
+
+    torch.testing.assert_close(nats(0), -rows[0])
+    net.roots[3] = 5.0
+    assert nats(0) < -rows[0] - 0.5
+    torch.testing.assert_close(nats(1), -rows[1])
 
 
 def test_a_corpus_without_annotations_cannot_be_fitted_to(

@@ -12,7 +12,7 @@ from realtime.composing.closing import CLOSING_TICKS
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.composing.memory import Known, Memory
-from realtime.composing.returns import BEGINS, GOES_ON, RETURN_NATS, WITHIN, Returns
+from realtime.composing.returns import BEGINS, GOES_ON, RETURN_NATS, VOICE_SEEDS, WITHIN, Returns
 from realtime.core.dialogue import Plan, PlayerNote, Relocate, Turn
 from realtime.music.chart import parse_chart
 from realtime.music.controls import Controls
@@ -22,6 +22,7 @@ from realtime.music.vocabulary import ACCOMPANIMENT, BEAT, BEAT_EVENT, HEADS, ME
 
 BAR = 4 * TICKS
 TURN = Turn(4 * BAR)
+ALONE = Constraints(follow=False)
 
 
 def lags(seed: int, bars: int = 16, turn: Turn = TURN, phrase: Sequence[Known] = ()) -> list[int]:
@@ -74,6 +75,7 @@ def test_a_chain_draws_when_earlier_bars_come_back() -> None:
         assert (chains[on, 6] == lag).mean() == pytest.approx(GOES_ON + (1 - GOES_ON) * WITHIN * begins, abs=0.07)
     forms = [lags(7, 64), lags(7, 64, Turn(0)), lags(8, 64), lags(7, 64, phrase=[Known(0, MELODY, 60, 20, 15)])]
     assert lags(7, 64) == forms[0] and all(a != b for i, a in enumerate(forms) for b in forms[:i])
+    assert lags(7 + VOICE_SEEDS, 64) == forms[0], "all voices of a piece have one form"
     assert lags(7, 1000)[999] == Returns._lag(TURN.start + 999 * BAR, BAR, TURN, 7, ())
 
 
@@ -136,10 +138,10 @@ class Leaning(NoiseStepper):
 
 
 def played(
-    role: Role = Role.CONTINUE, chart: str | None = None, memory: float = 0.0
+    role: Role = Role.CONTINUE, chart: str | None = None, memory: float = 0.0, constraints: Constraints = ALONE
 ) -> tuple[float, list[tuple[int, int]]]:
     """How alike bars 4 apart are that Antiphon plays in twelve bars, and its notes (tick, pitch)."""
-    composer = composer_of(Leaning(), Constraints(follow=False), memory=True)
+    composer = composer_of(Leaning(), constraints, memory=True)
     composer._masks.controls = Controls(memory=memory)
     if chart is not None:
         list(composer.handle(Lead(0, parse_chart(chart))))
@@ -160,12 +162,23 @@ def test_what_comes_back_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
     assert again[: len(first)] == first
     assert played(memory=-1.0)[0] < 0.1, "the knob for memory turns it off"
     assert played(role=Role.TRADE)[0] < 0.1
-    assert played(chart="| C | F | G | C |")[0] < 0.1, "a chart has a form of its own"
+    assert played(role=Role.ACCOMPANY)[0] < 0.1, "the player's tune has the form"
+    voice = Constraints(follow=False, parts=(ACCOMPANIMENT,), rate=2.0)
+    along, _ = played(role=Role.ACCOMPANY, constraints=voice)
+    monkeypatch.setattr(Returns, "_lag", staticmethod(lambda *_: 0))
+    assert along > 0.2 > 0.05 > played(role=Role.ACCOMPANY, constraints=voice)[0], (
+        "a further voice of a file goes along"
+    )
+
+
+def test_a_chart_has_a_form_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Returns, "_lag", staticmethod(lambda bar, *_: 4 * (bar >= 5 * BAR)))
+    assert played(chart="| C | F | G | C |")[0] < 0.1
 
 
 def test_a_jump_forgets_the_bar_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Returns, "_lag", staticmethod(lambda bar, *_: 4 * (bar >= 5 * BAR)))
-    composer = composer_of(Leaning(), Constraints(follow=False), memory=True)
+    composer = composer_of(Leaning(), ALONE, memory=True)
     turn = Turn(BAR, 13 * BAR)
     proposals(composer, Plan(1, BAR, None, Role.CONTINUE, turn, turn.end))
     assert composer._returns is not None and composer._returns._source

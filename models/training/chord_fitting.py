@@ -22,16 +22,19 @@ from realtime.music.vocabulary import MELODY
 LEARNING_RATE, WARM_UP = 3e-3, 50
 TIMES = {"openewld": 3}
 """How often a source is seen in an epoch; the others once."""
+SONGS = ("openscore_lieder", "mutopia_pd_ccby", "openhymnal")
+"""Sources of tunes with an accompaniment, most of which nobody has annotated."""
 
 
 class Example(NamedTuple):
-    """A piece's features by what is heard of it ("all", "tune", "rest"), and the chord of each beat, `UNKNOWN` where it is not
-    annotated or guessed."""
+    """A piece's features by what is heard of it ("all", "tune", "rest"), the chord of each beat, `UNKNOWN` where it is
+    not known or guessed, how often an epoch sees it, and whether its chords are annotated."""
 
     windows: dict[str, np.ndarray]
     seen: Features
     chords: np.ndarray
     times: int
+    annotated: bool = True
 
 
 def examples(root: Path, pack: Pack) -> list[Example]:
@@ -48,6 +51,23 @@ def examples(root: Path, pack: Pack) -> list[Example]:
         chords, guessed, _ = annotated(annotations[piece.id], piece.beats)
         known = np.where(guessed | (chords == NO_CHORD), UNKNOWN, chords)
         found.append(Example(windows, seen, known, TIMES.get(piece.source, 1)))
+    return found
+
+
+def estimated_examples(root: Path, pack: Pack) -> list[Example]:
+    """Other pieces of the training split with a tune and something that goes with it, of `SONGS`, by the tune alone: their chords
+    were estimated from all voices (`Pack.chords`), which is right far more often than the tune can tell."""
+    annotations, found = read_annotations(root), []
+    rows = [
+        i for i in pack.rows("train") if pack.table[i]["source"] in SONGS and pack.table[i]["id"] not in annotations
+    ]
+    for i in track(rows, "features"):
+        piece = pack[i]
+        tune = piece.notes["part"] == MELODY
+        if tune.any() and not tune.all():
+            seen = features(piece.notes[tune], piece.beats)
+            known = np.where(piece.chords == NO_CHORD, UNKNOWN, piece.chords).astype(np.uint8)
+            found.append(Example({"tune": seen.windows.astype(np.float16)}, seen, known, 1, annotated=False))
     return found
 
 

@@ -1,9 +1,10 @@
 """Fit the chord estimators to the annotated pieces of a corpus' training split.
 
     python -m models.fit_chords CORPUS -o models/pretrained/harmony.npz
-    python -m models.fit_chords CORPUS -o models/pretrained/harmony.tune.npz --hears tune --epochs 8
+    python -m models.fit_chords CORPUS -o models/pretrained/harmony.tune.npz --hears tune --epochs 5
 
-That of all voices (`realtime.music.harmony`), or that of a tune as it is being played (`realtime.music.tune_harmony`).
+That of all voices (`realtime.music.harmony`), or that of a tune as it is being played (`realtime.music.tune_harmony`), which is
+fitted to the tunes of other pieces too, whose chords the first one has estimated.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from models.command import Parser, positive
+from models.corpus.chords import load_charted
 from models.corpus.pack import load_pack
 from models.training import harmony, tune_harmony
-from models.training.chord_fitting import examples
+from models.training.chord_fitting import estimated_examples, examples
 from realtime.errors import UserError
 
 FIT = {"all": harmony.fit, "tune": tune_harmony.fit}
@@ -38,6 +40,8 @@ def main() -> None:
     found = examples(args.corpus, load_pack(args.corpus, args.cache))
     if not found:
         raise UserError(f"{args.corpus}: no piece of its training split has annotated chords; they are needed here")
+    if args.hears == "tune":
+        found += estimated_examples(args.corpus, load_charted(args.corpus, args.cache))
     weights = FIT[args.hears](found, args.epochs, args.seed).weights()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("wb") as file:

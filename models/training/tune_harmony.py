@@ -14,10 +14,15 @@ from models.training.chord_fitting import Example, chords_of, descend, padded, s
 from realtime.errors import UserError
 from realtime.music.chord_features import WINDOWS
 from realtime.music.chords import NO_CHORD, QUALITIES, UNKNOWN
-from realtime.music.tune_harmony import SEEN, TOLD
+from realtime.music.tune_harmony import BEGINNING, KEY_KNOWN, PAST, SEEN, TOLD
 
 FIRST_HALF, BAR_LINE = WINDOWS.index("lowest of the first half"), WINDOWS.index("lowest at the bar line")
-HIDDEN, STRETCH, BATCH, DROPOUT, WEIGHT_DECAY = 64, 96, 24, 0.1, 1e-3
+HIDDEN, STRETCH, BATCH, DROPOUT, WEIGHT_DECAY = 128, 96, 24, 0.1, 1e-3
+HEARD = [SEEN.index(window) for window in (BEGINNING, PAST)]
+"""The windows that have all pitch classes heard so far."""
+ROOTS_WEIGHT = 1.5
+"""What the common roots count as long as the key is not known, where at 1 they count as they did while it was fitted. In 144
+validation tunes the root of the first chord is then right in .45 of the cases, with 1 in .42; of all beats in .46 with both."""
 
 
 class Batch(NamedTuple):
@@ -51,8 +56,10 @@ class Recurrent(nn.Module):
         return x.unflatten(0, (-1, 12)).permute(0, 2, 3, 1).flatten(2)
 
     def nats(self, batch: Batch) -> Tensor:
-        """Minus log likelihood of the annotated chords, a beat."""
-        return F.cross_entropy(self(batch.windows, batch.facts)[batch.there], batch.chord[batch.there])
+        """Minus log likelihood of the known chords, a beat; the common roots count until the key is known, as they do live."""
+        unknown = (batch.windows[:, :, HEARD] > 0).any(2).sum(-1) < KEY_KNOWN
+        scores = self(batch.windows, batch.facts) + unknown[..., None] * self.roots.repeat(len(QUALITIES))
+        return F.cross_entropy(scores[batch.there], batch.chord[batch.there])
 
     def weights(self) -> dict[str, np.ndarray]:
         """What `TuneHarmony` is built from, float16."""
@@ -107,4 +114,6 @@ def fit(found: list[Example], epochs: int, seed: int) -> Recurrent:
     steps = -(-len(stretches(found, np.random.default_rng(seed), STRETCH)) // BATCH)
     net.roots = common_roots(found)
     descend(net, net.nats, lambda rng: batches(found, rng), steps, epochs, seed, WEIGHT_DECAY)
+    # Whose chords are only estimated may stand in any key.
+    net.roots = ROOTS_WEIGHT * common_roots([example for example in found if example.annotated])
     return net

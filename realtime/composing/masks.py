@@ -257,9 +257,11 @@ class Masks:
         """The event as a player who swings would place it; see `Swing.swung`."""
         return self._swing.swung(event, beat, bias) if self._constraints.follow else event
 
-    def free_parts(self, tick: int) -> tuple[int, ...]:
-        """The parts that play, if their form is their own: none of a band, nor where drums are answered or chords are given."""
-        free = self.band is None and not self.hears_drums and self.voicing.at(tick) is None
+    def free_parts(self, tick: int, role: Role) -> tuple[int, ...]:
+        """The parts that play, if the form is theirs: in a continuation, and as a voice of a file that goes on; not of a band,
+        nor where drums are answered or chords are given."""
+        goes_on = role == Role.CONTINUE or (role == Role.ACCOMPANY and self._constraints.rate is not None)
+        free = goes_on and self.band is None and not self.hears_drums and self.voicing.at(tick) is None
         return (self._asked.parts or (MELODY,)) if free else ()
 
     def key_up(self, tick: int, pitch: int) -> None:

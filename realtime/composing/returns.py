@@ -21,7 +21,7 @@ from realtime.composing.constraints import SLICES
 from realtime.composing.memory import Known, Memory
 from realtime.core.dialogue import Turn
 from realtime.music.metre import TICKS, Beat, BeatGrid
-from realtime.music.vocabulary import BEAT, MODEL_PART, NONE_DURATION, Event
+from realtime.music.vocabulary import BEAT, MODEL_PART, NONE_DURATION, PART_NAMES, Event
 
 PHRASE_BARS, STEP_BARS, BLOCK_BARS = 4, 2, 16
 """A return begins with the second phrase or later, lasts so many bars or a multiple of that, and ends with a block at the
@@ -32,6 +32,9 @@ WITHIN, GOES_ON = 0.5, 0.6
 """What is left of that chance in the middle of a phrase, and the chance that a return goes on."""
 RETURN_NATS = {"time": 8.0, "part": 8.0, "pitch": 8.0, "duration": 4.0, "velocity": 2.0}
 """For the fields of the note that comes back."""
+VOICE_SEEDS = 1 << 40
+"""How far the seeds of two voices of one piece lie apart: they draw other random numbers at the same ticks, and have one form."""
+ALL_PARTS = tuple(range(len(PART_NAMES)))
 RANDOM = 1
 """Keeps its random numbers apart from those of the draws (`Sampler`), whose key has 0 here."""
 
@@ -67,7 +70,7 @@ class Returns:
         bar = beat.start - beat.in_bar * TICKS
         if (bar, turn.start, parts) != self._bar:
             self._bar = bar, turn.start, parts
-            phrase = self._memory.between(turn.start - PHRASE_BARS * beat.bar_ticks, turn.start, parts)
+            phrase = self._memory.between(turn.start - PHRASE_BARS * beat.bar_ticks, turn.start, ALL_PARTS)
             self._back = self._lag(bar, beat.bar_ticks, turn, seed, phrase) * beat.bar_ticks
             start = bar - self._back
             fits = self._back and self._grid.bar_at(start)[0] == start
@@ -97,7 +100,7 @@ class Returns:
         first = max(number // BLOCK_BARS * BLOCK_BARS, PHRASE_BARS)
         heard = sum(note.pitch for note in phrase)
         random = np.random.Generator(
-            np.random.Philox(key=[seed, RANDOM], counter=[0, first, turn.start % (1 << 63), heard])
+            np.random.Philox(key=[seed % VOICE_SEEDS, RANDOM], counter=[0, first, turn.start % (1 << 63), heard])
         )
         lag = 0
         for step in range(first, number + 1, STEP_BARS):

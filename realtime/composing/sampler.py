@@ -104,8 +104,8 @@ class Sampler:
             favour(remembered, recall, memory)
         if recall is not None and turn is not None and plan.role == Role.TRADE:
             take_up(remembered, recall, memory, beat, turn, line[0] if made else None, self._masks.home)
-        if self._returns is not None and turn is not None and plan.role == Role.CONTINUE:
-            parts, strength = self._masks.free_parts(tick), 1 + min(memory, 0.0)
+        if self._returns is not None and turn is not None:
+            parts, strength = self._masks.free_parts(tick, plan.role), 1 + min(memory, 0.0)
             self._returns.favour(remembered, tick, beat, event, turn, parts, self.seed, strength)
         if self._masks.band is not None and turn is not None and not turn.voices and not due:
             choices = self._masks.choices(plan.role, turn, now, releases)

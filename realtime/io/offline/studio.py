@@ -11,6 +11,7 @@ import numpy as np
 from realtime.composing import long_plan
 from realtime.composing.constraints import Constraints
 from realtime.composing.forkable import Forkable
+from realtime.composing.returns import VOICE_SEEDS
 from realtime.composing.writing import Writer
 from realtime.config import Config
 from realtime.core.dialogue import Turn
@@ -30,8 +31,6 @@ REMEMBERED_NOTES = 1 << 13
 """What a voice is continued from, and what it plays, at most. It is copied for each voice."""
 CONTEXT_NOTES = 1024
 """And no more notes than these; of what comes after a gap too."""
-VOICE_SEEDS = 1 << 40
-"""How far the seeds of two voices lie apart: else they would draw the same random numbers at the same ticks."""
 LEAD_TICKS = 16 * TICKS
 """How much of what comes after a gap is fed before it: as much as in training (`models.corpus.windows`)."""
 GAP_BARS = 4
