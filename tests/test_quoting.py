@@ -12,7 +12,7 @@ from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.composing.memory import FORGOTTEN, NOTHING, Memory, Recall
 from realtime.composing.quoting import CALL_NATS, LATER, faded, favour, of_the_player, quoted, take_up
-from realtime.core.dialogue import HeardNote, ModelNote, PlayerNote, Quote, Turn
+from realtime.core.dialogue import HeardNote, KeyUp, ModelNote, Plan, PlayerNote, Quote, Turn
 from realtime.core.engine import Engine
 from realtime.core.heard import Heard
 from realtime.core.quotes import Quotes
@@ -20,7 +20,7 @@ from realtime.core.tempo import TempoMap
 from realtime.music.controls import KNOBS, Controls
 from realtime.music.keys import Key
 from realtime.music.metre import TICKS, BeatGrid
-from realtime.music.vocabulary import BEAT, HEADS, MELODY, MODEL_PART, Event
+from realtime.music.vocabulary import BEAT, HEADS, MELODY, MODEL_PART, Event, Role
 from realtime.simulate import perform
 
 GRID = BeatGrid()
@@ -282,3 +282,21 @@ def test_notes_that_were_heard_have_their_durations_and_planned_ones_count_when_
         HeardNote(0, MELODY, True, 64, 0, 70),
         HeardNote(24, 2, False, 67, 12, 90),
     )
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_the_memory_is_not_asked_for_an_end(closes: bool) -> None:
+    """Within the last two beats of a turn: what came next where the tune went on is no end."""
+    stepper = NoiseStepper()
+    composer = composer_of(stepper, Constraints(closes=closes), memory=True)
+    for i, pitch in enumerate(TUNE):
+        plan = Plan(i, i * TICKS + 1, PlayerNote(i * TICKS, pitch, 80, MELODY), Role.CONTINUE)
+        list(composer.handle(plan))
+        list(composer.handle(KeyUp(i * TICKS + 20, pitch)))
+    turn = Turn(16 * TICKS, 24 * TICKS)
+    list(composer.handle(Plan(99, turn.start, None, Role.CONTINUE, turn, turn.end)))
+    ticks = TICKS * (np.cumsum([time == BEAT for time, *_ in stepper.fed]) - 1)
+    asked = [features is not None and features[:, 0].any() for _, features in stepper.recalled]
+    own = [(tick, found) for tick, found in zip(ticks.tolist(), asked, strict=True) if tick >= turn.start]
+    assert all(found for tick, found in own if tick < 22 * TICKS)
+    assert {found for tick, found in own if tick >= 22 * TICKS} == {not closes}

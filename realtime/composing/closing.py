@@ -14,10 +14,12 @@ CLOSING_TICKS = 2 * TICKS
 """An answer is brought to its end in this many last ticks of its turn."""
 LAST_BEAT_NATS = -5.0
 """For onsets within the last beat: a last note should come on that beat, or before."""
-LASTING, LASTING_NATS = 0.75, 3.0
+LASTING, LASTING_NATS = 0.75, 5.0
 """For a closing note that fills at least this share of what is left of the turn."""
-TRIAD_NATS, TONIC_NATS = 1.5, 0.5
-"""For a closing note of the tonic triad, and in addition for the tonic itself."""
+TRIAD_NATS, TONIC_NATS = 5.0, 1.5
+"""For a closing note of the tonic triad, and in addition for the tonic itself. The memory is not asked while a turn is brought to
+its end (`Sampler`): what came next then is none. Of the answers to eleven tunes .50 (trade) and .56 (continue) close so, of those
+to 18 held-out phrases .22, as of the music itself. With 3 for a long note, 1.5 and .5 they were .28, .26 and .17."""
 
 
 def close(

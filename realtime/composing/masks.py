@@ -55,11 +55,9 @@ OVER_THE_BAR_NATS = -2.0
 ROOM_NATS = 2.0
 """For resting while the player holds keys in Antiphon's turn."""
 SURPLUS_NATS, MOST_SURPLUS_NATS = 0.4, 1.5
-"""For resting, for each note that an answer has beyond what the player's density gives by now, negative for fewer; and the
-most."""
+"""For resting, for each note that an answer has more by now than the player's density gives, negative for fewer; and the most."""
 KNOWN_NATS, MOST_KNOWN_NATS = 3.0, 12.0
-"""The same where the density is known from a file. The first is divided by 1 + notes a quarter: in a sparse voice each note
-counts, in a dense one each quarter."""
+"""The same where a file tells the density; the first over 1 + notes a quarter, as in a dense voice each quarter counts."""
 TURNED = 4.0
 """How much stronger these are where the knob for density is at its end."""
 USUAL_ALONG = 2
@@ -75,8 +73,7 @@ ALONG_NOTES = 2.6
 REPEATS, REPEATED_NATS = 2, -0.7
 """A pitch may come this many times in a row without a bias, and the bias for each further time: an answer does not get stuck."""
 OFF_GRID_NATS = -8.0
-"""For an onset of an accompaniment off the sixteenths and triplets. A chord that comes late, because it was heard late, is struck
-between them; the model would go on from there, late by as much for bars."""
+"""For an onset of an accompaniment off the sixteenths and triplets: after a chord that was heard late it would go on as late."""
 LAST_ONSET_TICKS = TICKS // 4
 """No note begins in this many last ticks of a turn, so that no end is a click."""
 
@@ -219,9 +216,8 @@ class Masks:
             bar_end = now.beat.start + now.beat.bar_ticks - now.beat.in_bar * TICKS
             duration[:OPEN][bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
         if self._is_answer(role):
-            left = None if turn.end is None else turn.end - now.beat.start
             last, times = now.line
-            if self._constraints.closes and left is not None and left <= CLOSING_TICKS:
+            if (left := self.closing(role, turn, now.beat)) is not None:
                 close(left, time, pitch, duration, chord, self.home)
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS
@@ -261,8 +257,8 @@ class Masks:
         """The parts that play, if the form is theirs: in a continuation, and as a voice of a file that goes on; not of a band,
         nor where drums are answered or chords are given."""
         goes_on = role == Role.CONTINUE or (role == Role.ACCOMPANY and self._constraints.rate is not None)
-        free = goes_on and self.band is None and not self.hears_drums and self.voicing.at(tick) is None
-        return (self._asked.parts or (MELODY,)) if free else ()
+        bound = self.band is not None or self.hears_drums or self.voicing.at(tick) is not None
+        return (self._asked.parts or (MELODY,)) if goes_on and not bound else ()
 
     def key_up(self, tick: int, pitch: int) -> None:
         """The player's key went up."""
@@ -292,6 +288,11 @@ class Masks:
     def _is_answer(self, role: Role) -> bool:
         """Whether Antiphon plays a tune of its own that follows the player's."""
         return self._constraints.follow and role not in ALONG and self._alone
+
+    def closing(self, role: Role, turn: Turn, beat: Beat) -> int | None:
+        """The ticks that are left of a turn that is brought to its end in this beat, else None."""
+        left = None if turn.end is None or not self._constraints.closes else turn.end - beat.start
+        return left if left is not None and left <= CLOSING_TICKS and self._is_answer(role) else None
 
     def _mask_times(self, time: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
         """Onsets lie in the turn, not before what is final or already fed, and where a voice is free. The first note of an

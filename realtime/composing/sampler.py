@@ -16,6 +16,7 @@ from realtime.composing.contract import DRAWN, LOGITS, MASKED, Stepper
 from realtime.composing.history import Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks, Moment
+from realtime.composing.memory import FORGOTTEN
 from realtime.composing.quoting import faded, favour, of_the_player, take_up, waiting
 from realtime.composing.returns import Returns
 from realtime.core.dialogue import Plan, Turn
@@ -83,6 +84,8 @@ class Sampler:
             recall = of_the_player(recall)
         if recall is not None and memory < 0:
             recall = faded(recall, memory, random.random())
+        if recall is not None and turn is not None and self._masks.closing(plan.role, turn, beat) is not None:
+            recall = FORGOTTEN  # what came next then is no end
         inputs = fields(event, beat, self.tempo, plan.role, chord)
         held = np.concatenate([keys, release > tick]).astype(np.float32)
         context = self._latents.at(tick) if self._latents is not None else None

@@ -6,9 +6,9 @@ scores each quality over that root. So what it has learned holds in every key. A
 probabilities. `models.training.tune_harmony` fits it to the tunes of annotated pieces.
 
 As long as too little has been heard to tell the key, the roots that are common in these pieces are the likelier ones: in C, G or
-F more is written than in A flat. Without that, a single C spoke for A flat above all, whose third it is. On 144 tunes the chord of
-the first beat that sounds then has the right root in .45 of the cases, and that of the first eight beats in .45; earlier weights
-had them in .45 and .45, and without the common roots in .37 and .43.
+F more is written than in A flat. Without that, a single C spoke for A flat above all, whose third it is. On 144 tunes the chord
+of the first beat that sounds then has the right root in .45 of the cases, and that of the first eight beats in .45; with earlier
+weights, without the common roots, in .37 and .43.
 
 The conditional random field of `realtime.music.harmony`, fitted to the same tunes, is right less often (it has the root in .40 of
 the validation beats, this in .42, means of three sources) and far too sure (4.8 nats a beat; 2.6). An accompaniment that went by
