@@ -7,8 +7,9 @@ other is turned off; what is played is measured as `models.charts` and `models.l
 
 - accompaniments of held-out tunes whose chords are annotated, without a chart: chords missed, lowest note is root, in the chord,
   harsh, notes a quarter;
-- answers in trade to held-out phrases, accented by metre where they are of even loudness, and to swung ones: interval triples of
-  the call, velocity spread over the call's, turns that end as a phrase, swung as the call;
+- answers in trade to held-out phrases, accented by metre where they are of even loudness: interval triples of the call, velocity
+  spread over the call's, turns that end as a phrase; to swung ones, early and late as a player is: swung as the call; to those of
+  two hands on one keyboard: shared register;
 - `LOOP_BARS` bars that continue such a phrase, in which a model may get stuck: how alike successive bars are;
 - answers of trade and continue to the tunes of `antiphon bench --music`: notes in the key, shared register, how far the density
   is from the player's, turns that close.
@@ -35,20 +36,22 @@ from models.command import Parser, positive
 from models.corpus.chords import read_annotations
 from models.corpus.pack import Pack, load_pack
 from models.evaluation import charts, trade
-from models.evaluation.prompts import PROMPT_BARS, Listener, Prompt, prompts_of
+from models.evaluation.prompts import PROMPT_BARS, Listener, Prompt, drawn, prompts_of
 from realtime.composing import masks, overuse, player_profile, sampler
 from realtime.composing.chord_hearing import ChordHearing
 from realtime.composing.loudness import Loudness
 from realtime.composing.masks import Masks
+from realtime.composing.register import wide
 from realtime.composing.swing import Swing
 from realtime.core.dialogue import Turn
 from realtime.core.modes import Fixed
 from realtime.errors import UserError
 from realtime.io.bench import music as bench_music
 from realtime.io.live.settings import SHIPPED_MODEL
-from realtime.music.measures import similarity_curve
+from realtime.music import measures
 from realtime.music.notes import between
 from realtime.music.tunes import TUNES
+from realtime.music.vocabulary import DRUMS, MELODY
 
 Off = tuple[tuple[Any, str, Any], ...]
 """What is put in the place of what: (module or class, name, value)."""
@@ -79,6 +82,9 @@ LEANINGS: dict[str, Off] = {
 ACCOMPANIMENT = ("missed", "lowest note is root", "in the chord", "harsh", "notes a quarter")
 ANSWERS = ("interval triples of the call", "velocity spread over the call's", "turns that end as a phrase")
 SWUNG = "swung as the call"
+UNSTEADY_TICKS = 1.0
+"""Standard deviation of a swinging player's onsets."""
+HANDS = "register of two hands"
 OF_TUNES = ("key", "register", "density off", "closed")
 LOOP_BARS = 24
 ALIKE = "successive bars alike"
@@ -86,14 +92,33 @@ Figures = dict[str, list[float]]
 """By name, a value a piece."""
 
 
+def unsteady(prompt: Prompt, seed: int) -> Prompt:
+    """Played early and late, as a player does."""
+    notes = prompt.notes.copy()
+    wander = np.random.default_rng(seed).normal(0, UNSTEADY_TICKS, len(notes))
+    notes["onset"] = np.maximum(notes["onset"] + np.rint(wander).astype(np.int64), 0)
+    return prompt._replace(notes=notes)
+
+
+def two_hands(prompt: Prompt) -> Prompt | None:
+    """All but the drums from one keyboard; None where the hands are not far apart."""
+    notes = np.sort(prompt.notes[prompt.notes["part"] != DRUMS], order=("onset", "pitch"))
+    again = (np.diff(notes["onset"], prepend=-1) == 0) & (np.diff(notes["pitch"], prepend=-1) == 0)
+    notes = notes[~again]
+    notes["part"] = MELODY
+    return prompt._replace(notes=notes, both=False) if wide(notes["pitch"].tolist()) > 0.5 else None
+
+
 class Material:
-    """What is played to Antiphon: annotated stretches, phrases, swung phrases."""
+    """What is played to Antiphon: annotated stretches, phrases, swung phrases, phrases of two hands."""
 
     def __init__(self, pack: Pack, root: Path, tunes: int, prompts: int, seed: int) -> None:
         found = charts.pieces_of(pack, read_annotations(root), "valid", tunes, seed)
         self.charted = [charted for of in found.values() for charted in of]
         self.prompts: list[Prompt] = prompts_of(pack, "valid", prompts, seed)
-        self.swung = trade.swung_prompts_of(pack, "valid", prompts // 2, seed)
+        swung = trade.swung_prompts_of(pack, "valid", prompts // 2, seed)
+        self.swung = [unsteady(prompt, i) for i, prompt in enumerate(swung)]
+        self.hands = drawn(pack, "valid", prompts // 2, seed, two_hands)
 
 
 def listen(listener: Listener, material: Material) -> Figures:
@@ -114,11 +139,16 @@ def listen(listener: Listener, material: Material) -> Figures:
             add(name, of_prompt[name][0])
     for prompt in material.swung:
         add(SWUNG, trade.swing_figures(listener.answers(prompt))[SWUNG][0])
+    for prompt in material.hands:
+        shared = [
+            measures.shared_register(mine, call) for call, mine, _ in trade.turns(listener.answers(prompt)) if len(mine)
+        ]
+        add(HANDS, float(np.mean(shared)) if shared else math.nan)
     for prompt in material.prompts[::2]:
         edge, end = PROMPT_BARS * prompt.bar, (PROMPT_BARS + LOOP_BARS) * prompt.bar
         player = between(prompt.notes, 0, edge)
         made = listener.play(prompt, Fixed(Turn(edge, end)), player, tuple(np.unique(player["part"]).tolist()), end)
-        add(ALIKE, float(similarity_curve(made, edge + prompt.bars(LOOP_BARS), 1)[0]))
+        add(ALIKE, float(measures.similarity_curve(made, edge + prompt.bars(LOOP_BARS), 1)[0]))
     for mode in ("trade", "continue"):
         for tune in TUNES:
             of_tune = bench_music.figures(bench_music.duet(listener.config, listener.model, tune, mode), tune)
