@@ -335,5 +335,6 @@ def test_what_was_gone_back_over_is_let_go() -> None:
         ahead = [weakref.ref(snapshot.keys) for snapshot in composer._history._snapshots if snapshot.tick > tick]
         list(composer.handle(Plan(2 * beat + 1, tick, None, Role.ACCOMPANY)))
         assert len(ahead) > 8 and composer._history.last.tick <= tick
+        assert all(keys() is not None for keys in ahead), "going back does not wait until they are gone"
         proposals(composer, Plan(2 * beat + 1, tick, None, Role.ACCOMPANY, Turn(tick), tick + 3 * TICKS))
         assert not any(keys() is not None for keys in ahead)

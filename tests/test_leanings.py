@@ -38,8 +38,6 @@ def test_without_a_leaning_something_else_is_played_and_then_it_is_back() -> Non
     plain = {mode: notes(mode) for mode in ("trade", "accompany")}
     for name, mode in (
         ("chords heard in the tune", "accompany"),
-        ("consonance with held keys", "accompany"),
-        ("not over the bar line", "accompany"),
         ("loudness", "trade"),
         ("taking up the call", "trade"),
         ("cadences", "trade"),

@@ -8,10 +8,9 @@ import pytest
 from realtime.composing.closing import LAST_BEAT_NATS, LASTING_NATS, TONIC_NATS, TRIAD_NATS
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
+from realtime.composing.density import MOST_KNOWN_NATS, MOST_SURPLUS_NATS
 from realtime.composing.masks import (
     FULL,
-    MOST_KNOWN_NATS,
-    MOST_SURPLUS_NATS,
     OFF_GRID_NATS,
     OVER_THE_BAR_NATS,
     REPEATED_NATS,

@@ -40,7 +40,7 @@ from models.nets.decoder import Decoder
 from models.training.losses import candidates_of
 from realtime.music.chords import CHORDS, UNKNOWN, transpose
 from realtime.music.metre import TICKS
-from realtime.music.vocabulary import DRUMS, HEADS, MELODY, Role
+from realtime.music.vocabulary import DRUMS, FIELDS, HEADS, MELODY, Role
 
 SLOTS = 4
 """Beats of a bar that are planned; later ones of a longer bar are left out."""
@@ -171,8 +171,8 @@ def train(pack: Pack, steps: int, seed: int) -> ChordPlanner:
 
 
 class Scored(NamedTuple):
-    """Of a piece: log probabilities of its chords by the decoder and by the plan made 0 and 1 bars before (three of (C, CHORDS)),
-    the true ones (C,), and of each note whether a candidate has it, the bar that the plan points to, and the best bar (N, 3)."""
+    """Of a piece: log probabilities (C, CHORDS) of its chords by the decoder, and by the plan made 0 and 1 bars before; the true
+    ones (C,); and of each note whether a candidate has it, the bar that the plan points to, and the best bar (N, 3)."""
 
     decoder: np.ndarray
     plans: tuple[np.ndarray, np.ndarray]
@@ -192,7 +192,7 @@ def places(piece: Piece, ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def score(decoder: Decoder, planner: ChordPlanner, piece: Piece, role: Role, seed: int) -> Scored | None:
     """None where nothing of the piece can be scored in this role."""
     arrays = window(piece, LENGTH, np.random.default_rng(seed), NONE, role, bar=0, memory=True)
-    if int(arrays["events"][0, 8]) != role:
+    if int(arrays["events"][0, list(FIELDS).index("role")]) != role:
         return None
     batch = collate([arrays])
     logits, _ = decoder(batch["events"], batch["held"], batch["targets"], candidates=candidates_of(batch))
@@ -280,7 +280,7 @@ def main() -> None:
     p.add_argument("decoder", type=Path, help="a run of models.train")
     p.add_corpus(required=True)
     p.add_argument("--steps", type=positive, default=1500, help="of the planner's training")
-    p.add_argument("--pieces", type=positive, default=64, help="of the validation split")
+    p.add_argument("--pieces", type=positive, default=96, help="of the validation split")
     p.add_argument("--seed", type=int, default=1)
     args = p.parse_args()
     decoder, _ = load_decoder(args.decoder)

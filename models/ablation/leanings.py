@@ -42,6 +42,7 @@ from realtime.composing.chord_hearing import ChordHearing
 from realtime.composing.loudness import Loudness
 from realtime.composing.masks import Masks
 from realtime.composing.register import wide
+from realtime.composing.returns import Returns
 from realtime.composing.swing import Swing
 from realtime.core.dialogue import Turn
 from realtime.core.modes import Fixed
@@ -71,11 +72,12 @@ LEANINGS: dict[str, Off] = {
     "full chords": ((masks, "THIN_NATS", 0.0),),
     "not over the bar line": ((masks, "OVER_THE_BAR_NATS", 0.0),),
     "on sixteenths and triplets": ((masks, "OFF_GRID_NATS", 0.0),),
-    "density": ((Masks, "_surplus", _nothing),),
+    "density": ((masks, "surplus", _nothing),),
     "loudness": ((Loudness, "bias", _nothing), (Masks, "accented", lambda self, event, now, role: event)),
     "swing": ((Swing, "swung", lambda self, event, beat, bias: event),),
     "taking up the call": ((sampler, "take_up", _nothing),),
-    "cadences": ((masks, "close", _nothing),),
+    "cadences": ((Masks, "closing", lambda self, role, turn, beat: None),),
+    "returning bars": ((Returns, "bias", lambda self, *of: None),),
     "repeated pitches": ((masks, "REPEATED_NATS", 0.0),),
     "overused patterns": ((overuse, "OVERUSE_NATS", 0.0),),
 }

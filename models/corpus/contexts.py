@@ -55,14 +55,17 @@ def mean_of(values: np.ndarray) -> np.ndarray:
     return np.where(there, values, 0).sum(0) / np.maximum(there.sum(0), 1)
 
 
-def of_window(piece: Piece, start: int, notes: np.ndarray, player: np.ndarray) -> dict[str, np.ndarray]:
+def of_window(
+    piece: Piece, start: int, notes: np.ndarray, player: np.ndarray, bars: np.ndarray
+) -> dict[str, np.ndarray]:
     """The cells of a window that begins at tick `start` of a piece, and up to `REACH` bars before it.
 
-    notes: dealt and changed, ticks from the window's start; player: (N,) bool. Returns `edges` (C,) the ticks at which the C
-    cells start, `rolls` (C, 4, 48, 88 / 8) bits, `figures` (C, 5) the attributes of the model's notes against their mean, in
-    control units, nan where it plays nothing, `cells` (1,) C, `style` (1,) an index of `STYLES` or -1.
+    notes: dealt and changed, ticks from the window's start; player: (N,) bool; bars: the window's bar lines. Returns `edges` (C,)
+    the ticks at which the C cells start, `rolls` (C, 4, 48, 88 / 8) bits, `figures` (C, 5) the attributes of the model's notes
+    against their mean, in control units, nan where it plays nothing, `cells` (1,) C, `style` (1,) an index of `STYLES` or -1.
     """
-    lines = np.unique(np.append(piece.bar_starts, start)) - start
+    before = piece.bar_starts[piece.bar_starts < start] - start
+    lines = np.unique(np.concatenate([before, [0], bars]))
     first = max(int(np.searchsorted(lines, 0)) - REACH, 0)
     lines = lines[first:]
     lines = lines[lines <= max(int(notes["onset"].max()), 0)]

@@ -20,11 +20,8 @@ from realtime.composing.memory import (
     Moment,
     Notes,
     describe,
-    exact_key,
-    line_key,
-    moved_key,
-    place,
 )
+from realtime.composing.memory_keys import exact_key, line_key, moved_key, place
 from realtime.music.vocabulary import DRUMS
 
 PLACES = LINES * 128

@@ -12,7 +12,8 @@ import numpy as np
 
 from models.corpus.memory import candidates
 from models.corpus.perturb import OWN_SLIP_SEMITONES, SHIFT_SEMITONES
-from realtime.composing.memory import EXPERTS, NOTHING, Moment, Notes, slot
+from realtime.composing.memory import EXPERTS, NOTHING, Moment, Notes
+from realtime.composing.memory_keys import slot
 from realtime.music import vocabulary as voc
 from realtime.music.chords import UNKNOWN, transpose
 from realtime.music.metre import COMPOUND_CLASS

@@ -111,27 +111,31 @@ def stretch(
     bars = bars[(bars >= start) & (bars <= last)]
     player, edges, role = deal(rng, role, notes, bars)
     lag = int(rng.choice(augment.lags_ticks)) if augment.lags_ticks and role != Role.HARMONISE else 0
-    notes["onset"] -= origin  # `perturb` lets nothing begin before 0
     here = (piece.beats["start"] >= start) & (piece.beats["start"] <= last)
     beats = piece.beats[here].copy()
     chords = None if piece.chords is None else piece.chords[here].astype(np.int64)
-    starts, counts = beats["start"] - origin, counts_of(beats) - origin
-    notes, player = perturb(rng, notes, player, bars - origin, augment, starts, chords, counts)
-    notes["onset"] -= start - origin
+    notes["onset"] -= start
     beats["start"] -= start
-    beats["tempo"] = np.clip(beats["tempo"].astype(np.int64) + tempo_shift(rng, augment), 0, voc.FIELDS["tempo"] - 1)
     found = Stretch(notes, player, beats, bars - start, edges - start, role, lag, chords)
     if role == Role.CONTINUE and rng.random() < augment.interject:
         found = interject(rng, found)
-    if role == Role.CONTINUE and rng.random() < augment.pause:
-        found = rest(rng, found)
-    return found
+    ahead = start - origin  # `perturb` lets nothing begin before 0
+    notes, starts = found.notes, found.beats["start"] + ahead
+    notes["onset"] += ahead
+    counts = counts_of(found.beats) + ahead
+    notes, player = perturb(rng, notes, found.player, found.bars + ahead, augment, starts, found.chords, counts)
+    notes["onset"] -= ahead
+    tempo = found.beats["tempo"].astype(np.int64) + tempo_shift(rng, augment)
+    found.beats["tempo"] = np.clip(tempo, 0, voc.FIELDS["tempo"] - 1)
+    found = found._replace(notes=notes, player=player)
+    return rest(rng, found) if role == Role.CONTINUE and rng.random() < augment.pause else found
 
 
 def _earlier(rng: np.random.Generator, found: Stretch) -> np.ndarray:
     """The notes of a window as they were played once before, ahead of all that it remembers: by the player, where there is one,
-    and on one keyboard perhaps."""
-    notes = found.notes[found.notes["onset"] >= 0].copy()
+    and on one keyboard perhaps. Answers of the model's own before its turn are none of that music."""
+    answers = (found.role == Role.CONTINUE) & ~found.player & (found.notes["onset"] < found.edges.min(initial=NEVER))
+    notes = found.notes[(found.notes["onset"] >= 0) & ~answers].copy()
     if not len(notes):
         return notes
     back = int(notes["onset"].max()) - min(int(found.notes["onset"].min()), 0)
@@ -172,7 +176,7 @@ def window(
     if role is None:
         role = Role(rng.choice(list(ROLE_SHARES), p=list(ROLE_SHARES.values())))
     found = stretch(rng, piece, notes, start, role, augment)
-    around = contexts.of_window(piece, start, found.notes, found.player) if cells else {}
+    around = contexts.of_window(piece, start, found.notes, found.player, found.bars) if cells else {}
     within = found.notes["onset"] >= 0
     before, whose = found.notes[~within], found.player[~within]
     again = memory and found.role in PLAYED_AGAIN and rng.random() < augment.again

@@ -32,7 +32,7 @@ from realtime.music.vocabulary import BASS, DRUMS
 ON_TIME = 3
 """Ticks: a hit so near to a beat is on it."""
 KICKS, SNARES = (35, 36), (37, 38, 40)
-OF_CHARTS = ("missed", "lowest note is root", "in the chord", "step, semitones", "notes a quarter")
+OF_CHARTS = ("missed", "lowest note is bass", "in the chord", "step, semitones", "notes a quarter")
 FIGURES = (*OF_CHARTS, "kick or bass on 1", "snare on 2 and 4")
 
 

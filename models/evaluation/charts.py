@@ -7,7 +7,7 @@
 `BARS` bars of each piece, played to the live program in simulated time. What counts: the chords that begin while the tune
 plays, or at most `REST` ticks after a note of it: an accompaniment rests with the tune. A chord is missed where less than two
 of its pitch classes sound in it. The lowest note of a chord is the lowest that sounds in it for an eighth of a quarter or more:
-its root, or the bass that is annotated, as in "C/E", which the chart has too (a chord counts anew where that changes).
+its root, or the bass that is annotated, as in "C/E", which the chart has too. Where the bass changes, a chord counts anew for it.
 In the chord: the share of the time that Antiphon's notes sound. Harsh: the share of that time, while the tune sounds, in which a
 note outside of the chord lies a minor second, major seventh or minor ninth from a note of the tune. Entry: quarters from the
 tune's first note to the accompaniment's. A step is the distance of a voice of the upper ones, from chord to chord, to the

@@ -154,7 +154,8 @@ def nats(
     arrays = streams(gap, mine, role, knows_after)
     contexts = None
     if graphs is not None:
-        cells = of_window(gap.piece, gap.start, gap.notes, whose(gap, mine))
+        lines = gap.piece.bar_starts - gap.start
+        cells = of_window(gap.piece, gap.start, gap.notes, whose(gap, mine), lines[lines >= 0])
         ticks = np.maximum(arrays["tick"].astype(np.int64), cells["edges"][0])
         contexts = latent_contexts(graphs, arrays | cells | {"tick": ticks})
     logits = forced_logits(stepper, arrays, contexts).astype(np.float64)

@@ -1,8 +1,9 @@
 """The composer: what was played -> what to play next, one model step per event.
 
 A surprise is handled in three moves: go back to the last event before the boundary (`history`), feed what the player did,
-propose again (`sampler`). Its randomness comes from (seed, tick) alone: the same input and seed give the same notes however the
-work was cut up, and a revision changes a note only where the music made it change.
+propose again (`sampler`). Its randomness comes from (seed, tick) alone, that of a turn's form from the seed and the phrase before
+it: the same input and seed give the same notes however the work was cut up, and a revision changes a note only where the music
+made it change.
 """
 
 from __future__ import annotations
@@ -126,6 +127,8 @@ class Composer:
         made = copy.deepcopy(self, {id(self._stepper): stepper})
         made._masks.constrain(constraints)
         made._sampler.seed = seed
+        if made._returns is not None:
+            made._returns.reset()
         return made
 
     def handle(self, request: Request, limit: Callable[[], int | None] = lambda: None) -> Iterator[Reply]:
@@ -235,7 +238,7 @@ class Composer:
         self._history.clear()
         self._masks.relocate()
         if self._returns is not None:
-            self._returns.relocate()
+            self._returns.reset()
         if self._latents is not None:
             self._latents.relocate()
 
@@ -245,6 +248,8 @@ class Composer:
             return
         self._history.clear()  # it points into the memory
         self._memory.reset()
+        if self._returns is not None:
+            self._returns.reset()
         for tick, part, player, pitch, duration, velocity in notes:
             length = duration_index(duration) if duration else NONE_DURATION
             self._memory.add(tick, self._grid.beat_at(tick), part, player, pitch, length, velocity_index(velocity))

@@ -18,6 +18,16 @@ from realtime.composing.chord_hearing import ChordHearing
 from realtime.composing.closing import CLOSING_TICKS, close
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
+from realtime.composing.density import (
+    ALONG_NOTES,
+    KNOWN_NATS,
+    MOST_KNOWN_NATS,
+    MOST_SURPLUS_NATS,
+    SURPLUS_NATS,
+    TURNED,
+    along_rate,
+    surplus,
+)
 from realtime.composing.overuse import Overuse
 from realtime.composing.player_profile import PlayerProfile
 from realtime.composing.register import pull, spread_bias, wide
@@ -54,26 +64,17 @@ OVER_THE_BAR_NATS = -2.0
 """For a note of an accompaniment that would sound on over the bar line: the harmony may change there."""
 ROOM_NATS = 2.0
 """For resting while the player holds keys in Antiphon's turn."""
-SURPLUS_NATS, MOST_SURPLUS_NATS = 0.4, 1.5
-"""For resting, for each note that an answer has more by now than the player's density gives, negative for fewer; and the most."""
-KNOWN_NATS, MOST_KNOWN_NATS = 3.0, 12.0
-"""The same where a file tells the density; the first over 1 + notes a quarter, as in a dense voice each quarter counts."""
-TURNED = 4.0
-"""How much stronger these are where the knob for density is at its end."""
 USUAL_ALONG = 2
 """Notes on an onset of those who play along."""
 CHORD_NATS = -10.0
 """With the knob for polyphony turned: for going on while notes of the onset are missing, and for one too many."""
-TURNED_ALONG_RATE = 2.6
-"""With the knob for density turned, what is changed of an accompaniment is at most so many notes a quarter."""
 LONG_NATS = -4.0
 """With the knob for density at its end: for a note that would leave no room for as many as there are to be."""
-ALONG_NOTES = 2.6
-"""How many notes an accompaniment plays to one of the tune's: the mean of thirty held-out pieces. More of them favour resting."""
 REPEATS, REPEATED_NATS = 2, -0.7
 """A pitch may come this many times in a row without a bias, and the bias for each further time: an answer does not get stuck."""
 OFF_GRID_NATS = -8.0
-"""For an onset of an accompaniment off the sixteenths and triplets: after a chord that was heard late it would go on as late."""
+"""For an onset of an accompaniment off the sixteenths and triplets. A chord that comes late, because it was heard late, is struck
+between them; the model would go on from there, late by as much for bars."""
 LAST_ONSET_TICKS = TICKS // 4
 """No note begins in this many last ticks of a turn, so that no end is a click."""
 
@@ -207,7 +208,7 @@ class Masks:
         if self.controls.polyphony or (turn.voices and self.controls.density > 0):
             self._weigh_chords(time, role, turn, now)
         if self.controls.density > 0 and role != Role.HARMONISE and self.profile.rate is not None:
-            onsets = self.profile.rate if role not in ALONG else self._along_rate() / USUAL_ALONG
+            onsets = self.profile.rate if role not in ALONG else along_rate(self.profile.rate) / USUAL_ALONG
             room = TICKS / (onsets * self.controls.times_denser)
             duration[:OPEN][room < DURATION_TICKS] += LONG_NATS * self.controls.density
             if role not in ALONG:
@@ -254,8 +255,8 @@ class Masks:
         return self._swing.swung(event, beat, bias) if self._constraints.follow else event
 
     def free_parts(self, tick: int, role: Role) -> tuple[int, ...]:
-        """The parts that play, if the form is theirs: in a continuation, and as a voice of a file that goes on; not of a band,
-        nor where drums are answered or chords are given."""
+        """The parts that may come back to earlier bars: those that continue, and those of a file's further voices. None of a
+        band, or where drums are answered or chords are given."""
         goes_on = role == Role.CONTINUE or (role == Role.ACCOMPANY and self._constraints.rate is not None)
         bound = self.band is not None or self.hears_drums or self.voicing.at(tick) is not None
         return (self._asked.parts or (MELODY,)) if goes_on and not bound else ()
@@ -290,9 +291,12 @@ class Masks:
         return self._constraints.follow and role not in ALONG and self._alone
 
     def closing(self, role: Role, turn: Turn, beat: Beat) -> int | None:
-        """The ticks that are left of a turn that is brought to its end in this beat, else None."""
-        left = None if turn.end is None or not self._constraints.closes else turn.end - beat.start
-        return left if left is not None and left <= CLOSING_TICKS and self._is_answer(role) else None
+        """The ticks that are left of a turn that is brought to its end in this beat; None elsewhere, for a band, each part of
+        which has masks of its own, and for an answer to drums."""
+        if turn.end is None or not self._constraints.closes or not self._is_answer(role):
+            return None
+        left = turn.end - beat.start
+        return left if left <= CLOSING_TICKS and self.band is None and not self.hears_drums else None
 
     def _mask_times(self, time: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
         """Onsets lie in the turn, not before what is final or already fed, and where a voice is free. The first note of an
@@ -346,28 +350,25 @@ class Masks:
         if role == Role.ACCOMPANY and now.tick == now.beat.start and known is None:
             full = self.controls.voices(self._full)
             rest += THIN_NATS * max(full - int((now.release > now.tick).sum()), 0)
+        quarters = (now.beat.start - turn.start) / TICKS + 0.5
         if known is not None:
-            known_nats = KNOWN_NATS / (1 + known)
-            rest += self._surplus(turn, now, known, known_nats, MOST_KNOWN_NATS)
+            rest += surplus(now.made, known, quarters, self.controls, KNOWN_NATS / (1 + known), MOST_KNOWN_NATS)
         rate = self.profile.rate if known is None else None
         if self._constraints.follow and role == Role.ACCOMPANY:
             if rate is not None:
                 if self.controls.density:
-                    rest += self._surplus(turn, now, self._along_rate())
+                    rest += surplus(now.made, along_rate(rate), quarters, self.controls)
                 else:
                     turned = 1 + TURNED * abs(self.controls.register)  # near the tune it would strike again and again
                     nats, most = turned * SURPLUS_NATS, turned * MOST_SURPLUS_NATS
-                    rest += max(self._surplus(turn, now, rate * ALONG_NOTES, nats, most), 0.0)
+                    rest += max(surplus(now.made, rate * ALONG_NOTES, quarters, self.controls, nats, most), 0.0)
         elif self._is_answer(role) or (self._is_drummer and self._constraints.follow):
             if now.keys_down.any() and not self._is_drummer:
                 rest += ROOM_NATS
             if rate is not None:
                 begun = self.overuse.first_since(turn.start)  # it may have waited for its place
-                rest += self._surplus(turn if begun is None else turn._replace(start=begun), now, rate)
-
-    def _along_rate(self) -> float:
-        """The notes a quarter of an accompaniment, as the knob for density changes them."""
-        return min((self.profile.rate or 0.0) * ALONG_NOTES, TURNED_ALONG_RATE)
+                quarters -= (begun - turn.start) / TICKS if begun is not None else 0.0
+                rest += surplus(now.made, rate, quarters, self.controls)
 
     def _weigh_chords(self, time: np.ndarray, role: Role, turn: Turn, now: Moment) -> None:
         """Prefer as many notes on an onset as the knobs ask for: no more, and no fewer."""
@@ -380,15 +381,6 @@ class Masks:
             time[here] = MASKED if self.controls.polyphony < 0 else time[here] + CHORD_NATS
         elif self.controls.polyphony >= 0:
             time[here + 1 :] += CHORD_NATS
-
-    def _surplus(
-        self, turn: Turn, now: Moment, rate: float, nats: float = SURPLUS_NATS, most: float = MOST_SURPLUS_NATS
-    ) -> float:
-        """Nats for resting: `nats` for each note made beyond `rate` a quarter, negative for fewer, `most` at most."""
-        turned = 1 + TURNED * abs(self.controls.density)
-        beats = (now.beat.start - turn.start) / TICKS + 0.5
-        surplus = (now.made - rate * self.controls.times_denser * beats) * nats * turned
-        return min(max(surplus, -most * turned), most * turned)
 
     def _most_notes(self, role: Role) -> int:
         """The polyphony: as set; else an answer has as many voices as the player plays at once. The next chord of a band, and of

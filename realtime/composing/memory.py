@@ -20,10 +20,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from realtime.composing.memory_keys import exact_key, line_key, moved_key, place, slot
 from realtime.music.chords import MEMBERS, NO_CHORD, UNKNOWN
 from realtime.music.metre import TICKS, Beat
 from realtime.music.vocabulary import (
@@ -47,8 +48,6 @@ EXPERTS = FIRST_BARS + len(BARS)
 KINDS = (*(0,) * LINES, 1, 2, *(3,) * len(BARS))
 """Which experts share weights: lines, exact, moved, bars."""
 FEATURES = 11
-SLOT_TICKS = 6
-"""Onsets are compared in sixteenths, because a player is a few ticks early or late."""
 NEAR_TICKS = 2
 """Onsets no farther apart count as equal when success is counted."""
 RATES = np.array([0.25, 0.05])
@@ -105,13 +104,14 @@ TICK, PART, PLAYER, PITCH, DURATION, VELOCITY, KNOWN, LEAP = range(len(Notes._fi
 
 
 class Known(NamedTuple):
-    """A note that is remembered; `duration` and `velocity` are classes."""
+    """A note that is remembered: onset, part 0..4, pitch, duration and velocity classes, and whether it is the player's."""
 
     tick: int
     part: int
     pitch: int
     duration: int
     velocity: int
+    player: bool
 
 
 class Moment(NamedTuple):
@@ -123,32 +123,6 @@ class Moment(NamedTuple):
     length: np.ndarray | int
     bar: np.ndarray | int
     chord: np.ndarray | int = UNKNOWN
-
-
-def slot(tick_in_beat: Any) -> Any:
-    """The sixteenth 0..3 nearest to a tick of a beat; the last three ticks belong to the next beat's first."""
-    return (tick_in_beat + SLOT_TICKS // 2) // SLOT_TICKS % (TICKS // SLOT_TICKS)
-
-
-def line_key(slots: Any, interval: Any) -> Any:
-    """The key of a note in its line: its slot, and the interval from the line's note before."""
-    return 1 + slots * 256 + interval + 128
-
-
-def exact_key(slots: Any, drums: Any, pitch: Any) -> Any:
-    """The key of a note among all notes as they were. drums: bool; other parts are not told apart, because a player's keyboard is
-    one part, whatever is played on it."""
-    return 1 + (drums * 4 + slots) * 128 + pitch
-
-
-def moved_key(slots: Any, drums: Any, interval: Any) -> Any:
-    """The key of a note among all notes, whatever their transposition: with the interval from the note before."""
-    return 1 + (drums * 4 + slots) * 256 + interval + 128
-
-
-def place(part: Any, pitch: Any) -> Any:
-    """The order of notes with equal onsets for the experts of bars."""
-    return part * 128 + pitch
 
 
 def describe(
@@ -351,8 +325,13 @@ class Memory:
     def between(self, start: int, end: int, parts: tuple[int, ...]) -> list[Known]:
         """The notes of some parts with onsets in [start, end), since `relocate`, by onset, part and pitch."""
         first, last = bisect_left(self._ticks, start), bisect_left(self._ticks, end)
-        rows = (self._notes[(self._first + i) % self._capacity].tolist() for i in range(first, last))
-        return sorted(Known(row[TICK], row[PART], *row[PITCH:KNOWN]) for row in rows if row[PART] in parts)
+        first = max(first, len(self._ticks) - self._capacity)
+        found = []
+        for i in range(first, last):
+            tick, part, player, pitch, duration, velocity, *_ = self._notes[(self._first + i) % self._capacity].tolist()
+            if part in parts:
+                found.append(Known(tick, part, pitch, duration, velocity, player > 0))
+        return sorted(found)
 
     def recall(self, tick: int, beat: Beat, before: Recall, chord: int = UNKNOWN) -> Recall:
         """The candidates after an event at `tick`; `before`: those after the event before it; chord: of the beat."""

@@ -1,7 +1,7 @@
 """One step of the model: feed an event with its features, draw what follows it under the biases of the moment.
 
-It reads no clock but the one handed to it for measuring, and its randomness comes from the seed, the tick and the number of
-the event within the tick alone.
+It reads no clock but the one handed to it for measuring. Its randomness comes from the seed, the tick and the number of the event
+within the tick alone; that of the form of a long turn from the seed, the turn's start and the phrase before it (`returns`).
 """
 
 from __future__ import annotations
@@ -84,12 +84,13 @@ class Sampler:
             recall = of_the_player(recall)
         if recall is not None and memory < 0:
             recall = faded(recall, memory, random.random())
-        if recall is not None and turn is not None and self._masks.closing(plan.role, turn, beat) is not None:
-            recall = FORGOTTEN  # what came next then is no end
         inputs = fields(event, beat, self.tempo, plan.role, chord)
         held = np.concatenate([keys, release > tick]).astype(np.float32)
         context = self._latents.at(tick) if self._latents is not None else None
-        recalled = (None, None) if recall is None else (recall.ids, recall.features)
+        closes = turn is not None and self._masks.closing(plan.role, turn, beat) is not None
+        # The candidates come from the middle of a tune, so they are left out while the answer ends.
+        heard = FORGOTTEN if recall is not None and closes and memory <= 0 else recall
+        recalled = (None, None) if heard is None else (heard.ids, heard.features)
         before = self._stepper.position
 
         def draw(bias: np.ndarray, release: np.ndarray) -> np.ndarray:
@@ -107,9 +108,11 @@ class Sampler:
             favour(remembered, recall, memory)
         if recall is not None and turn is not None and plan.role == Role.TRADE:
             take_up(remembered, recall, memory, beat, turn, line[0] if made else None, self._masks.home)
-        if self._returns is not None and turn is not None:
-            parts, strength = self._masks.free_parts(tick, plan.role), 1 + min(memory, 0.0)
-            self._returns.favour(remembered, tick, beat, event, turn, parts, self.seed, strength)
+        if self._returns is not None and turn is not None and not turn.voices and not closes:
+            parts, along = self._masks.free_parts(tick, plan.role), plan.role == Role.ACCOMPANY
+            back = self._returns.bias(tick, plan.boundary, beat, event, turn, parts, along, self.seed)
+            if back is not None:
+                remembered += (1 + min(memory, 0.0)) * back
         if self._masks.band is not None and turn is not None and not turn.voices and not due:
             choices = self._masks.choices(plan.role, turn, now, releases)
             drawn, chord = self._of_band(draw, choices, beat.start, releases, remembered)
