@@ -11,7 +11,7 @@ from realtime.composing.composer import Composer
 from realtime.composing.constraints import SLICES, Constraints
 from realtime.composing.contract import MASKED
 from realtime.composing.memory import FORGOTTEN, NOTHING, Memory, Recall
-from realtime.composing.quoting import CALL_NATS, LATER, faded, favour, of_the_player, quoted, take_up
+from realtime.composing.quoting import CALL_NATS, LATER, faded, favour, follows_player, of_the_player, quoted, take_up
 from realtime.core.dialogue import HeardNote, KeyUp, ModelNote, Plan, PlayerNote, Quote, Turn
 from realtime.core.engine import Engine
 from realtime.core.heard import Heard
@@ -300,3 +300,14 @@ def test_the_memory_is_not_asked_for_an_end(closes: bool) -> None:
     own = [(tick, found) for tick, found in zip(ticks.tolist(), asked, strict=True) if tick >= turn.start]
     assert all(found for tick, found in own if tick < 22 * TICKS)
     assert {found for tick, found in own if tick >= 22 * TICKS} == {not closes}
+
+
+@pytest.mark.parametrize("player", [True, False])
+def test_a_tune_of_the_players_that_is_taken_up_is_known_by_its_length(player: bool) -> None:
+    memory, recall = Memory(), FORGOTTEN
+    for i, pitch in enumerate((*TUNE, *TUNE[:10])):
+        memory.add(i * TICKS, GRID.beat_at(i * TICKS), MELODY, player and i < len(TUNE), pitch, 20, 20)
+        recall = memory.recall(i * TICKS, GRID.beat_at(i * TICKS), recall)
+        if i < len(TUNE) + 5:
+            assert not follows_player(recall)
+    assert follows_player(recall) == player, "its own loop is no tune of the player's"

@@ -22,19 +22,12 @@ train s5 S 500 1e-3 5 --init "$out/s4" --bars "$out/bars"
 train s6 S 1300 1e-3 11 --init "$out/s5" --bars "$out/bars"
 train s7 S 1200 1e-3 12 --init "$out/s6" --bars "$out/bars"
 train s8 S 2100 1e-3 13 --init "$out/s7" --bars "$out/bars"
-parts() { # NAME LR SEED DROPOUT INIT STEPS ...: a training, and a copy of it after each of these steps
-    name=$1 lr=$2 seed=$3 dropout=$4 init=$5
-    shift 5
-    for steps; do
-        [ -d "$out/$name-$steps" ] && continue
-        train "$name" S "$steps" "$lr" "$seed" --init "$init" --bars "$out/bars" --dropout "$dropout"
-        rm -rf "$out/$name-part" && cp -r "$out/$name" "$out/$name-part" && mv "$out/$name-part" "$out/$name-$steps"
-    done
-}
-parts s9 1e-3 21 0 "$out/s8" 3600 6600 7900
-python -m models.average "$out/s9-3600" "$out/s9-6600" "$out/s9-7900" -o "$out/s9-mean"
-parts s10 8e-4 31 0.05 "$out/s9-mean" 1400 1800
-python -m models.average "$out/s9-mean" "$out/s10-1400" "$out/s10-1800" -o "$out/antiphon-s"
+for steps in 3600 6600 7900; do
+    [ -d "$out/s9-$steps" ] && continue
+    train s9 S "$steps" 1e-3 21 --init "$out/s8" --bars "$out/bars" --dropout 0
+    rm -rf "$out/s9-part" && cp -r "$out/s9" "$out/s9-part" && mv "$out/s9-part" "$out/s9-$steps"
+done
+python -m models.average "$out/s9-3600" "$out/s9-6600" "$out/s9-7900" -o "$out/antiphon-s"
 python -m export "$out/antiphon-s" -o "$out/antiphon-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
 python -m export "$out/lstm-s" -o "$out/lstm-s.onnx" --weights int8 --data "$corpus" --cache "$out/cache"
 python -m export.latents --bars "$out/bars" --planner "$out/planner" --decoder "$out/antiphon-s" -o "$out"

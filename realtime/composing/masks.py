@@ -86,7 +86,7 @@ class Moment(NamedTuple):
     turn has so far, the pitch of the last one and how many times in a row it has come (`line`), when each of Antiphon's pitches
     is free ((128,) absolute ticks), which keys the player holds ((128,) bool). `waits`: what the memory points to begins later,
     and so does the turn. `harmony`: the chord that was drawn or given last, and since when; `due`: the chord of this
-    beat is still to come.
+    beat is still to come. `follows`: a tune of the player's is taken up, which has an end of its own.
     """
 
     tick: int
@@ -99,6 +99,7 @@ class Moment(NamedTuple):
     waits: bool = False
     harmony: tuple[int, int] = (UNKNOWN, 0)
     due: bool = False
+    follows: bool = False
 
 
 class Masks:
@@ -218,7 +219,7 @@ class Masks:
             duration[:OPEN][bar_end - now.tick < DURATION_TICKS] += OVER_THE_BAR_NATS
         if self._is_answer(role):
             last, times = now.line
-            if (left := self.closing(role, turn, now.beat)) is not None:
+            if (left := self.closing(role, turn, now.beat)) is not None and not now.follows:
                 close(left, time, pitch, duration, chord, self.home)
             elif times >= REPEATS:
                 pitch[last] += (times - REPEATS + 1) * REPEATED_NATS

@@ -35,6 +35,8 @@ VELOCITY_CLASSES = 3
 """How near a velocity class has to be to that of the call to be favoured at all."""
 LONG_ENOUGH = 4
 """A note counts as quoted if at least so many notes before it were those before its source."""
+FOLLOWED = 8
+"""With a match of so many notes of the player's, what is played counts as the player's own tune."""
 _SOURCES = np.arange(EXPERTS) < FIRST_BARS
 """The experts that know how long their match is."""
 
@@ -42,6 +44,11 @@ _SOURCES = np.arange(EXPERTS) < FIRST_BARS
 def _lengths(recall: Recall) -> np.ndarray:
     """(EXPERTS,) how many notes match, 0 for an expert without a candidate or a length."""
     return np.where(_SOURCES & (recall.features[:, 0] > 0), recall.length, 0)
+
+
+def follows_player(recall: Recall) -> bool:
+    """Whether what is played is a tune of the player's, so that it has an end of its own."""
+    return bool((_lengths(recall) * (recall.features[:, 3] > 0)).max() >= FOLLOWED)
 
 
 def faded(recall: Recall, memory: float, random: float) -> Recall:

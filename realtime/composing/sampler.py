@@ -17,7 +17,7 @@ from realtime.composing.history import Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks, Moment
 from realtime.composing.memory import FORGOTTEN
-from realtime.composing.quoting import faded, favour, of_the_player, take_up, waiting
+from realtime.composing.quoting import faded, favour, follows_player, of_the_player, take_up, waiting
 from realtime.composing.returns import Returns
 from realtime.core.dialogue import Plan, Turn
 from realtime.music.metre import Beat
@@ -76,7 +76,8 @@ class Sampler:
         # An answer of trade begins with its turn: the call was whole.
         may_wait = plan.role == Role.CONTINUE
         waits = may_wait and recall is not None and turn is not None and waiting(recall, memory, beat, turn)
-        now = Moment(tick, beat, plan.boundary, made, line, release, keys_down, waits, harmony, due)
+        follows = may_wait and recall is not None and follows_player(recall)
+        now = Moment(tick, beat, plan.boundary, made, line, release, keys_down, waits, harmony, due, follows)
         sampling = self._sampling.rows(_progress(turn, tick, beat) if turn is not None else 0.0, plan.role)
         random = self._random_at(nth, tick)
         noise = random.random(len(DRAWN), np.float32)
@@ -87,7 +88,7 @@ class Sampler:
         inputs = fields(event, beat, self.tempo, plan.role, chord)
         held = np.concatenate([keys, release > tick]).astype(np.float32)
         context = self._latents.at(tick) if self._latents is not None else None
-        closes = turn is not None and self._masks.closing(plan.role, turn, beat) is not None
+        closes = turn is not None and not follows and self._masks.closing(plan.role, turn, beat) is not None
         # The candidates come from the middle of a tune, so they are left out while the answer ends.
         heard = FORGOTTEN if recall is not None and closes and memory <= 0 else recall
         recalled = (None, None) if heard is None else (heard.ids, heard.features)
