@@ -17,9 +17,9 @@ LAST_BEAT_NATS = -5.0
 LASTING, LASTING_NATS = 0.75, 5.0
 """For a closing note that fills at least this share of what is left of the turn."""
 TRIAD_NATS, TONIC_NATS = 5.0, 1.5
-"""For a closing note of the tonic triad, and in addition for the tonic itself. `Sampler` leaves the candidates of the memory out
-while an answer ends, as they come from the middle of a tune; a tune of the player's that is taken up ends by itself. Of the answers
-to eleven tunes .57 (trade) and .54 (continue) then close, of those to 18 held-out phrases .22, as of the music itself. With
+"""For a closing note of the tonic triad, and in addition for the tonic itself. `Sampler` leaves the candidates of the memory
+out while an answer ends, as they come from the middle of a tune; a tune of the player's that is taken up ends by itself. Of the
+answers to eleven tunes .57 (trade) and .54 (continue) then close, of those to 18 held-out phrases .22, as of the music. With
 candidates, 3 nats for a long note, 1.5 and .5 here, they were .28, .26 and .17."""
 
 
