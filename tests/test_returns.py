@@ -82,12 +82,11 @@ def favoured(
     floor: int = 0,
     turn: Turn = LONG,
     parts: tuple[int, ...] = (MELODY,),
-    along: bool = False,
     grid: BeatGrid | None = None,
 ) -> dict[str, int]:
     """The choice of each field that is favoured; times count from the beat around the tick."""
     grid = grid or BeatGrid()
-    bias = Returns(memory, grid).bias(tick, floor, grid.beat_at(tick), event, turn, parts, along, SEED[ago])
+    bias = Returns(memory, grid).bias(tick, floor, grid.beat_at(tick), event, turn, parts, SEED[ago])
     found = {}
     for name in HEADS if bias is not None else ():
         where = np.flatnonzero(bias[SLICES[name]])
@@ -140,8 +139,8 @@ def test_nothing_comes_back() -> None:
     assert not favoured(memory, 4, AT, parts=(ACCOMPANIMENT,)), "it has not played"
     assert not favoured(memory, 4, AT - BAR), "the first phrase is new"
     assert not favoured(known(), 4, AT), "a bar of silence does not come back"
-    assert favoured(memory, 4, AT, along=True), "its own notes"
-    assert not favoured(memory, 8, AT, along=True), "another player's of that part"
+    others = known(BARS + 4)
+    assert favoured(others, 8, AT) and not favoured(others, 4, AT), "what the player plays in the turn"
     memory.relocate()
     assert not favoured(memory, 4, AT), "what was played before a jump"
 
@@ -155,7 +154,7 @@ def test_bars_of_another_length_do_not_come_back() -> None:
         fifth = grid.bar_line(grid.bar_number(grid.next_bar(start)) + 4)
         for seed in range(200):
             ago = lag(4, start, 60 * 16, seed)
-            bias = Returns(memory, grid).bias(fifth, 0, grid.beat_at(fifth), BEAT_EVENT, LONG, (MELODY,), False, seed)
+            bias = Returns(memory, grid).bias(fifth, 0, grid.beat_at(fifth), BEAT_EVENT, LONG, (MELODY,), seed)
             source = grid.bar_line(grid.bar_number(fifth) - ago)
             same = ago > 0 and grid.bar_at(source)[1] == grid.bar_at(fifth)[1] and source < start
             assert (bias is None) == (not same)
@@ -168,12 +167,10 @@ def test_a_turn_that_begins_within_a_bar_counts_whole_bars() -> None:
     for bar in range(4):
         at = LONG.start + bar * BAR
         assert (
-            Returns(memory, BeatGrid()).bias(at, 0, BeatGrid().beat_at(at), BEAT_EVENT, late, (MELODY,), False, seed)
-            is None
+            Returns(memory, BeatGrid()).bias(at, 0, BeatGrid().beat_at(at), BEAT_EVENT, late, (MELODY,), seed) is None
         )
     assert (
-        Returns(memory, BeatGrid()).bias(AT, 0, BeatGrid().beat_at(AT), BEAT_EVENT, late, (MELODY,), False, seed)
-        is not None
+        Returns(memory, BeatGrid()).bias(AT, 0, BeatGrid().beat_at(AT), BEAT_EVENT, late, (MELODY,), seed) is not None
     )
 
 
@@ -184,7 +181,7 @@ def test_an_early_downbeat_belongs_to_its_bar() -> None:
             at = max(bar * BAR + tick - 2, 0)
             memory.add(at, BeatGrid().beat_at(at), MELODY, True, 60 + tick // 24, 20, 15)
     seed = seed_for(lambda bars: bars[4] == 8, LONG.start, pitches_before(memory, LONG))
-    bias = Returns(memory, BeatGrid()).bias(AT, 0, BeatGrid().beat_at(AT), BEAT_EVENT, LONG, (MELODY,), False, seed)
+    bias = Returns(memory, BeatGrid()).bias(AT, 0, BeatGrid().beat_at(AT), BEAT_EVENT, LONG, (MELODY,), seed)
     assert bias is not None and bias[SLICES["time"]].argmax() == 0 and bias[SLICES["pitch"]].argmax() == 60
 
 
@@ -196,7 +193,7 @@ def test_all_parts_that_play_come_back_in_their_order() -> None:
     both = (MELODY, ACCOMPANIMENT)
     seed = seed_for(lambda bars: bars[4] == 4, LONG.start, pitches_before(memory, LONG))
     bias = [
-        Returns(memory, BeatGrid()).bias(AT, 0, BeatGrid().beat_at(AT), event, LONG, parts, False, seed)
+        Returns(memory, BeatGrid()).bias(AT, 0, BeatGrid().beat_at(AT), event, LONG, parts, seed)
         for event, parts in ((BEAT_EVENT, both), (own(70), both), (BEAT_EVENT, (ACCOMPANIMENT,)))
     ]
     found = [
@@ -224,7 +221,7 @@ def test_a_form_stays_when_the_phrase_before_it_is_forgotten() -> None:
     memory = known(capacity=1 << 8)
     plan, grid, forms = Returns(memory, BeatGrid()), BeatGrid(), []
     for bar in range(BARS, 200):
-        plan.bias(bar * BAR, 0, grid.beat_at(bar * BAR), BEAT_EVENT, LONG, (MELODY,), False, SEED[4])
+        plan.bias(bar * BAR, 0, grid.beat_at(bar * BAR), BEAT_EVENT, LONG, (MELODY,), SEED[4])
         forms.append(bool(plan._source))
         for tick, pitch in ((0, 48), (24, 62), (48, 64)):
             memory.add(bar * BAR + tick, grid.beat_at(bar * BAR), MELODY, False, pitch, 20, 15)

@@ -5,7 +5,7 @@ from the seed, the turn's start and the phrase before the turn. The notes of the
 
 By itself the model repeats the bar before too often, and bars of four and eight bars ago too seldom: in 40 continuations and 40
 compositions of eight bars, pairs of bars 4 and 8 apart were .84 and .65, and .75 and .58 as much alike as in the music itself.
-With the chain they are 1.10 and 1.07, and .85 and .73.
+With the chain they are 1.06 and 1.01, and .95 and .73.
 """
 
 from __future__ import annotations
@@ -83,16 +83,14 @@ class Returns:
         event: Event,
         turn: Turn,
         parts: tuple[int, ...],
-        along: bool,
         seed: int,
     ) -> np.ndarray | None:
         """(LOGITS,) nats for what comes back of some parts after an `event` at `tick`; None: nothing does. floor: the first tick
-        that may still be planned for. along: the parts go along with others, and their own notes alone come back; else also what
-        the player played before the turn."""
+        that may still be planned for. What the player plays since the turn began does not come back."""
         bar = beat.start - beat.in_bar * TICKS
         if (bar, turn.start, parts) != self._bar:
             self._bar = bar, turn.start, parts
-            self._source = self._notes(bar, beat.bar_ticks, turn, parts, along, seed)
+            self._source = self._notes(bar, beat.bar_ticks, turn, parts, seed)
         if not self._source:
             return None
         is_own = event.time < BEAT and event.part >= MODEL_PART
@@ -110,9 +108,7 @@ class Returns:
         bias[SLICES["velocity"]][note.velocity] = RETURN_NATS["velocity"]
         return bias
 
-    def _notes(
-        self, bar: int, bar_ticks: int, turn: Turn, parts: tuple[int, ...], along: bool, seed: int
-    ) -> Sequence[Known]:
+    def _notes(self, bar: int, bar_ticks: int, turn: Turn, parts: tuple[int, ...], seed: int) -> Sequence[Known]:
         """What comes back in a bar, at the ticks where it does."""
         grid = self._grid
         number = grid.bar_number(bar) - grid.bar_number(grid.next_bar(turn.start))
@@ -126,5 +122,5 @@ class Returns:
         if not ago or grid.bar_at(start) != (start, bar_ticks):
             return ()
         source = self._memory.between(start - EARLY_TICKS, start + bar_ticks - EARLY_TICKS, parts)
-        own = [note for note in source if not note.player or (note.tick < turn.start and not along)]
+        own = [note for note in source if not note.player or note.tick < turn.start]
         return sorted(note._replace(tick=max(note.tick, start) + bar - start) for note in own)

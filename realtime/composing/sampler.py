@@ -110,8 +110,8 @@ class Sampler:
         if recall is not None and turn is not None and plan.role == Role.TRADE:
             take_up(remembered, recall, memory, beat, turn, line[0] if made else None, self._masks.home)
         if self._returns is not None and turn is not None and not turn.voices and not closes:
-            parts, along = self._masks.free_parts(tick, plan.role), plan.role == Role.ACCOMPANY
-            back = self._returns.bias(tick, plan.boundary, beat, event, turn, parts, along, self.seed)
+            parts = self._masks.free_parts(tick, plan.role)
+            back = self._returns.bias(tick, plan.boundary, beat, event, turn, parts, self.seed)
             if back is not None:
                 remembered += (1 + min(memory, 0.0)) * back
         if self._masks.band is not None and turn is not None and not turn.voices and not due:
