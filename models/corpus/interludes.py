@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.corpus.perturb import move_pitches
 from models.corpus.stream import Stretch
 from realtime.music.chords import transpose
 from realtime.music.vocabulary import DRUMS
@@ -61,14 +62,7 @@ def interject(rng: np.random.Generator, found: Stretch) -> Stretch:
     )
     answer = notes[taken].copy()
     answer["onset"] += at - source
-    pitched = answer["part"] != DRUMS
-    semitones = int(rng.choice(ANSWER_SEMITONES))
-    if (
-        pitched.any()
-        and not 0 <= answer["pitch"][pitched].min() + semitones <= answer["pitch"][pitched].max() + semitones < 128
-    ):
-        semitones = 0
-    answer["pitch"][pitched] += semitones
+    semitones = move_pitches(answer, answer["part"] != DRUMS, int(rng.choice(ANSWER_SEMITONES)))
     chords = longer.chords
     if found.chords is not None and chords is not None:
         start, new = found.beats["start"], longer.beats["start"]

@@ -128,12 +128,12 @@ def perturb(
     if rng.random() < augment.swing and counts is not None:
         swing(notes, counts, int(rng.choice(EIGHTHS_TICKS)))
     if augment.transpose:
-        semitones = _transpose(notes, pitched, int(rng.integers(-6, 6)))
+        semitones = move_pitches(notes, pitched, int(rng.integers(-6, 6)))
         if chords is not None:
             chords[:] = transpose(chords, semitones)
     if rng.random() < augment.shift and len(bars) > 2:
         line = bars[rng.integers(1, len(bars) - 1)]
-        semitones = _transpose(notes, pitched & (notes["onset"] >= line), int(rng.choice(SHIFT_SEMITONES)))
+        semitones = move_pitches(notes, pitched & (notes["onset"] >= line), int(rng.choice(SHIFT_SEMITONES)))
         if chords is not None and beats is not None:
             chords[beats >= line] = transpose(chords[beats >= line], semitones)
     if rng.random() < augment.loudness and player.any():
@@ -215,7 +215,7 @@ def tempo_shift(rng: np.random.Generator, augment: Augment) -> int:
     return int(np.floor(rng.random() + 4 * rng.uniform(-TEMPO_OCTAVES, TEMPO_OCTAVES)))
 
 
-def _transpose(notes: np.ndarray, which: np.ndarray, semitones: int) -> int:
+def move_pitches(notes: np.ndarray, which: np.ndarray, semitones: int) -> int:
     """In place, and no farther than all of them stay MIDI pitches. Returns by how many semitones."""
     if not which.any():
         return semitones

@@ -16,7 +16,7 @@ from realtime.composing.contract import DRAWN, LOGITS, MASKED, Stepper
 from realtime.composing.history import Snapshot
 from realtime.composing.latents import Latents
 from realtime.composing.masks import Masks, Moment
-from realtime.composing.memory import FORGOTTEN
+from realtime.composing.memory import FORGOTTEN, Recall
 from realtime.composing.quoting import faded, favour, follows_player, of_the_player, take_up, waiting
 from realtime.composing.returns import Returns
 from realtime.core.dialogue import Plan, Turn
@@ -104,16 +104,7 @@ class Sampler:
             self._step_ns.append(self._clock_ns() - started)
             return choice
 
-        remembered = np.zeros(LOGITS, np.float32)
-        if recall is not None and memory > 0:
-            favour(remembered, recall, memory)
-        if recall is not None and turn is not None and plan.role == Role.TRADE:
-            take_up(remembered, recall, memory, beat, turn, line[0] if made else None, self._masks.home)
-        if self._returns is not None and turn is not None and not turn.voices and not closes:
-            parts = self._masks.free_parts(tick, plan.role)
-            back = self._returns.bias(tick, plan.boundary, beat, event, turn, parts, self.seed)
-            if back is not None:
-                remembered += (1 + min(memory, 0.0)) * back
+        remembered = self._remembered(snapshot, recall, plan, closes)
         if self._masks.band is not None and turn is not None and not turn.voices and not due:
             choices = self._masks.choices(plan.role, turn, now, releases)
             drawn, chord = self._of_band(draw, choices, beat.start, releases, remembered)
@@ -121,6 +112,22 @@ class Sampler:
         bias = self._masks.bias(plan.role, turn, now) + remembered
         drawn, chord = self._read(draw(bias, release), bias, release - beat.start)
         return self._masks.swung(self._masks.accented(drawn, now, plan.role), beat, bias), chord
+
+    def _remembered(self, snapshot: Snapshot, recall: Recall | None, plan: Plan, closes: bool) -> np.ndarray:
+        """(LOGITS,) nats for what was played before: by the knob for memory, of the call, and of bars that come back."""
+        _, tick, beat, event, _, _, _, made, line, *_ = snapshot
+        turn, memory = plan.turn, self._masks.controls.memory
+        nats = np.zeros(LOGITS, np.float32)
+        if recall is not None and memory > 0:
+            favour(nats, recall, memory)
+        if recall is not None and turn is not None and plan.role == Role.TRADE:
+            take_up(nats, recall, memory, beat, turn, line[0] if made else None, self._masks.home)
+        if self._returns is not None and turn is not None and not turn.voices and not closes:
+            parts = self._masks.free_parts(tick, plan.role)
+            back = self._returns.bias(tick, plan.boundary, beat, event, turn, parts, self.seed)
+            if back is not None:
+                nats += (1 + min(memory, 0.0)) * back
+        return nats
 
     def _random_at(self, nth: int, tick: int) -> np.random.Generator:
         """Random numbers that depend on the seed, the tick and the number of the event within it: those of a new
